@@ -1,0 +1,15 @@
+//! The decisions, and the words they are made in. PURE: no files, sockets, processes, threads,
+//! environment or clock; whatever a decision needs is handed to it.
+
+pub mod change;
+pub mod delivery;
+pub mod event;
+pub mod fault;
+pub mod install;
+pub mod pattern;
+pub mod plan;
+pub mod retry;
+pub mod rule;
+pub mod secret;
+pub mod target;
+pub mod text;

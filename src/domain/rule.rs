@@ -1,0 +1,84 @@
+//! Rules and how one is chosen: the first in file order whose name matches at the start of the
+//! package's base name, as Python's `re.match` does. Knows nothing of files or INI syntax.
+
+use crate::domain::pattern::{MatchError, Pattern};
+use crate::domain::target::{ConnectionTerms, ServiceTerms};
+
+/// What a rule says, resolved to typed values. Credentials are not part of it.
+#[derive(Debug, Clone)]
+pub struct RuleTerms {
+    /// One or several hosts.
+    pub hosts: Vec<String>,
+    /// The login that the rule names; none: netrc is asked.
+    pub login: Option<String>,
+    /// Port of the SSH server.
+    pub ssh_port: u16,
+    /// Port of the FTP server.
+    pub ftp_port: u16,
+    /// Directory on the host; none: `~/newcx/` and the batch's stamp.
+    pub dest_dir: Option<String>,
+    /// How to reach the hosts.
+    pub connection: ConnectionTerms,
+    /// How to deliver and install.
+    pub service: ServiceTerms,
+}
+
+/// One section of the rules file.
+#[derive(Debug)]
+pub struct Rule {
+    /// The section's name as it stands in the file.
+    pub name: String,
+    /// Line of the section's header, from 1.
+    pub line: usize,
+    /// The name, compiled.
+    pub pattern: Pattern,
+    /// `path_pattern`, compiled: matched against the whole path in the source.
+    pub path_pattern: Option<Pattern>,
+    /// The terms, or why this rule cannot serve.
+    pub terms: Result<RuleTerms, String>,
+}
+
+impl Rule {
+    /// Whether this rule takes the package called `package` that lies at `path` in its source.
+    pub fn matches(&self, package: &str, path: &str) -> Result<bool, MatchError> {
+        if !self.pattern.matches_at_start(package)? {
+            return Ok(false);
+        }
+        match &self.path_pattern {
+            Some(pattern) => pattern.matches_at_start(path),
+            None => Ok(true),
+        }
+    }
+}
+
+/// The rules of one file, in file order.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    /// In file order.
+    pub rules: Vec<Rule>,
+}
+
+/// What became of the search for a package's rule.
+#[derive(Debug)]
+pub enum Choice<'a> {
+    /// The first rule that matches.
+    Rule(&'a Rule),
+    /// No rule matches.
+    None,
+    /// A rule's pattern could not be decided for this name.
+    Undecided(&'a Rule, MatchError),
+}
+
+impl RuleSet {
+    /// The first rule that takes the package.
+    pub fn choose(&self, package: &str, path: &str) -> Choice<'_> {
+        for rule in &self.rules {
+            match rule.matches(package, path) {
+                Ok(true) => return Choice::Rule(rule),
+                Ok(false) => {}
+                Err(error) => return Choice::Undecided(rule, error),
+            }
+        }
+        Choice::None
+    }
+}

@@ -1,0 +1,57 @@
+//! Hostile text made harmless for screens, logs and line-wise output. What is stored and sent stays
+//! as it is; only what people look at passes through here.
+
+use std::borrow::Cow;
+
+/// `text` with everything that could move a cursor, end a line or reverse the reading direction
+/// written as an escape (`\n`, `\t`, `\x1b`, `\u{202e}`), and a backslash left alone.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            c if !is_hostile(c) => shown.push(c),
+            c if (c as u32) < 0x80 => shown.push_str(&format!("\\x{:02x}", c as u32)),
+            c => shown.push_str(&format!("\\u{{{:x}}}", c as u32)),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Controls of all kinds, line and paragraph separators, bidirectional overrides and the byte order mark.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{feff}')
+        || ('\u{202a}'..='\u{202e}').contains(&c)
+        || ('\u{2066}'..='\u{2069}').contains(&c)
+}
+
+/// `word` quoted for a POSIX shell, always inside single quotes.
+pub fn shell_quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_untouched() {
+        assert!(matches!(escape("中文 包-1.tar"), Cow::Borrowed("中文 包-1.tar")));
+    }
+
+    #[test]
+    fn controls_and_direction_marks_are_escaped() {
+        assert_eq!(escape("a\u{1b}[31m\nb\u{202e}\u{85}"), "a\\x1b[31m\\nb\\u{202e}\\u{85}");
+    }
+
+    #[test]
+    fn a_quoted_word_survives_a_shell() {
+        assert_eq!(shell_quote("it's $(x)"), r"'it'\''s $(x)'");
+    }
+}

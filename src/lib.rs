@@ -1,0 +1,22 @@
+//! auto-dispatcher: a package committed to Subversion lies, verified, on the right production hosts
+//! moments later, and its install command has run there.
+//!
+//! The layers, imports running downwards only:
+//!
+//! ```text
+//! cli                                   one file a command; the only place that prints
+//! worker                                claim a lane, run an attempt, settle
+//! config  source  spool  journal  transport  logging      know nothing of each other
+//! domain  error                         pure decisions; the words they are made in
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod journal;
+pub mod logging;
+pub mod source;
+pub mod spool;
+pub mod transport;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! Where packages come from: what changed, and its bytes. Knows nothing of rules, journal or targets.

@@ -1,0 +1,161 @@
+//! The contract of transports: a session is one open connection to a target, and every kind of
+//! session behaves alike. Adapters (`ssh/`, `ftp/`) classify what goes wrong by the table of
+//! [`crate::domain::fault`]; they decide nothing else. Knows nothing of journal, rules or sources.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::domain::fault::Fault;
+use crate::domain::install::{InstallOutcome, InstallSpec};
+use crate::domain::secret::Secret;
+use crate::domain::target::{ConnectionTerms, Target, TransportKind};
+
+pub mod fallback;
+pub mod ftp;
+pub mod ssh;
+
+/// The secrets of a login, looked up late and only when they are asked for. Implemented by the worker.
+pub trait Credentials {
+    /// The password; `Ok(None)` when none is configured anywhere. A look-up that fails
+    /// (`password_command`, unreadable netrc) is a fault that says so.
+    fn password(&self) -> Result<Option<Secret>, Fault>;
+    /// What FTP's `ACCT` is to be told, if anything.
+    fn account(&self) -> Result<Option<String>, Fault>;
+}
+
+/// What a person-independent place of this machine contributes to logins. Filled by `cli/`: the
+/// library itself reads no environment.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The home directory whose `.ssh/` holds the usual key files and a known_hosts file.
+    pub home: Option<std::path::PathBuf>,
+    /// Socket of the SSH agent.
+    pub agent_socket: Option<std::path::PathBuf>,
+    /// The known_hosts file that accepted keys are added to when the rule names none.
+    pub own_known_hosts: std::path::PathBuf,
+    /// Further known_hosts files, read only.
+    pub other_known_hosts: Vec<std::path::PathBuf>,
+}
+
+/// Everything that opening a session needs.
+pub struct Dial<'a> {
+    /// Where to.
+    pub target: &'a Target,
+    /// On what terms.
+    pub terms: &'a ConnectionTerms,
+    /// With which secrets.
+    pub credentials: &'a dyn Credentials,
+    /// From where.
+    pub surroundings: &'a Surroundings,
+    /// Set when the worker has to end: long operations return a transient fault soon after.
+    pub stop: &'a StopFlag,
+}
+
+/// A request to end that transfers and waits look at.
+#[derive(Debug, Default)]
+pub struct StopFlag(AtomicBool);
+
+impl StopFlag {
+    /// Asks everything that looks here to end.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether to end.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// A transient fault when the flag is raised.
+    pub fn check(&self) -> Result<(), Fault> {
+        if self.is_raised() {
+            return Err(Fault::transient("interrupted: the worker was told to stop"));
+        }
+        Ok(())
+    }
+}
+
+/// One file to bring to a host. Names are single path components and taken literally.
+#[derive(Debug, Clone)]
+pub struct Upload<'a> {
+    /// The artifact in the spool.
+    pub local: &'a Path,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: &'a str,
+    /// Absolute directory on the host, as [`Session::prepare_dir`] returned it.
+    pub dir: &'a str,
+    /// The name that the file gets there.
+    pub name: &'a str,
+    /// The unique temporary name, in the same directory, that it has until it is verified.
+    pub temporary: &'a str,
+    /// Permission bits, if the rule names some.
+    pub mode: Option<u32>,
+}
+
+/// What a session knows of its peer, for the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// The transport.
+    pub kind: TransportKind,
+    /// `SHA256:...` of the host key, or the SHA-256 of the certificate in hex; none for plain FTP.
+    pub fingerprint: Option<String>,
+    /// How files travel and what was negotiated, in words: `SFTP, chacha20-poly1305@openssh.com`.
+    pub detail: String,
+}
+
+/// How an upload was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// Length and SHA-256 were computed by the host and agree.
+    Digest,
+    /// The host cannot compute a digest; the length agrees.
+    Length,
+}
+
+/// One open connection. All methods block; all are bounded by `connect_timeout` or `stall_timeout`.
+///
+/// After [`FaultClass::Unreachable`](crate::domain::fault::FaultClass) or a transient fault the session is
+/// not used again. After a permanent one it may be.
+pub trait Session: Send {
+    /// What is known of the peer.
+    fn facts(&self) -> &SessionFacts;
+
+    /// Resolves `dest_dir` (a leading `~` or `~/` is the login's home, a relative path starts there
+    /// too; everything else is literal), makes what is missing of it and returns it absolute, without
+    /// a trailing slash (except `/`). Idempotent.
+    fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault>;
+
+    /// Brings the bytes to the temporary name, replacing what an earlier attempt left there. The file
+    /// is created with the final mode or a narrower one while still empty. `progress` is told how many
+    /// bytes have been handed over so far. Idempotent; never touches the final name.
+    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault>;
+
+    /// Checks the temporary file: its length on every transport, its SHA-256 where the host can compute
+    /// one. A difference is a transient fault and the file is removed.
+    fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault>;
+
+    /// Renames the temporary name to the final one, replacing a file of that name; atomically where
+    /// the host allows. A directory of that name is a permanent fault.
+    fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
+
+    /// Removes the temporary file if it is there. Idempotent.
+    fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
+
+    /// Runs an install command to its end, or collects the outcome of an earlier run of the same token.
+    /// `output` is shown new output as it comes. [`FaultClass::Unsupported`](crate::domain::fault::FaultClass)
+    /// where the transport or the host cannot run commands; `Unknown` where the command began and its outcome
+    /// cannot be had; a transient fault means that the next attempt will collect.
+    fn install(
+        &mut self,
+        spec: &InstallSpec,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<InstallOutcome, Fault>;
+
+    /// Removes what `install` keeps on the host for `token`, once the journal has the outcome. Idempotent.
+    fn forget_install(&mut self, token: &str) -> Result<(), Fault>;
+
+    /// Ends the connection politely, within a second or so.
+    fn close(self: Box<Self>);
+}

@@ -1,0 +1,1 @@
+//! Real servers on loopback, each ended by the test that started it.
