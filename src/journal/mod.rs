@@ -1,1 +1,195 @@
-//! The journal.
+//! The journal: batches, deliveries and attempts in SQLite, the only state that matters. It is
+//! responsible for durable, atomic writes and for the rule that a delivery changes only by a
+//! [`Transition`](crate::domain::delivery::Transition). Knows nothing of hosts, files or rules; SQL is
+//! written nowhere else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+
+use crate::error::{Error, Result};
+
+mod batches;
+mod lanes;
+mod query;
+mod rows;
+mod schema;
+mod workers;
+
+pub use batches::{NewBatch, PlannedBatch, Recorded, Unplanned};
+pub use lanes::{AttemptRecord, Claim, Settling};
+pub use query::HistoryFilter;
+pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
+
+/// How long a write waits for other writers; a committer never waits longer than this.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One connection to the journal. Each thread opens its own.
+pub struct Journal {
+    connection: Connection,
+    path: PathBuf,
+    id: String,
+}
+
+impl Journal {
+    /// Opens the journal file, makes it if it is missing, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut connection =
+            Connection::open(path).map_err(|error| explain(path, "cannot open", &error))?;
+        prepare(&mut connection).map_err(|error| explain(path, "cannot prepare", &error))?;
+        migrate(&mut connection, path)?;
+        let id = journal_id(&mut connection)
+            .map_err(|error| explain(path, "cannot read the identity of", &error))?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            id,
+        })
+    }
+
+    /// Another connection to the same journal.
+    pub fn reopen(&self) -> Result<Self> {
+        Self::open(&self.path)
+    }
+
+    /// A random name that this journal got when it was made: `[0-9a-f]{16}`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn explain(&self, what: &str, error: &rusqlite::Error) -> Error {
+        explain(&self.path, what, error)
+    }
+
+    /// Runs `work` in a transaction that takes the write lock at once, so that it never fails half-way
+    /// for want of it.
+    fn write<T>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let path = self.path.clone();
+        let run = || {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error| explain(&path, what, &error))
+    }
+
+    fn read<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        work(&self.connection).map_err(|error| self.explain(what, &error))
+    }
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // WAL survives in the file; setting it again costs a page read. FULL: a recorded revision stays
+    // recorded when the machine is reset.
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", "on")?;
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    schema::migrations().to_latest(connection).map_err(|error| {
+        Error::state(format!(
+            "cannot bring the journal {} up to date: {error}",
+            path.display()
+        ))
+        .with_hint("a journal of a newer auto-dispatcher is not opened by an older one; install the newer one again")
+    })
+}
+
+fn journal_id(connection: &mut Connection) -> rusqlite::Result<String> {
+    let read = "SELECT value FROM meta WHERE key = 'journal_id'";
+    if let Some(id) = connection
+        .query_row(read, [], |row| row.get(0))
+        .optional()?
+    {
+        return Ok(id);
+    }
+    // Two processes may be first: the insert that comes second does nothing.
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES ('journal_id', lower(hex(randomblob(8))))
+         ON CONFLICT DO NOTHING",
+        [],
+    )?;
+    connection.query_row(read, [], |row| row.get(0))
+}
+
+fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
+    let shown = path.display();
+    let message = format!("{what} the journal {shown}: {error}");
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            Error::state(message).with_hint("make room on that file system; nothing was changed")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::state(message).with_hint(
+            "another process has held the journal for more than 5 s; find it with `fuser` and try again",
+        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::state(message).with_hint(
+            "the file is damaged: move it away, and `replay` the revisions that were not yet delivered",
+        ),
+        _ => Error::state(message),
+    }
+}
+
+fn millis(time: DateTime<Utc>) -> i64 {
+    time.timestamp_millis()
+}
+
+fn time(millis: i64) -> DateTime<Utc> {
+    Utc.timestamp_millis_opt(millis)
+        .single()
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+/// The next time anything becomes due, or the number of open deliveries: what the worker sleeps by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// Deliveries that are queued, running or waiting.
+    pub open_deliveries: u64,
+    /// Batches that are not planned.
+    pub unplanned_batches: u64,
+    /// When the first waiting delivery or failed plan is due again.
+    pub next_due: Option<DateTime<Utc>>,
+}
+
+impl Journal {
+    /// What is to come.
+    pub fn outlook(&self) -> Result<Outlook> {
+        self.read("cannot read", |connection| {
+            let (open, first_waiting): (i64, Option<i64>) = connection.query_row(
+                "SELECT count(*), min(CASE WHEN state = 'waiting' THEN due_at END) FROM deliveries
+                 WHERE state IN ('queued', 'running', 'waiting')",
+                params![],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            let (unplanned, first_plan): (i64, Option<i64>) = connection.query_row(
+                "SELECT count(*), min(due_at) FROM batches WHERE state <> 'planned'",
+                params![],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            Ok(Outlook {
+                open_deliveries: open.unsigned_abs(),
+                unplanned_batches: unplanned.unsigned_abs(),
+                next_due: [first_waiting, first_plan]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .map(time),
+            })
+        })
+    }
+}

@@ -1,0 +1,336 @@
+//! Recording batches and their plans.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Local, Utc};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::rows::{BatchRow, Source};
+use super::{Journal, millis};
+use crate::domain::change::Change;
+use crate::domain::plan::Plan;
+use crate::domain::target::OnFailure;
+use crate::error::{Error, Result};
+
+/// A revision of a repository, and the files that plan and serve it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewBatch<'a> {
+    /// Canonical path of the repository.
+    pub repository: &'a Path,
+    /// Its UUID.
+    pub uuid: &'a str,
+    /// The revision.
+    pub revision: u64,
+    /// The rules file, if one was found.
+    pub rules_file: Option<&'a Path>,
+    /// The netrc named on the command line.
+    pub netrc_file: Option<&'a Path>,
+}
+
+/// What recording a revision did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The batch of that revision.
+    pub batch: i64,
+    /// Whether it was new.
+    pub is_new: bool,
+}
+
+/// The next batch to plan, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplanned {
+    /// The batch.
+    pub batch: BatchRow,
+}
+
+/// A batch that is recorded together with its plan: `replay` and `send`.
+pub struct PlannedBatch<'a> {
+    /// `replay`, `send` or `directory`.
+    pub source: Source,
+    /// The revision that a replay dispatches again.
+    pub replayed: Option<NewBatch<'a>>,
+    /// Who committed it.
+    pub author: Option<&'a str>,
+    /// The rules file.
+    pub rules_file: Option<&'a Path>,
+    /// The netrc named on the command line.
+    pub netrc_file: Option<&'a Path>,
+    /// The stamp that the plan was made with.
+    pub stamp: &'a str,
+    /// The paths.
+    pub changes: &'a [Change],
+    /// Digest and size of each path that lies in the spool already, by index of the change.
+    pub artifacts: &'a [Option<(String, u64)>],
+    /// The plan.
+    pub plan: &'a Plan,
+}
+
+/// `YYYYmmdd_HHMMSS` in local time, as the old script stamped its directories.
+pub(super) fn stamp(now: DateTime<Utc>) -> String {
+    now.with_timezone(&Local)
+        .format("%Y%m%d_%H%M%S")
+        .to_string()
+}
+
+fn text(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.to_string_lossy().into_owned())
+}
+
+impl Journal {
+    /// Records a revision durably, once: a second record of the same revision changes nothing.
+    pub fn record_revision(&mut self, new: &NewBatch<'_>, now: DateTime<Utc>) -> Result<Recorded> {
+        self.write("cannot record the revision in", |tx| {
+            let repository = repository_id(tx, new, now)?;
+            let inserted = tx.execute(
+                "INSERT INTO batches
+                   (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state)
+                 VALUES ('revision', ?1, ?2, ?3, ?4, ?5, ?6, 'recorded') ON CONFLICT DO NOTHING",
+                params![
+                    repository,
+                    new.revision,
+                    text(new.rules_file),
+                    text(new.netrc_file),
+                    stamp(now),
+                    millis(now)
+                ],
+            )?;
+            let batch = tx.query_row(
+                "SELECT id FROM batches WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
+                params![repository, new.revision],
+                |row| row.get(0),
+            )?;
+            Ok(Recorded {
+                batch,
+                is_new: inserted == 1,
+            })
+        })
+    }
+
+    /// The next batch that can be planned now: within a repository the lowest revision, and none while
+    /// that one waits to be tried again.
+    pub fn next_unplanned(&self, now: DateTime<Utc>) -> Result<Option<Unplanned>> {
+        let sql = format!(
+            "SELECT {} FROM batches b LEFT JOIN repositories r ON r.id = b.repository_id
+             WHERE b.state <> 'planned' AND b.due_at <= ?1 AND NOT EXISTS
+               (SELECT 1 FROM batches e WHERE e.state <> 'planned'
+                AND e.repository_id = b.repository_id AND e.revision < b.revision)
+             ORDER BY b.id LIMIT 1",
+            BatchRow::COLUMNS
+        );
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_row([millis(now)], BatchRow::from_row)
+                .optional()
+        })
+        .map(|batch| batch.map(|batch| Unplanned { batch }))
+    }
+
+    /// Writes the plan of a recorded batch, in one transaction. Returns false when somebody else has
+    /// planned it meanwhile, and writes nothing then.
+    pub fn settle_plan(
+        &mut self,
+        batch: i64,
+        author: Option<&str>,
+        changes: &[Change],
+        plan: &Plan,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let frozen = freeze(plan)?;
+        self.write("cannot write the plan to", |tx| {
+            let updated = tx.execute(
+                "UPDATE batches SET state = 'planned', plan_error = NULL, author = ?2, planned_at = ?3
+                 WHERE id = ?1 AND state <> 'planned'",
+                params![batch, author, millis(now)],
+            )?;
+            if updated == 1 {
+                insert_plan(tx, batch, changes, &[], plan, &frozen, now)?;
+            }
+            Ok(updated == 1)
+        })
+    }
+
+    /// Records that a batch could not be planned and when that is tried again.
+    pub fn fail_plan(&mut self, batch: i64, error: &str, due: DateTime<Utc>) -> Result<()> {
+        self.write("cannot record a failed plan in", |tx| {
+            tx.execute(
+                "UPDATE batches SET state = 'plan_failed', plan_error = ?2, due_at = ?3,
+                   plan_attempts = plan_attempts + 1 WHERE id = ?1 AND state <> 'planned'",
+                params![batch, error, millis(due)],
+            )
+        })
+        .map(|_| ())
+    }
+
+    /// Records a batch together with its plan.
+    pub fn record_planned(&mut self, new: &PlannedBatch<'_>, now: DateTime<Utc>) -> Result<i64> {
+        let frozen = freeze(new.plan)?;
+        self.write("cannot record the batch in", |tx| {
+            let mut repository = None;
+            let mut cites: Option<i64> = None;
+            if let Some(revision) = &new.replayed {
+                let id = repository_id(tx, revision, now)?;
+                repository = Some(id);
+                cites = tx
+                    .query_row(
+                        "SELECT id FROM batches
+                         WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
+                        params![id, revision.revision],
+                        |row| row.get(0),
+                    )
+                    .optional()?;
+            }
+            tx.execute(
+                "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,
+                   stamp, recorded_at, planned_at, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'planned')",
+                params![
+                    new.source,
+                    repository,
+                    new.replayed.map(|revision| revision.revision),
+                    cites,
+                    new.author,
+                    text(new.rules_file),
+                    text(new.netrc_file),
+                    new.stamp,
+                    millis(now)
+                ],
+            )?;
+            let batch = tx.last_insert_rowid();
+            insert_plan(tx, batch, new.changes, new.artifacts, new.plan, &frozen, now)?;
+            Ok(batch)
+        })
+    }
+
+    /// Notes digest and size of an exported package.
+    pub fn record_artifact(&mut self, package_id: i64, sha256: &str, size: u64) -> Result<()> {
+        self.write("cannot note an artifact in", |tx| {
+            tx.execute(
+                "UPDATE packages SET sha256 = ?2, size = ?3 WHERE id = ?1",
+                params![package_id, sha256, size],
+            )
+        })
+        .map(|_| ())
+    }
+
+    /// Whether a delivery may still need the artifact: open ones, and failed or unknown ones, which the
+    /// operator may retry.
+    pub fn artifact_is_needed(&self, sha256: &str) -> Result<bool> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM packages p JOIN deliveries d ON d.package_id = p.id
+                     WHERE p.sha256 = ?1 AND d.state NOT IN ('done', 'cancelled'))",
+                )?
+                .query_row([sha256], |row| row.get(0))
+        })
+    }
+
+    /// A batch by its number.
+    pub fn batch(&self, batch: i64) -> Result<Option<BatchRow>> {
+        let sql = format!(
+            "SELECT {} FROM batches b LEFT JOIN repositories r ON r.id = b.repository_id WHERE b.id = ?1",
+            BatchRow::COLUMNS
+        );
+        self.read("cannot read", |connection| {
+            connection
+                .query_row(&sql, [batch], BatchRow::from_row)
+                .optional()
+        })
+    }
+}
+
+fn repository_id(
+    tx: &Transaction<'_>,
+    new: &NewBatch<'_>,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<i64> {
+    let path: PathBuf = new.repository.to_owned();
+    tx.execute(
+        "INSERT INTO repositories (uuid, path, first_revision, recorded_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+        params![new.uuid, path.to_string_lossy(), new.revision, millis(now)],
+    )?;
+    tx.query_row(
+        "SELECT id FROM repositories WHERE uuid = ?1 AND path = ?2",
+        params![new.uuid, path.to_string_lossy()],
+        |row| row.get(0),
+    )
+}
+
+/// The JSON of each delivery's terms, made before the write lock is taken.
+fn freeze(plan: &Plan) -> Result<Vec<(String, String)>> {
+    let json =
+        |error: serde_json::Error| Error::state(format!("cannot write terms as JSON: {error}"));
+    plan.deliveries
+        .iter()
+        .map(|delivery| {
+            Ok((
+                serde_json::to_string(&delivery.connection).map_err(json)?,
+                serde_json::to_string(&delivery.service).map_err(json)?,
+            ))
+        })
+        .collect()
+}
+
+fn insert_plan(
+    tx: &Transaction<'_>,
+    batch: i64,
+    changes: &[Change],
+    artifacts: &[Option<(String, u64)>],
+    plan: &Plan,
+    frozen: &[(String, String)],
+    now: DateTime<Utc>,
+) -> rusqlite::Result<()> {
+    let mut insert_package = tx.prepare_cached(
+        "INSERT INTO packages (batch_id, path, action, sha256, size) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut package_ids = Vec::with_capacity(changes.len());
+    for (index, change) in changes.iter().enumerate() {
+        let artifact = artifacts.get(index).and_then(Option::as_ref);
+        insert_package.execute(params![
+            batch,
+            change.path,
+            change.action.as_str(),
+            artifact.map(|(sha256, _)| sha256),
+            artifact.map(|(_, size)| size),
+        ])?;
+        package_ids.push(tx.last_insert_rowid());
+    }
+    let mut skip =
+        tx.prepare_cached("UPDATE packages SET skipped = ?2, trouble = ?3 WHERE id = ?1")?;
+    for skipped in &plan.skips {
+        let reason = &skipped.reason;
+        skip.execute(params![
+            package_ids.get(skipped.change),
+            reason.to_string(),
+            reason.is_trouble()
+        ])?;
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO deliveries (batch_id, package_id, package, rule, rule_line, lane, host, login, ssh_port,
+           ftp_port, dest_dir, connection, service, stops_lane, state, step, queued_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'queued', 'export', ?15)",
+    )?;
+    for (delivery, (connection, service)) in plan.deliveries.iter().zip(frozen) {
+        let target = &delivery.target;
+        insert.execute(params![
+            batch,
+            package_ids.get(delivery.change),
+            changes.get(delivery.change).map(Change::package),
+            delivery.rule,
+            delivery.rule_line,
+            target.lane(),
+            target.host,
+            target.login,
+            target.ssh_port,
+            target.ftp_port,
+            delivery.dest_dir,
+            connection,
+            service,
+            delivery.service.on_failure == OnFailure::Stop,
+            millis(now)
+        ])?;
+    }
+    Ok(())
+}

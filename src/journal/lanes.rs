@@ -1,0 +1,352 @@
+//! Lanes: claiming the next delivery, noting how far it got, settling it. Claims are atomic, and a
+//! finish needs `running` *and* the same worker and attempt number.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use super::rows::{BatchRow, Word, Work};
+use super::{Journal, millis};
+use crate::domain::delivery::{State, Step, Transition, rescue};
+use crate::domain::target::Target;
+use crate::error::{Error, Result};
+
+/// The right to work one delivery; only the journal makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The delivery.
+    pub delivery: i64,
+    /// Number of this attempt, from 1.
+    pub attempt: u32,
+    /// Attempts that count against `retries`, this one included.
+    pub tries_used: u32,
+    /// Who claimed it.
+    pub worker: i64,
+}
+
+/// What an attempt leaves in the record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AttemptRecord {
+    /// The transport that served.
+    pub transport: Option<&'static str>,
+    /// Host key or certificate.
+    pub fingerprint: Option<String>,
+    /// What was negotiated.
+    pub detail: Option<String>,
+    /// `digest` or `length`.
+    pub verified: Option<&'static str>,
+    /// Exit status of the install command.
+    pub exit_status: Option<i32>,
+    /// Tail of its output.
+    pub output: Option<Vec<u8>>,
+    /// Bytes of output before the tail.
+    pub output_cut: u64,
+}
+
+/// The end of an attempt.
+#[derive(Debug)]
+pub struct Settling<'a> {
+    /// Whose.
+    pub claim: &'a Claim,
+    /// What happens to the delivery.
+    pub transition: &'a Transition,
+    /// The step it ended at.
+    pub step: Step,
+    /// For the record.
+    pub record: &'a AttemptRecord,
+}
+
+/// Open deliveries of a lane that nothing stands before: a lane waits behind its own running or waiting
+/// delivery, and behind a failure that stops it.
+const FIRST_OF_LANE: &str = "
+    SELECT id, state, due_at FROM deliveries
+    WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') ORDER BY id LIMIT 1";
+
+impl Journal {
+    /// Lanes whose first open delivery can be claimed now, longest waiting first.
+    pub fn ready_lanes(&self, now: DateTime<Utc>) -> Result<Vec<String>> {
+        self.read("cannot read the lanes of", |connection| {
+            connection
+                .prepare_cached(
+                    "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
+                       WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
+                     SELECT d.lane FROM first f JOIN deliveries d ON d.id = f.id
+                     WHERE (d.state = 'queued' OR (d.state = 'waiting' AND d.due_at <= ?1))
+                       AND NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
+                         AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown'))
+                     ORDER BY d.id",
+                )?
+                .query_map([millis(now)], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// Claims the lane's next delivery for a worker, or nothing when there is none to claim now.
+    pub fn claim(
+        &mut self,
+        lane: &str,
+        worker: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Claim, Work)>> {
+        let claimed = self.write("cannot claim a delivery in", |tx| {
+            let first: Option<(i64, Word<State>, i64)> = tx
+                .prepare_cached(FIRST_OF_LANE)?
+                .query_row([lane], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            let Some((id, Word(state), due_at)) = first else {
+                return Ok(None);
+            };
+            let due = state == State::Queued || (state == State::Waiting && due_at <= millis(now));
+            let stopped: bool = tx
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
+                     AND stops_lane = 1 AND state IN ('failed', 'unknown'))",
+                )?
+                .query_row(params![lane, id], |row| row.get(0))?;
+            if !due || stopped {
+                return Ok(None);
+            }
+            tx.prepare_cached(
+                "UPDATE deliveries SET state = 'running', worker_id = ?2, attempts = attempts + 1,
+                   tries_used = tries_used + 1 WHERE id = ?1",
+            )?
+            .execute(params![id, worker])?;
+            let claim = tx
+                .prepare_cached("SELECT attempts, tries_used FROM deliveries WHERE id = ?1")?
+                .query_row([id], |row| {
+                    Ok(Claim {
+                        delivery: id,
+                        attempt: row.get(0)?,
+                        tries_used: row.get(1)?,
+                        worker,
+                    })
+                })?;
+            tx.prepare_cached(
+                "INSERT INTO attempts (delivery_id, number, worker_id, started_at) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![id, claim.attempt, worker, millis(now)])?;
+            let work = tx.prepare_cached(&work_sql())?.query_row([id], work_from_row)?;
+            Ok(Some((claim, work)))
+        })?;
+        match claimed {
+            None => Ok(None),
+            Some((claim, (mut work, connection, service))) => {
+                work.connection = thaw(&connection, claim.delivery)?;
+                work.service = thaw(&service, claim.delivery)?;
+                Ok(Some((claim, work)))
+            }
+        }
+    }
+
+    /// Notes the step that a running delivery is at.
+    pub fn note_step(&mut self, claim: &Claim, step: Step) -> Result<()> {
+        self.update_running(claim, "step = ?4", &step.as_str())
+    }
+
+    /// Notes that the package lies verified at `remote_path`: from here on only the install is left.
+    pub fn note_uploaded(&mut self, claim: &Claim, remote_path: &str) -> Result<()> {
+        self.update_running(claim, "step = 'install', remote_path = ?4", &remote_path)
+    }
+
+    /// Notes that an install command is about to run attached: should this worker die, its outcome
+    /// cannot be had.
+    pub fn note_attached(&mut self, claim: &Claim) -> Result<()> {
+        self.update_running(claim, "attached = ?4", &1)
+    }
+
+    fn update_running(
+        &mut self,
+        claim: &Claim,
+        assignment: &str,
+        value: &dyn rusqlite::ToSql,
+    ) -> Result<()> {
+        let sql = format!(
+            "UPDATE deliveries SET {assignment}
+             WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3"
+        );
+        let updated = self.write("cannot note a step in", |tx| {
+            tx.prepare_cached(&sql)?.execute(params![
+                claim.delivery,
+                claim.worker,
+                claim.attempt,
+                value
+            ])
+        })?;
+        guard(claim, updated)
+    }
+
+    /// Ends an attempt. An error when the delivery is no longer this claim's: somebody else decided.
+    pub fn settle(&mut self, settling: &Settling<'_>, now: DateTime<Utc>) -> Result<()> {
+        let Settling {
+            claim,
+            transition,
+            step,
+            record,
+        } = settling;
+        let state = transition.state();
+        let (due_at, undo_try) = match transition {
+            Transition::Wait { delay, .. } => {
+                let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+                (millis(now).saturating_add(delay), 0)
+            }
+            Transition::Release => (0, 1),
+            _ => (0, 0),
+        };
+        let fault = transition.fault();
+        let settled_at = (!state.is_open()).then(|| millis(now));
+        let updated = self.write("cannot settle a delivery in", |tx| {
+            let updated = tx
+                .prepare_cached(
+                    "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
+                       transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
+                       settled_at = ?12, attached = 0
+                     WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
+                )?
+                .execute(params![
+                    claim.delivery,
+                    claim.worker,
+                    claim.attempt,
+                    state.as_str(),
+                    step.as_str(),
+                    due_at,
+                    undo_try,
+                    record.transport,
+                    record.exit_status,
+                    fault.map(|fault| fault.class.as_str()),
+                    fault.map(|fault| &fault.message),
+                    settled_at
+                ])?;
+            if updated == 1 {
+                tx.prepare_cached(
+                    "UPDATE attempts SET ended_at = ?3, step = ?4, outcome = ?5, transport = ?6,
+                       fingerprint = ?7, detail = ?8, verified = ?9, fault = ?10, error = ?11,
+                       exit_status = ?12, output = ?13, output_cut = ?14
+                     WHERE delivery_id = ?1 AND number = ?2",
+                )?
+                .execute(params![
+                    claim.delivery,
+                    claim.attempt,
+                    millis(now),
+                    step.as_str(),
+                    state.as_str(),
+                    record.transport,
+                    record.fingerprint,
+                    record.detail,
+                    record.verified,
+                    fault.map(|fault| fault.class.as_str()),
+                    fault.map(|fault| &fault.message),
+                    record.exit_status,
+                    record.output,
+                    record.output_cut
+                ])?;
+            }
+            Ok(updated)
+        })?;
+        guard(claim, updated)
+    }
+
+    /// Workers that hold running deliveries, other than `me`.
+    pub fn workers_with_running(&self, me: i64) -> Result<Vec<i64>> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT DISTINCT worker_id FROM deliveries
+                     WHERE state IN ('queued', 'running', 'waiting') AND state = 'running' AND worker_id <> ?1",
+                )?
+                .query_map([me], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// Takes the running deliveries of a dead worker away from it. Returns which.
+    pub fn rescue(&mut self, dead_worker: i64, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        self.write("cannot rescue deliveries in", |tx| {
+            let stranded: Vec<(i64, Word<Step>, bool)> = tx
+                .prepare(
+                    "SELECT id, step, attached FROM deliveries
+                     WHERE state IN ('queued', 'running', 'waiting') AND state = 'running' AND worker_id = ?1",
+                )?
+                .query_map([dead_worker], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            for (id, Word(step), attached) in &stranded {
+                let transition = rescue(*step, *attached);
+                let state = transition.state();
+                tx.execute(
+                    "UPDATE deliveries SET state = ?2, attached = 0, fault = ?3, error = ?4, settled_at = ?5
+                     WHERE id = ?1",
+                    params![
+                        id,
+                        state.as_str(),
+                        transition.fault().map(|fault| fault.class.as_str()),
+                        transition.fault().map(|fault| &fault.message),
+                        (!state.is_open()).then(|| millis(now))
+                    ],
+                )?;
+                tx.execute(
+                    "UPDATE attempts SET ended_at = ?2, step = ?3, outcome = ?4, error = 'the worker died'
+                     WHERE delivery_id = ?1 AND ended_at IS NULL",
+                    params![id, millis(now), step.as_str(), state.as_str()],
+                )?;
+            }
+            tx.execute(
+                "UPDATE workers SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL",
+                params![dead_worker, millis(now)],
+            )?;
+            Ok(stranded.into_iter().map(|(id, ..)| id).collect())
+        })
+    }
+}
+
+fn guard(claim: &Claim, updated: usize) -> Result<()> {
+    if updated == 1 {
+        return Ok(());
+    }
+    Err(Error::state(format!(
+        "delivery {} is no longer attempt {} of worker {}: another process has taken it over",
+        claim.delivery, claim.attempt, claim.worker
+    )))
+}
+
+fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| {
+        Error::state(format!(
+            "the journal's terms of delivery {delivery} cannot be read: {error}"
+        ))
+    })
+}
+
+fn work_sql() -> String {
+    format!(
+        "SELECT {}, d.id, d.package_id, d.package, p.path, d.rule, d.host, d.login, d.ssh_port, d.ftp_port,
+           d.dest_dir, d.step, d.remote_path, p.sha256, p.size, d.connection, d.service
+         FROM deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
+           LEFT JOIN repositories r ON r.id = b.repository_id
+         WHERE d.id = ?1",
+        BatchRow::COLUMNS
+    )
+}
+
+/// The work, and its terms still as JSON.
+fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
+    let work = Work {
+        batch: BatchRow::from_row(row)?,
+        delivery: row.get(14)?,
+        package_id: row.get(15)?,
+        package: row.get(16)?,
+        path: row.get(17)?,
+        rule: row.get(18)?,
+        target: Target {
+            host: row.get(19)?,
+            login: row.get(20)?,
+            ssh_port: row.get(21)?,
+            ftp_port: row.get(22)?,
+        },
+        dest_dir: row.get(23)?,
+        step: row.get::<_, Word<Step>>(24)?.0,
+        remote_path: row.get(25)?,
+        sha256: row.get(26)?,
+        size: row.get(27)?,
+        connection: crate::domain::target::ConnectionTerms::default(),
+        service: crate::domain::target::ServiceTerms::default(),
+    };
+    Ok((work, row.get(28)?, row.get(29)?))
+}

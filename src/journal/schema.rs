@@ -1,0 +1,135 @@
+//! The journal's tables, as numbered migrations. A migration that was released is never changed; a
+//! new one is added behind it.
+
+use rusqlite_migration::{M, Migrations};
+
+/// Times are milliseconds since 1970 in UTC. Words are those of `domain` (`State::as_str` and so on).
+const VERSION_1: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE repositories (
+  id             INTEGER PRIMARY KEY,
+  uuid           TEXT NOT NULL,
+  path           TEXT NOT NULL,
+  first_revision INTEGER NOT NULL,
+  recorded_at    INTEGER NOT NULL,
+  UNIQUE (uuid, path)
+) STRICT;
+
+CREATE TABLE batches (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  source        TEXT NOT NULL CHECK (source IN ('revision', 'replay', 'send', 'directory')),
+  repository_id INTEGER REFERENCES repositories (id),
+  revision      INTEGER,
+  cites         INTEGER REFERENCES batches (id),
+  author        TEXT,
+  rules_file    TEXT,
+  netrc_file    TEXT,
+  stamp         TEXT NOT NULL,
+  recorded_at   INTEGER NOT NULL,
+  state         TEXT NOT NULL CHECK (state IN ('recorded', 'plan_failed', 'planned')),
+  plan_error    TEXT,
+  plan_attempts INTEGER NOT NULL DEFAULT 0,
+  due_at        INTEGER NOT NULL DEFAULT 0,
+  planned_at    INTEGER
+) STRICT;
+-- The ledger: a revision is recorded once, whoever names it.
+CREATE UNIQUE INDEX batches_ledger ON batches (repository_id, revision) WHERE source = 'revision';
+CREATE INDEX batches_unplanned ON batches (id) WHERE state <> 'planned';
+
+CREATE TABLE packages (
+  id       INTEGER PRIMARY KEY,
+  batch_id INTEGER NOT NULL REFERENCES batches (id),
+  path     TEXT NOT NULL,
+  action   TEXT NOT NULL,
+  skipped  TEXT,
+  trouble  INTEGER NOT NULL DEFAULT 0,
+  sha256   TEXT,
+  size     INTEGER
+) STRICT;
+CREATE INDEX packages_of_batch ON packages (batch_id);
+CREATE INDEX packages_by_digest ON packages (sha256) WHERE sha256 IS NOT NULL;
+
+CREATE TABLE workers (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  pid        INTEGER NOT NULL,
+  role       TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at   INTEGER
+) STRICT;
+
+CREATE TABLE deliveries (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch_id      INTEGER NOT NULL REFERENCES batches (id),
+  package_id    INTEGER NOT NULL REFERENCES packages (id),
+  package       TEXT NOT NULL,
+  rule          TEXT NOT NULL,
+  rule_line     INTEGER NOT NULL,
+  lane          TEXT NOT NULL,
+  host          TEXT NOT NULL,
+  login         TEXT NOT NULL,
+  ssh_port      INTEGER NOT NULL,
+  ftp_port      INTEGER NOT NULL,
+  dest_dir      TEXT NOT NULL,
+  connection    TEXT NOT NULL,
+  service       TEXT NOT NULL,
+  stops_lane    INTEGER NOT NULL,
+  state         TEXT NOT NULL CHECK
+    (state IN ('queued', 'running', 'waiting', 'done', 'failed', 'unknown', 'cancelled')),
+  step          TEXT NOT NULL CHECK (step IN ('export', 'upload', 'verify', 'install')),
+  attempts      INTEGER NOT NULL DEFAULT 0,
+  tries_used    INTEGER NOT NULL DEFAULT 0,
+  worker_id     INTEGER REFERENCES workers (id),
+  attached      INTEGER NOT NULL DEFAULT 0,
+  due_at        INTEGER NOT NULL DEFAULT 0,
+  transport     TEXT,
+  remote_path   TEXT,
+  exit_status   INTEGER,
+  fault         TEXT,
+  error         TEXT,
+  queued_at     INTEGER NOT NULL,
+  settled_at    INTEGER
+) STRICT;
+CREATE INDEX deliveries_open ON deliveries (lane, id) WHERE state IN ('queued', 'running', 'waiting');
+CREATE INDEX deliveries_stopping ON deliveries (lane, id)
+  WHERE stops_lane = 1 AND state IN ('failed', 'unknown');
+CREATE INDEX deliveries_troubled ON deliveries (id) WHERE state IN ('failed', 'unknown');
+CREATE INDEX deliveries_of_batch ON deliveries (batch_id);
+CREATE INDEX deliveries_of_package ON deliveries (package_id);
+
+CREATE TABLE attempts (
+  id             INTEGER PRIMARY KEY,
+  delivery_id    INTEGER NOT NULL REFERENCES deliveries (id),
+  number         INTEGER NOT NULL,
+  worker_id      INTEGER NOT NULL REFERENCES workers (id),
+  started_at     INTEGER NOT NULL,
+  ended_at       INTEGER,
+  step           TEXT,
+  outcome        TEXT,
+  transport      TEXT,
+  fingerprint    TEXT,
+  detail         TEXT,
+  verified       TEXT,
+  fault          TEXT,
+  error          TEXT,
+  exit_status    INTEGER,
+  output         BLOB,
+  output_cut     INTEGER,
+  UNIQUE (delivery_id, number)
+) STRICT;
+";
+
+/// All migrations, oldest first.
+pub(super) fn migrations() -> Migrations<'static> {
+    Migrations::new(vec![M::up(VERSION_1)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_migration_applies() {
+        migrations().validate().expect("valid migrations");
+    }
+}
