@@ -18,5 +18,6 @@ pub mod journal;
 pub mod logging;
 pub mod source;
 pub mod spool;
+pub mod state_dir;
 pub mod transport;
 pub mod worker;

@@ -36,11 +36,13 @@ pub struct Recorded {
     pub is_new: bool,
 }
 
-/// The next batch to plan, or why there is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unplanned {
-    /// The batch.
-    pub batch: BatchRow,
+/// What planning has before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnplannedOutlook {
+    /// Batches that are not planned.
+    pub count: u64,
+    /// When the first of them is due; in the past when it is due now.
+    pub next_due: Option<DateTime<Utc>>,
 }
 
 /// A batch that is recorded together with its plan: `replay` and `send`.
@@ -108,7 +110,7 @@ impl Journal {
 
     /// The next batch that can be planned now: within a repository the lowest revision, and none while
     /// that one waits to be tried again.
-    pub fn next_unplanned(&self, now: DateTime<Utc>) -> Result<Option<Unplanned>> {
+    pub fn next_unplanned(&self, now: DateTime<Utc>) -> Result<Option<BatchRow>> {
         let sql = format!(
             "SELECT {} FROM batches b LEFT JOIN repositories r ON r.id = b.repository_id
              WHERE b.state <> 'planned' AND b.due_at <= ?1 AND NOT EXISTS
@@ -123,7 +125,22 @@ impl Journal {
                 .query_row([millis(now)], BatchRow::from_row)
                 .optional()
         })
-        .map(|batch| batch.map(|batch| Unplanned { batch }))
+    }
+
+    /// How much is unplanned, and when the first of it is due.
+    pub fn unplanned_outlook(&self) -> Result<UnplannedOutlook> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT count(*), min(due_at) FROM batches WHERE state <> 'planned'",
+                )?
+                .query_row([], |row| {
+                    Ok(UnplannedOutlook {
+                        count: row.get(0)?,
+                        next_due: row.get::<_, Option<i64>>(1)?.map(super::time),
+                    })
+                })
+        })
     }
 
     /// Writes the plan of a recorded batch, in one transaction. Returns false when somebody else has
@@ -211,6 +228,18 @@ impl Journal {
             )
         })
         .map(|_| ())
+    }
+
+    /// Digest and size of a package, once it is exported.
+    pub fn artifact_of(&self, package_id: i64) -> Result<Option<(String, u64)>> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT sha256, size FROM packages WHERE id = ?1 AND sha256 IS NOT NULL",
+                )?
+                .query_row([package_id], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
     }
 
     /// Whether a delivery may still need the artifact: open ones, and failed or unknown ones, which the

@@ -23,6 +23,28 @@ pub struct Claim {
     pub worker: i64,
 }
 
+/// The delivery that a lane stands at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneHead {
+    /// The lane.
+    pub lane: String,
+    /// Queued, running or waiting.
+    pub state: State,
+    /// When a waiting one is due.
+    pub due_at: DateTime<Utc>,
+}
+
+impl LaneHead {
+    /// Whether it can be claimed now.
+    pub fn is_ready(&self, now: DateTime<Utc>) -> bool {
+        match self.state {
+            State::Queued => true,
+            State::Waiting => self.due_at <= now,
+            _ => false,
+        }
+    }
+}
+
 /// What an attempt leaves in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AttemptRecord {
@@ -62,21 +84,43 @@ const FIRST_OF_LANE: &str = "
     WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') ORDER BY id LIMIT 1";
 
 impl Journal {
-    /// Lanes whose first open delivery can be claimed now, longest waiting first.
-    pub fn ready_lanes(&self, now: DateTime<Utc>) -> Result<Vec<String>> {
+    /// The first open delivery of every lane that has one and that no failure stops, oldest first.
+    pub fn lane_heads(&self) -> Result<Vec<LaneHead>> {
         self.read("cannot read the lanes of", |connection| {
             connection
                 .prepare_cached(
                     "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
                        WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
-                     SELECT d.lane FROM first f JOIN deliveries d ON d.id = f.id
-                     WHERE (d.state = 'queued' OR (d.state = 'waiting' AND d.due_at <= ?1))
-                       AND NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
+                     SELECT d.lane, d.state, d.due_at FROM first f JOIN deliveries d ON d.id = f.id
+                     WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
                          AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown'))
                      ORDER BY d.id",
                 )?
-                .query_map([millis(now)], |row| row.get(0))?
+                .query_map([], |row| {
+                    Ok(LaneHead {
+                        lane: row.get(0)?,
+                        state: row.get::<_, Word<State>>(1)?.0,
+                        due_at: super::time(row.get(2)?),
+                    })
+                })?
                 .collect()
+        })
+    }
+
+    /// The lanes in which these batches have open deliveries.
+    pub fn open_lanes_of(&self, batches: &[i64]) -> Result<Vec<String>> {
+        self.read("cannot read the lanes of", |connection| {
+            let mut lanes = Vec::new();
+            for batch in batches {
+                let mut statement = connection.prepare_cached(
+                    "SELECT DISTINCT lane FROM deliveries
+                     WHERE batch_id = ?1 AND state IN ('queued', 'running', 'waiting')",
+                )?;
+                for lane in statement.query_map([batch], |row| row.get(0))? {
+                    lanes.push(lane?);
+                }
+            }
+            Ok(lanes)
         })
     }
 

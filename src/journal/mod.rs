@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _, Utc};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior};
 
 use crate::error::{Error, Result};
 
@@ -18,8 +18,8 @@ mod rows;
 mod schema;
 mod workers;
 
-pub use batches::{NewBatch, PlannedBatch, Recorded, Unplanned};
-pub use lanes::{AttemptRecord, Claim, Settling};
+pub use batches::{NewBatch, PlannedBatch, Recorded, UnplannedOutlook};
+pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 
@@ -153,43 +153,4 @@ fn time(millis: i64) -> DateTime<Utc> {
     Utc.timestamp_millis_opt(millis)
         .single()
         .unwrap_or(DateTime::<Utc>::MIN_UTC)
-}
-
-/// The next time anything becomes due, or the number of open deliveries: what the worker sleeps by.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outlook {
-    /// Deliveries that are queued, running or waiting.
-    pub open_deliveries: u64,
-    /// Batches that are not planned.
-    pub unplanned_batches: u64,
-    /// When the first waiting delivery or failed plan is due again.
-    pub next_due: Option<DateTime<Utc>>,
-}
-
-impl Journal {
-    /// What is to come.
-    pub fn outlook(&self) -> Result<Outlook> {
-        self.read("cannot read", |connection| {
-            let (open, first_waiting): (i64, Option<i64>) = connection.query_row(
-                "SELECT count(*), min(CASE WHEN state = 'waiting' THEN due_at END) FROM deliveries
-                 WHERE state IN ('queued', 'running', 'waiting')",
-                params![],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
-            let (unplanned, first_plan): (i64, Option<i64>) = connection.query_row(
-                "SELECT count(*), min(due_at) FROM batches WHERE state <> 'planned'",
-                params![],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
-            Ok(Outlook {
-                open_deliveries: open.unsigned_abs(),
-                unplanned_batches: unplanned.unsigned_abs(),
-                next_due: [first_waiting, first_plan]
-                    .into_iter()
-                    .flatten()
-                    .min()
-                    .map(time),
-            })
-        })
-    }
 }

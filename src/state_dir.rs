@@ -1,0 +1,114 @@
+//! The state directory: where journal, spool, log and the workers' locks lie. Ours alone: mode 0700 and
+//! our own, or it is not used.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A state directory that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Opens the directory, making it (mode 0700) if it is missing.
+    pub fn open(path: &Path) -> Result<Self> {
+        make(path)?;
+        let shown = path.display();
+        let metadata = fs::symlink_metadata(path).map_err(|error| {
+            Error::io(
+                ErrorKind::State,
+                "cannot look at the state directory",
+                path,
+                &error,
+            )
+        })?;
+        if !metadata.is_dir() {
+            return Err(
+                Error::state(format!("the state directory {shown} is not a directory"))
+                    .with_hint("name another one by `state_dir` in auto-dispatcher.cfg"),
+            );
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if metadata.uid() != me {
+            return Err(Error::state(format!(
+                "the state directory {shown} belongs to uid {}, and this runs as uid {me}",
+                metadata.uid()
+            ))
+            .with_hint(
+                "run as its owner, or name another one by `state_dir` in auto-dispatcher.cfg",
+            ));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(Error::state(format!(
+                "the state directory {shown} is open to others (mode {:04o})",
+                metadata.mode() & 0o7777
+            ))
+            .with_hint(format!("chmod 700 {shown}")));
+        }
+        let state = Self {
+            path: path.to_owned(),
+        };
+        make(&state.workers())?;
+        Ok(state)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal file.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.sqlite")
+    }
+
+    /// The directory of artifacts.
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    /// The directory of the workers' locks and wake-up pipes.
+    pub fn workers(&self) -> PathBuf {
+        self.path.join("workers")
+    }
+
+    /// The known_hosts file that accepted keys are added to.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.path.join("known_hosts")
+    }
+}
+
+fn make(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            Error::io(ErrorKind::State, "cannot make the directory", path, &error)
+                .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_enter_is_refused_with_the_chmod_that_mends_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("state");
+        StateDir::open(&path).expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).expect("chmod");
+        let error = StateDir::open(&path).expect_err("refused");
+        assert_eq!(error.hint, Some(format!("chmod 700 {}", path.display())));
+    }
+}

@@ -1,0 +1,133 @@
+//! Who lives: a lock file for each worker, released by the kernel when it dies, and a FIFO by which
+//! others wake it. Knows nothing of deliveries.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::Sender;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::state_dir::StateDir;
+
+/// A living worker's marks in the state directory; dropping it takes them away.
+#[derive(Debug)]
+pub struct Presence {
+    lock_path: PathBuf,
+    wake_path: PathBuf,
+    /// Held for as long as the process lives; the kernel releases it.
+    _lock: File,
+    /// Held shared by workers that serve everybody; the hook starts one where none holds it.
+    background: Option<File>,
+}
+
+impl Presence {
+    /// Marks worker `id` as living and forwards wake-ups to `wake`.
+    pub fn enter(state: &StateDir, id: i64, background: bool, wake: &Sender<()>) -> Result<Self> {
+        let lock_path = state.workers().join(format!("{id}.lock"));
+        let wake_path = state.workers().join(format!("{id}.wake"));
+        let lock = open(&lock_path)?;
+        lock.try_lock().map_err(|error| {
+            Error::state(format!("cannot lock {}: {error}", lock_path.display()))
+        })?;
+        mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .map_err(|error| Error::io(ErrorKind::State, "cannot make", &wake_path, &error.into()))?;
+        listen(&wake_path, wake.clone())?;
+        let background = if background {
+            let file = open(&background_path(state))?;
+            file.lock_shared().map_err(|error| {
+                Error::io(ErrorKind::State, "cannot lock", &background_path(state), &error)
+            })?;
+            Some(file)
+        } else {
+            None
+        };
+        Ok(Self { lock_path, wake_path, _lock: lock, background })
+    }
+
+    /// Ceases to count as a worker that serves everybody. Who does this looks for work once more
+    /// afterwards: a hook that recorded before saw a worker and started none.
+    pub fn resign(&mut self) {
+        self.background = None;
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // What cannot be removed is found dead by its lock and removed by another worker.
+        let _ = fs::remove_file(&self.wake_path);
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+/// Whether a worker that serves everybody lives.
+pub fn a_worker_lives(state: &StateDir) -> Result<bool> {
+    Ok(open(&background_path(state))?.try_lock().is_err())
+}
+
+/// Whether worker `id` is dead; removes its marks if so.
+pub fn bury_if_dead(state: &StateDir, id: i64) -> bool {
+    let lock_path = state.workers().join(format!("{id}.lock"));
+    let dead = match OpenOptions::new().write(true).open(&lock_path) {
+        Ok(file) => file.try_lock().is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if dead {
+        let _ = fs::remove_file(state.workers().join(format!("{id}.wake")));
+        let _ = fs::remove_file(&lock_path);
+    }
+    dead
+}
+
+/// Wakes every living worker. A FIFO that nobody reads, or that is full of wake-ups, is passed over.
+pub fn wake_all(state: &StateDir) {
+    let Ok(entries) = fs::read_dir(state.workers()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "wake") {
+            let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+            if let Ok(mut fifo) = OpenOptions::new().write(true).custom_flags(flags).open(&path) {
+                let _ = fifo.write(b"!");
+            }
+        }
+    }
+}
+
+fn background_path(state: &StateDir) -> PathBuf {
+    state.workers().join("background.lock")
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Error::io(ErrorKind::State, "cannot open", path, &error))
+}
+
+/// Reads the FIFO in a thread of its own, which ends with the process. Opened for reading and writing,
+/// so that it never sees an end of file.
+fn listen(path: &Path, wake: Sender<()>) -> Result<()> {
+    let mut fifo = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| Error::io(ErrorKind::State, "cannot open", path, &error))?;
+    std::thread::Builder::new()
+        .name("wake".to_owned())
+        .spawn(move || {
+            let mut bytes = [0_u8; 64];
+            while fifo.read(&mut bytes).is_ok_and(|n| n > 0) {
+                // Full means that a wake-up is under way already.
+                let _ = wake.try_send(());
+            }
+        })
+        .map(|_| ())
+        .map_err(|error| Error::state(format!("cannot start the wake-up thread: {error}")))
+}
