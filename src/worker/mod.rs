@@ -1,1 +1,115 @@
-//! The worker.
+//! The worker: plans what is recorded, claims lanes, runs attempts, settles them, and shuts down. It
+//! decides nothing that `domain` can decide, and prints nothing: it reports events.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::config::settings::Settings;
+use crate::domain::event::Event;
+use crate::error::Result;
+use crate::journal::Journal;
+use crate::source::svnlook::Svnlook;
+use crate::spool::Spool;
+use crate::state_dir::StateDir;
+use crate::transport::{StopFlag, Surroundings};
+
+mod attempt;
+pub mod configurations;
+mod coordinator;
+pub mod detach;
+mod lane;
+pub mod planner;
+pub mod presence;
+
+pub use coordinator::{Ended, Role, Until, work};
+
+/// What every thread of a worker shares.
+pub struct Context {
+    /// Where everything lies.
+    pub state: StateDir,
+    /// `workers`, `plan_retry` and so on.
+    pub settings: Settings,
+    /// Artifacts.
+    pub spool: Spool,
+    /// Subversion.
+    pub svnlook: Svnlook,
+    /// Home, agent and known_hosts files.
+    pub surroundings: Surroundings,
+    /// Rules, netrc and secrets, read when they are needed.
+    pub configurations: configurations::Configurations,
+    /// Told to end.
+    pub stop: StopFlag,
+    /// Wake-ups: a hook recorded something, a signal came.
+    pub wake: Wake,
+    /// Hears of everything that happens.
+    pub report: Box<dyn Fn(&Event) + Send + Sync>,
+    /// One lock for each package that is being exported, so that its targets share one export.
+    pub exports: Exports,
+}
+
+impl Context {
+    /// A connection to the journal for the calling thread.
+    pub fn journal(&self) -> Result<Journal> {
+        Journal::open(&self.state.journal())
+    }
+
+    /// Where plans are serialised: one planner at a time, in all processes.
+    pub fn plan_lock(&self) -> PathBuf {
+        self.state.workers().join("plan.lock")
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        (self.report)(event);
+    }
+}
+
+/// A channel that holds at most one wake-up.
+#[derive(Debug, Clone)]
+pub struct Wake {
+    sender: Sender<()>,
+    receiver: Receiver<()>,
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        let (sender, receiver) = bounded(1);
+        Self { sender, receiver }
+    }
+}
+
+impl Wake {
+    /// Wakes the worker, now or when it next sleeps.
+    pub fn now(&self) {
+        // Full means that a wake-up is under way already.
+        let _ = self.sender.try_send(());
+    }
+}
+
+/// Locks by package.
+#[derive(Debug, Default)]
+pub struct Exports(Mutex<HashMap<i64, Arc<Mutex<()>>>>);
+
+impl Exports {
+    /// Runs `export` while no other thread of this process exports the same package.
+    fn one_at_a_time<T>(&self, package_id: i64, export: impl FnOnce() -> T) -> T {
+        let lock = Arc::clone(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(package_id)
+                .or_default(),
+        );
+        let result = {
+            let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            export()
+        };
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(&lock) <= 2 {
+            locks.remove(&package_id);
+        }
+        result
+    }
+}

@@ -21,11 +21,19 @@ pub struct Presence {
     _lock: File,
     /// Held shared by workers that serve everybody; the hook starts one where none holds it.
     background: Option<File>,
+    /// Held by the one that hooks started.
+    detached: Option<File>,
 }
 
 impl Presence {
     /// Marks worker `id` as living and forwards wake-ups to `wake`.
-    pub fn enter(state: &StateDir, id: i64, background: bool, wake: &Sender<()>) -> Result<Self> {
+    pub fn enter(
+        state: &StateDir,
+        id: i64,
+        background: bool,
+        detached: Option<File>,
+        wake: &Sender<()>,
+    ) -> Result<Self> {
         let lock_path = state.workers().join(format!("{id}.lock"));
         let wake_path = state.workers().join(format!("{id}.wake"));
         let lock = open(&lock_path)?;
@@ -44,13 +52,14 @@ impl Presence {
         } else {
             None
         };
-        Ok(Self { lock_path, wake_path, _lock: lock, background })
+        Ok(Self { lock_path, wake_path, _lock: lock, background, detached })
     }
 
     /// Ceases to count as a worker that serves everybody. Who does this looks for work once more
     /// afterwards: a hook that recorded before saw a worker and started none.
     pub fn resign(&mut self) {
         self.background = None;
+        self.detached = None;
     }
 }
 
@@ -64,7 +73,19 @@ impl Drop for Presence {
 
 /// Whether a worker that serves everybody lives.
 pub fn a_worker_lives(state: &StateDir) -> Result<bool> {
+    // The test takes the lock for a moment. Two hooks testing at once would take each other for a worker,
+    // so they test one after the other.
+    let turn_path = state.workers().join("turn.lock");
+    let turn = open(&turn_path)?;
+    turn.lock()
+        .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &turn_path, &error))?;
     Ok(open(&background_path(state))?.try_lock().is_err())
+}
+
+/// The right to be the one worker that hooks started; none while another one has it.
+pub fn be_the_detached_one(state: &StateDir) -> Result<Option<File>> {
+    let file = open(&state.workers().join("detached.lock"))?;
+    Ok(file.try_lock().is_ok().then_some(file))
 }
 
 /// Whether worker `id` is dead; removes its marks if so.

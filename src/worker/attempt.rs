@@ -1,0 +1,446 @@
+//! One attempt at a delivery: export, upload, verify, install, each only if it is still to be done.
+
+use std::time::{Duration, Instant};
+
+use super::Context;
+use super::configurations::LateCredentials;
+use crate::domain::delivery::{Outcome, Step};
+use crate::domain::event::{Event, Subject};
+use crate::domain::fault::{Fault, FaultClass};
+use crate::domain::install::{InstallEnd, InstallFacts, InstallSpec};
+use crate::domain::target::{ConnectionTerms, InstallMode, TransportKind};
+use crate::error::{Error, ErrorKind};
+use crate::journal::{AttemptRecord, Claim, Journal, Source, Work};
+use crate::spool::Artifact;
+use crate::transport::{Dial, Session, Upload, Verified, fallback, ssh};
+
+/// Output of an install command that the journal keeps: the tail.
+const OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// Progress is reported at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The session of a lane, and the terms that it was opened on.
+#[derive(Default)]
+pub(super) struct SessionSlot {
+    open: Option<(Box<dyn Session>, ConnectionTerms)>,
+    /// A second session, over SSH, for installs behind an upload by FTP.
+    install: Option<(Box<dyn Session>, ConnectionTerms)>,
+}
+
+impl SessionSlot {
+    /// Ends both sessions politely.
+    pub(super) fn close(self) {
+        for (session, _) in [self.open, self.install].into_iter().flatten() {
+            session.close();
+        }
+    }
+
+    /// Lets the host forget an install whose outcome the journal has. What fails here only leaves a
+    /// small directory on the host.
+    pub(super) fn forget_install(&mut self, token: &str) {
+        let sessions = [self.install.as_mut(), self.open.as_mut()];
+        for (session, _) in sessions.into_iter().flatten() {
+            if session.facts().kind == TransportKind::Ssh && session.forget_install(token).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+pub(super) struct Attempt<'a> {
+    context: &'a Context,
+    journal: &'a mut Journal,
+    slot: &'a mut SessionSlot,
+    claim: &'a Claim,
+    work: &'a Work,
+    subject: &'a Subject,
+    step: Step,
+    record: AttemptRecord,
+    /// Set when the host keeps an outcome that is now ours.
+    collected: Option<String>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        journal: &'a mut Journal,
+        slot: &'a mut SessionSlot,
+        claim: &'a Claim,
+        work: &'a Work,
+        subject: &'a Subject,
+    ) -> Self {
+        Self {
+            context,
+            journal,
+            slot,
+            claim,
+            work,
+            subject,
+            step: if work.step == Step::Install { Step::Install } else { Step::Export },
+            record: AttemptRecord::default(),
+            collected: None,
+        }
+    }
+
+    /// The step that the attempt ended at, its record, and the token of an install that was collected.
+    pub(super) fn into_parts(self) -> (Step, AttemptRecord, Option<String>) {
+        (self.step, self.record, self.collected)
+    }
+
+    pub(super) fn run(&mut self) -> Outcome {
+        match self.steps() {
+            Ok(outcome) => outcome,
+            Err(fault) => {
+                if matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient) {
+                    // A session that failed is not used again.
+                    self.slot.open = None;
+                    self.slot.install = None;
+                    if self.context.stop.is_raised() {
+                        return Outcome::Interrupted;
+                    }
+                }
+                Outcome::Faulted(fault)
+            }
+        }
+    }
+
+    fn steps(&mut self) -> Result<Outcome, Fault> {
+        let remote_path = match (self.step, &self.work.remote_path) {
+            (Step::Install, Some(path)) => path.clone(),
+            _ => {
+                self.begin(Step::Export)?;
+                let artifact = self.artifact()?;
+                self.deliver(&artifact)?
+            }
+        };
+        let Some(command) = self.work.service.install_command.clone() else {
+            return Ok(Outcome::Delivered);
+        };
+        self.begin(Step::Install)?;
+        self.install(command, &remote_path).map(Outcome::Installed)
+    }
+
+    fn begin(&mut self, step: Step) -> Result<(), Fault> {
+        self.context.stop.check()?;
+        self.step = step;
+        self.journal
+            .note_step(self.claim, step)
+            .map_err(|error| Fault::transient(error.to_string()))?;
+        self.context.emit(&Event::StepStarted {
+            subject: self.subject.clone(),
+            step,
+        });
+        Ok(())
+    }
+
+    // ----- export
+
+    /// The package's bytes: from the spool if they are there, else out of the repository.
+    fn artifact(&mut self) -> Result<Artifact, Fault> {
+        let context = self.context;
+        context
+            .exports
+            .one_at_a_time(self.work.package_id, || self.find_or_export())
+            .map_err(|error| Fault::new(export_fault(&error), error.message))
+    }
+
+    fn find_or_export(&mut self) -> Result<Artifact, Error> {
+        let spool = &self.context.spool;
+        let keep = spool.keep()?;
+        if let Some((sha256, size)) = self.journal.artifact_of(self.work.package_id)?
+            && let Some(artifact) = spool.find(&sha256, size)
+        {
+            return Ok(artifact);
+        }
+        let batch = &self.work.batch;
+        let (Some(path), Some(revision), Source::Revision | Source::Replay) =
+            (&batch.repository, batch.revision, batch.source)
+        else {
+            return Err(Error::new(
+                ErrorKind::Delivery,
+                format!("the spool no longer holds {}; send the file again", self.work.path),
+            ));
+        };
+        let repository = self.context.svnlook.repository(path)?;
+        super::planner::check_uuid(&repository, batch)?;
+        let artifact = spool.store(&keep, |out| {
+            repository.export(revision, &self.work.path, out).map(|_| ())
+        })?;
+        if let Some(recorded) = &self.work.sha256
+            && *recorded != artifact.sha256
+        {
+            return Err(Error::new(
+                ErrorKind::Delivery,
+                format!("r{revision} gives other bytes for {} than before", self.work.path),
+            ));
+        }
+        self.journal
+            .record_artifact(self.work.package_id, &artifact.sha256, artifact.size)?;
+        Ok(artifact)
+    }
+
+    // ----- upload and verify
+
+    /// Brings the package to the host and returns where it lies. A transport that turns out to serve
+    /// no uploads is given up for the next one.
+    fn deliver(&mut self, artifact: &Artifact) -> Result<String, Fault> {
+        let mut given_up = Vec::new();
+        loop {
+            self.begin(Step::Upload)?;
+            self.connect(&given_up)?;
+            let Some(kind) = self.session_kind() else {
+                return Err(Fault::transient("the session is gone"));
+            };
+            match self.upload(artifact) {
+                Err(fault) if fault.class == FaultClass::Unsupported => {
+                    self.fell_back(kind, &fault);
+                    self.slot.open = None;
+                    given_up.push(kind);
+                    let left = self.work.connection.transports.iter().any(|kind| !given_up.contains(kind));
+                    if !left {
+                        return Err(fault);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn upload(&mut self, artifact: &Artifact) -> Result<String, Fault> {
+        let temporary = format!(".ad-{}-{}.part", self.journal.id(), self.work.delivery);
+        let (context, subject) = (self.context, self.subject);
+        let session = self.session()?;
+        let dir = session.prepare_dir(&self.work.dest_dir)?;
+        let session = self.session()?;
+        let upload = Upload {
+            local: &artifact.path,
+            size: artifact.size,
+            sha256: &artifact.sha256,
+            dir: &dir,
+            name: &self.work.package,
+            temporary: &temporary,
+            mode: self.work.service.file_mode,
+        };
+        let mut last = Instant::now();
+        let mut progress = |bytes: u64| {
+            if last.elapsed() >= PROGRESS_EVERY || bytes == artifact.size {
+                last = Instant::now();
+                context.emit(&Event::Progress {
+                    subject: subject.clone(),
+                    bytes,
+                    total: artifact.size,
+                });
+            }
+        };
+        if let Err(fault) = session.upload(&upload, &mut progress) {
+            return Err(self.clean_up(&upload, fault));
+        }
+        self.begin(Step::Verify)?;
+        let session = self.session()?;
+        let verified = match session.verify(&upload).and_then(|verified| {
+            session.publish(&upload)?;
+            Ok(verified)
+        }) {
+            Ok(verified) => verified,
+            Err(fault) => return Err(self.clean_up(&upload, fault)),
+        };
+        self.record.verified = Some(match verified {
+            Verified::Digest => "digest",
+            Verified::Length => "length",
+        });
+        let remote_path = if dir == "/" {
+            format!("/{}", self.work.package)
+        } else {
+            format!("{dir}/{}", self.work.package)
+        };
+        self.journal
+            .note_uploaded(self.claim, &remote_path)
+            .map_err(|error| Fault::transient(error.to_string()))?;
+        self.context.emit(&Event::Uploaded {
+            subject: self.subject.clone(),
+            remote_path: remote_path.clone(),
+            digest_checked: verified == Verified::Digest,
+        });
+        Ok(remote_path)
+    }
+
+    /// Removes the temporary file after a fault that leaves the session usable. After any other, the
+    /// next attempt writes over it: its name is that of the delivery.
+    fn clean_up(&mut self, upload: &Upload<'_>, fault: Fault) -> Fault {
+        if matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported)
+            && let Ok(session) = self.session()
+            && let Err(left) = session.discard(upload)
+        {
+            self.context.emit(&Event::Notice {
+                message: format!(
+                    "{}: {}/{} could not be removed: {left}",
+                    self.subject.lane, upload.dir, upload.temporary
+                ),
+            });
+        }
+        fault
+    }
+
+    // ----- sessions
+
+    fn connect(&mut self, given_up: &[TransportKind]) -> Result<(), Fault> {
+        let reusable = self
+            .slot
+            .open
+            .as_ref()
+            .is_some_and(|(_, terms)| *terms == self.work.connection);
+        if !reusable {
+            if let Some((old, _)) = self.slot.open.take() {
+                old.close();
+            }
+            let credentials = self.credentials();
+            let dial = self.dial(&credentials);
+            let session = fallback::connect(&dial, given_up, &mut |kind, fault| self.fell_back(kind, fault))?;
+            self.connected(session.as_ref());
+            self.slot.open = Some((session, self.work.connection.clone()));
+        }
+        let facts = self.session()?.facts().clone();
+        self.record.transport = Some(facts.kind.as_str());
+        self.record.fingerprint = facts.fingerprint;
+        self.record.detail = Some(facts.detail);
+        Ok(())
+    }
+
+    fn session(&mut self) -> Result<&mut dyn Session, Fault> {
+        match &mut self.slot.open {
+            Some((session, _)) => Ok(session.as_mut()),
+            None => Err(Fault::transient("the session is gone")),
+        }
+    }
+
+    fn session_kind(&self) -> Option<TransportKind> {
+        self.slot.open.as_ref().map(|(session, _)| session.facts().kind)
+    }
+
+    fn credentials(&self) -> LateCredentials<'a> {
+        LateCredentials::new(&self.context.configurations, self.work)
+    }
+
+    fn dial<'d>(&'d self, credentials: &'d LateCredentials<'a>) -> Dial<'d> {
+        Dial {
+            target: &self.work.target,
+            terms: &self.work.connection,
+            credentials,
+            surroundings: &self.context.surroundings,
+            stop: &self.context.stop,
+        }
+    }
+
+    fn connected(&self, session: &dyn Session) {
+        let facts = session.facts();
+        self.context.emit(&Event::Connected {
+            subject: self.subject.clone(),
+            transport: facts.kind,
+            fingerprint: facts.fingerprint.clone(),
+            detail: facts.detail.clone(),
+        });
+    }
+
+    fn fell_back(&self, from: TransportKind, fault: &Fault) {
+        self.context.emit(&Event::FellBack {
+            subject: self.subject.clone(),
+            from,
+            fault: fault.to_string(),
+        });
+    }
+
+    // ----- install
+
+    fn install(&mut self, command: String, remote_path: &str) -> Result<InstallEnd, Fault> {
+        let spec = self.install_spec(command, remote_path);
+        self.connect_for_install()?;
+        if spec.mode == InstallMode::Plain {
+            self.journal
+                .note_attached(self.claim)
+                .map_err(|error| Fault::transient(error.to_string()))?;
+        }
+        let session = match (&mut self.slot.install, &mut self.slot.open) {
+            (Some((session, _)), _) | (None, Some((session, _))) => session,
+            (None, None) => return Err(Fault::transient("the session is gone")),
+        };
+        let outcome = session.install(&spec, &mut |_| {})?;
+        self.record.exit_status = match outcome.end {
+            InstallEnd::Exited(status) => Some(status),
+            InstallEnd::TimedOut => None,
+        };
+        self.record.output = Some(outcome.output);
+        self.record.output_cut = outcome.output_cut_bytes;
+        self.collected = Some(spec.token);
+        Ok(outcome.end)
+    }
+
+    /// Commands run over SSH, whatever brought the package.
+    fn connect_for_install(&mut self) -> Result<(), Fault> {
+        if let Some((session, terms)) = &self.slot.open
+            && session.facts().kind == TransportKind::Ssh
+            && *terms == self.work.connection
+        {
+            return Ok(());
+        }
+        if let Some((_, terms)) = &self.slot.install
+            && *terms == self.work.connection
+        {
+            return Ok(());
+        }
+        let credentials = self.credentials();
+        let session = ssh::connect(&self.dial(&credentials)).map_err(|fault| {
+            Fault::new(
+                fault.class,
+                format!("the package is there, but its install command needs SSH: {}", fault.message),
+            )
+        })?;
+        self.connected(session.as_ref());
+        if self.record.transport.is_none() {
+            self.record.fingerprint.clone_from(&session.facts().fingerprint);
+        }
+        self.slot.install = Some((session, self.work.connection.clone()));
+        Ok(())
+    }
+
+    fn install_spec(&self, command: String, remote_path: &str) -> InstallSpec {
+        let batch = &self.work.batch;
+        let dest_dir = match remote_path.rsplit_once('/') {
+            Some(("", _)) | None => "/".to_owned(),
+            Some((dir, _)) => dir.to_owned(),
+        };
+        let sha256 = match self.journal.artifact_of(self.work.package_id) {
+            Ok(Some((sha256, _))) => sha256,
+            _ => String::new(),
+        };
+        InstallSpec {
+            token: format!("{}-{}", self.journal.id(), self.work.delivery),
+            command,
+            facts: InstallFacts {
+                package: self.work.package.clone(),
+                path: remote_path.to_owned(),
+                dest_dir,
+                repository: batch
+                    .repository
+                    .as_ref()
+                    .map(|path| path.to_string_lossy().into_owned())
+                    .unwrap_or_default(),
+                revision: batch.revision.map(|revision| revision.to_string()).unwrap_or_default(),
+                author: batch.author.clone().unwrap_or_default(),
+                sha256,
+                delivery: self.work.delivery.to_string(),
+            },
+            timeout_s: self.work.service.install_timeout_s,
+            mode: self.work.service.install_mode,
+            idempotent: self.work.service.install_idempotent,
+            output_max_bytes: OUTPUT_MAX_BYTES,
+        }
+    }
+}
+
+/// What a failed export means: the disk or Subversion may recover, a lost artifact does not.
+fn export_fault(error: &Error) -> FaultClass {
+    match error.kind {
+        ErrorKind::Delivery => FaultClass::Permanent,
+        _ => FaultClass::Transient,
+    }
+}

@@ -1,0 +1,344 @@
+//! The worker's main loop: wakes, has batches planned, hands lanes to threads, rescues what dead workers
+//! left, and knows when to end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
+
+use super::{Context, lane, planner, presence};
+use crate::domain::event::Event;
+use crate::error::{Error, Result};
+use crate::journal::{Journal, LaneHead, UnplannedOutlook};
+
+/// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Longest sleep while somebody at a terminal waits for batches that another worker may settle.
+const SLEEP_WAITING: Duration = Duration::from_millis(50);
+/// How long a lane rests after its thread failed for a reason of ours (journal, disk).
+const LANE_REST: Duration = Duration::from_secs(2);
+
+/// When a worker ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Told,
+    /// When nothing was to be done for this long.
+    IdleFor(Duration),
+    /// When nothing is queued, waiting or unplanned.
+    Idle,
+    /// When these batches are settled.
+    Settled(Vec<i64>),
+}
+
+/// Why a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// There was nothing more to do.
+    Idle,
+    /// The batches that it was to see through are settled.
+    Settled,
+    /// One of those batches cannot be planned.
+    Unplannable,
+    /// What is left of those batches stands behind a failure that stops its lane.
+    Held,
+}
+
+impl Ended {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "told to stop",
+            Self::Idle => "idle",
+            Self::Settled => "done",
+            Self::Unplannable => "the batch cannot be planned",
+            Self::Held => "the lane is stopped by a failure",
+        }
+    }
+}
+
+/// Whom a worker serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everybody: hooks start no other one while it lives.
+    Background,
+    /// Everybody; started by a hook, of which one at a time is enough.
+    Detached,
+    /// A command in the foreground, which ends when its own batches are settled.
+    Foreground,
+}
+
+enum Finished {
+    Lane(String, Result<()>),
+    Planner(Result<()>),
+}
+
+struct Coordinator<'a> {
+    context: &'a Context,
+    journal: Journal,
+    worker: i64,
+    until: &'a Until,
+    active: HashSet<String>,
+    resting: HashMap<String, Instant>,
+    planning: bool,
+    plan_rest: Option<Instant>,
+    idle_since: Instant,
+}
+
+/// Works the journal until `until` says so or the stop flag is raised.
+pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> {
+    let detached = match role {
+        Role::Detached => match presence::be_the_detached_one(&context.state)? {
+            Some(lock) => Some(lock),
+            None => {
+                // Two hooks started one each; the other one does it all.
+                presence::wake_all(&context.state);
+                return Ok(Ended::Idle);
+            }
+        },
+        _ => None,
+    };
+    let mut journal = context.journal()?;
+    let role_name = match role {
+        Role::Background => "worker",
+        Role::Detached => "detached",
+        Role::Foreground => "foreground",
+    };
+    let worker = journal.enter_worker(std::process::id(), role_name, Utc::now())?;
+    let mut presence = presence::Presence::enter(
+        &context.state,
+        worker,
+        role != Role::Foreground,
+        detached,
+        &context.wake.sender,
+    )?;
+    context.emit(&Event::WorkerStarted { worker });
+    let mut coordinator = Coordinator {
+        context,
+        journal,
+        worker,
+        until,
+        active: HashSet::new(),
+        resting: HashMap::new(),
+        planning: false,
+        plan_rest: None,
+        idle_since: Instant::now(),
+    };
+    let ended = std::thread::scope(|scope| {
+        let (sender, receiver) = unbounded();
+        coordinator.run(scope, &sender, &receiver, &mut presence)
+    });
+    let why = match &ended {
+        Ok(ended) => ended.as_str().to_owned(),
+        Err(error) => error.message.clone(),
+    };
+    coordinator.journal.leave_worker(worker, Utc::now())?;
+    drop(presence);
+    context.emit(&Event::WorkerEnded { worker, why });
+    ended
+}
+
+impl<'a> Coordinator<'a> {
+    fn run<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Finished>,
+        finished: &Receiver<Finished>,
+        presence: &mut presence::Presence,
+    ) -> Result<Ended>
+    where
+        'a: 'scope,
+    {
+        let mut resigned = false;
+        loop {
+            if self.context.stop.is_raised() {
+                self.drain(finished);
+                return Ok(Ended::Stopped);
+            }
+            self.rescue()?;
+            let unplanned = self.journal.unplanned_outlook()?;
+            self.start_planner(scope, sender, unplanned);
+            let heads = self.journal.lane_heads()?;
+            self.start_lanes(scope, sender, &heads);
+            let busy =
+                !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
+            if busy {
+                self.idle_since = Instant::now();
+            }
+            if let Some(ended) = self.end(busy, &heads)? {
+                if !resigned {
+                    // A hook that recorded a moment ago saw this worker and started none: look once more.
+                    presence.resign();
+                    resigned = true;
+                    continue;
+                }
+                self.drain(finished);
+                return Ok(ended);
+            }
+            let pause = self.pause(&heads, unplanned);
+            select! {
+                recv(finished) -> done => if let Ok(done) = done { self.note(done); },
+                recv(self.context.wake.receiver) -> _ => {},
+                default(pause) => {},
+            }
+            while let Ok(done) = finished.try_recv() {
+                self.note(done);
+            }
+        }
+    }
+
+    /// Whether this is the end.
+    fn end(&self, busy: bool, heads: &[LaneHead]) -> Result<Option<Ended>> {
+        match self.until {
+            Until::Told => Ok(None),
+            Until::Idle => Ok((!busy).then_some(Ended::Idle)),
+            Until::IdleFor(limit) => {
+                Ok((!busy && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
+            }
+            Until::Settled(batches) => self.end_of_batches(batches, heads),
+        }
+    }
+
+    fn end_of_batches(&self, batches: &[i64], heads: &[LaneHead]) -> Result<Option<Ended>> {
+        if self.journal.batches_are_settled(batches)? {
+            return Ok(Some(Ended::Settled));
+        }
+        for &batch in batches {
+            if let Some(batch) = self.journal.batch(batch)?
+                && batch.state == "plan_failed"
+            {
+                return Ok(Some(Ended::Unplannable));
+            }
+        }
+        let lanes = self.journal.open_lanes_of(batches)?;
+        let held = !lanes.is_empty()
+            && !lanes
+                .iter()
+                .any(|lane| self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane));
+        Ok(held.then_some(Ended::Held))
+    }
+
+    fn rescue(&mut self) -> Result<()> {
+        for dead in self.journal.workers_with_running(self.worker)? {
+            if !presence::bury_if_dead(&self.context.state, dead) {
+                continue;
+            }
+            for delivery in self.journal.rescue(dead, Utc::now())? {
+                self.context.emit(&Event::Rescued { delivery, worker: dead });
+            }
+        }
+        Ok(())
+    }
+
+    fn start_planner<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Finished>,
+        unplanned: UnplannedOutlook,
+    ) where
+        'a: 'scope,
+    {
+        let due = unplanned.next_due.is_some_and(|due| due <= Utc::now());
+        let rested = self.plan_rest.is_none_or(|until| until <= Instant::now());
+        if self.planning || !due || !rested {
+            return;
+        }
+        self.planning = true;
+        let (context, sender) = (self.context, sender.clone());
+        scope.spawn(move || {
+            let result = catch(|| planner::plan_all(context));
+            // The receiver outlives the scope's threads.
+            let _ = sender.send(Finished::Planner(result));
+        });
+    }
+
+    fn start_lanes<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Finished>,
+        heads: &[LaneHead],
+    ) where
+        'a: 'scope,
+    {
+        let now = Utc::now();
+        self.resting.retain(|_, until| *until > Instant::now());
+        for head in heads {
+            if self.active.len() >= self.context.settings.workers {
+                return;
+            }
+            if !head.is_ready(now)
+                || self.active.contains(&head.lane)
+                || self.resting.contains_key(&head.lane)
+            {
+                continue;
+            }
+            self.active.insert(head.lane.clone());
+            let (context, worker, sender, name) =
+                (self.context, self.worker, sender.clone(), head.lane.clone());
+            scope.spawn(move || {
+                let result = catch(|| lane::run(context, &name, worker));
+                let _ = sender.send(Finished::Lane(name, result));
+            });
+        }
+    }
+
+    fn note(&mut self, finished: Finished) {
+        match finished {
+            Finished::Lane(lane, result) => {
+                self.active.remove(&lane);
+                if let Err(error) = result {
+                    self.context.emit(&Event::Notice {
+                        message: format!("lane {lane}: {error}"),
+                    });
+                    self.resting.insert(lane, Instant::now() + LANE_REST);
+                }
+            }
+            Finished::Planner(result) => {
+                self.planning = false;
+                // Another process may hold the plan lock, or the journal refuse: not again at once.
+                self.plan_rest = Some(Instant::now() + SLEEP_WAITING);
+                if let Err(error) = result {
+                    self.context.emit(&Event::Notice {
+                        message: format!("planning: {error}"),
+                    });
+                    self.plan_rest = Some(Instant::now() + LANE_REST);
+                }
+            }
+        }
+    }
+
+    /// Waits for the threads; they look at the stop flag, or have nothing left to do.
+    fn drain(&mut self, finished: &Receiver<Finished>) {
+        while !self.active.is_empty() || self.planning {
+            match finished.recv() {
+                Ok(done) => self.note(done),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn pause(&self, heads: &[LaneHead], unplanned: UnplannedOutlook) -> Duration {
+        let longest = match self.until {
+            Until::Settled(_) => SLEEP_WAITING,
+            _ if unplanned.next_due.is_some_and(|due| due <= Utc::now()) => SLEEP_WAITING,
+            _ => SLEEP_MAX,
+        };
+        let waiting = heads
+            .iter()
+            .filter(|head| !self.active.contains(&head.lane))
+            .map(|head| head.due_at);
+        let next: Option<DateTime<Utc>> = waiting.filter(|due| *due > Utc::now()).min();
+        let until_next = next.and_then(|due| (due - Utc::now()).to_std().ok());
+        until_next.map_or(longest, |pause| pause.min(longest))
+    }
+}
+
+/// A panic of a thread is a bug, and an error of that thread alone.
+fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
+}

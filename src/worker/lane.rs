@@ -1,0 +1,127 @@
+//! Working a lane: its deliveries in order, over one session, until none can be claimed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::Context;
+use super::attempt::{Attempt, SessionSlot};
+use crate::domain::delivery::{Outcome, Step, Transition, settle};
+use crate::domain::event::{Event, Subject};
+use crate::domain::fault::Fault;
+use crate::domain::retry::RetryPolicy;
+use crate::error::Result;
+use crate::journal::{AttemptRecord, Claim, Journal, Settling, Work};
+
+/// Pause between two tries to write the end of an attempt to a journal that refuses it.
+const SETTLE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Works `lane` for `worker` until nothing of it can be claimed or the worker has to stop.
+pub(super) fn run(context: &Context, lane: &str, worker: i64) -> Result<()> {
+    let mut journal = context.journal()?;
+    let mut slot = SessionSlot::default();
+    while !context.stop.is_raised() {
+        let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
+            break;
+        };
+        one(context, &mut journal, &mut slot, &claim, &work)?;
+    }
+    slot.close();
+    Ok(())
+}
+
+fn one(
+    context: &Context,
+    journal: &mut Journal,
+    slot: &mut SessionSlot,
+    claim: &Claim,
+    work: &Work,
+) -> Result<()> {
+    let subject = Subject {
+        delivery: work.delivery,
+        batch: work.batch.id,
+        package: work.package.clone(),
+        lane: work.target.lane(),
+    };
+    context.emit(&Event::AttemptStarted {
+        subject: subject.clone(),
+        attempt: claim.attempt,
+    });
+    let mut attempt = Attempt::new(context, journal, slot, claim, work, &subject);
+    // A bug in one delivery must not take the worker and all other lanes with it.
+    let outcome = catch_unwind(AssertUnwindSafe(|| attempt.run())).unwrap_or_else(|_| {
+        Outcome::Faulted(Fault::permanent(
+            "a bug in auto-dispatcher (the attempt panicked); please report it with the log",
+        ))
+    });
+    let (step, record, token) = attempt.into_parts();
+    let policy = RetryPolicy {
+        retries: work.service.retries,
+        delay: Duration::from_secs(work.service.retry_delay_s),
+    };
+    let jitter = f64::from(Utc::now().timestamp_subsec_micros() % 1000) / 1000.0;
+    let exit_status = record.exit_status;
+    let transition = settle(outcome, policy, claim.tries_used, jitter);
+    settle_durably(context, journal, claim, &transition, step, &record)?;
+    if let (Some(token), true) = (token, step == Step::Install) {
+        slot.forget_install(&token);
+    }
+    if transition == Transition::Done {
+        tidy_spool(context, journal, work);
+    }
+    context.emit(&Event::Settled {
+        subject,
+        attempt: claim.attempt,
+        transition,
+        exit_status,
+    });
+    Ok(())
+}
+
+/// Writes the end of an attempt, again and again while the journal refuses: what was done on the host
+/// must not be forgotten because our disk is full for a minute. Gives up when the worker has to stop;
+/// the next worker then takes the delivery up where the journal says it stands.
+fn settle_durably(
+    context: &Context,
+    journal: &mut Journal,
+    claim: &Claim,
+    transition: &Transition,
+    step: Step,
+    record: &AttemptRecord,
+) -> Result<()> {
+    let mut reported = false;
+    loop {
+        let settling = Settling { claim, transition, step, record };
+        let error = match journal.settle(&settling, Utc::now()) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if context.stop.is_raised() || error.message.contains("is no longer attempt") {
+            return Err(error);
+        }
+        if !reported {
+            context.emit(&Event::Notice {
+                message: format!("delivery {}: {error}; trying on", claim.delivery),
+            });
+            reported = true;
+        }
+        std::thread::sleep(SETTLE_PAUSE);
+    }
+}
+
+fn tidy_spool(context: &Context, journal: &Journal, work: &Work) {
+    let purge = || -> Result<()> {
+        let Some((sha256, _)) = journal.artifact_of(work.package_id)? else {
+            return Ok(());
+        };
+        context
+            .spool
+            .purge(&sha256, || journal.artifact_is_needed(&sha256))
+    };
+    if let Err(error) = purge() {
+        context.emit(&Event::Notice {
+            message: format!("the spool keeps an artifact that nobody needs: {error}"),
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Planning: what a revision changed x rules = deliveries, one batch after the other, in revision order.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use chrono::{Duration, Utc};
+
+use super::Context;
+use super::configurations::Loaded;
+use crate::domain::change::Change;
+use crate::domain::event::Event;
+use crate::domain::plan::{Filter, Plan, PlanInput, plan};
+use crate::domain::text::escape;
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{BatchRow, Journal};
+use crate::source::svnlook::Repository;
+
+/// Plans everything that is due, unless another process is at it.
+pub(super) fn plan_all(context: &Context) -> Result<()> {
+    let path = context.plan_lock();
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::io(ErrorKind::State, "cannot open", &path, &error))?;
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    let mut journal = context.journal()?;
+    while !context.stop.is_raised() {
+        let Some(batch) = journal.next_unplanned(Utc::now())? else {
+            return Ok(());
+        };
+        plan_one(context, &mut journal, &batch)?;
+        context.wake.now();
+    }
+    Ok(())
+}
+
+fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
+    match plan_of(context, batch) {
+        Ok((author, changes, plan)) => {
+            let written = journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
+            if written {
+                context.emit(&planned_event(batch.id, batch.describe(), &changes, &plan));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let pause = context.settings.plan_retry_s;
+            let due = Utc::now() + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
+            journal.fail_plan(batch.id, &error.to_string(), due)?;
+            context.emit(&Event::PlanFailed {
+                batch: batch.id,
+                source: batch.describe(),
+                error: error.to_string(),
+                again_in_s: pause,
+            });
+            Ok(())
+        }
+    }
+}
+
+/// The event that tells of a plan.
+pub fn planned_event(batch: i64, source: String, changes: &[Change], plan: &Plan) -> Event {
+    let skips = plan
+        .skips
+        .iter()
+        .filter_map(|skip| {
+            let change = changes.get(skip.change)?;
+            Some((
+                escape(&change.path).into_owned(),
+                skip.reason.to_string(),
+                skip.reason.is_trouble(),
+            ))
+        })
+        .collect();
+    Event::Planned {
+        batch,
+        source,
+        deliveries: plan.deliveries.len(),
+        skips,
+    }
+}
+
+fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<Change>, Plan)> {
+    let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
+        return Err(Error::state(format!("batch {} names no revision", batch.id)));
+    };
+    let repository = context.svnlook.repository(path)?;
+    check_uuid(&repository, batch)?;
+    let loaded = context
+        .configurations
+        .of(batch.rules_file.as_deref(), batch.netrc_file.as_deref(), Some(path))?;
+    for warning in loaded.warnings_once() {
+        context.emit(&Event::Notice { message: warning });
+    }
+    let changes = repository.changes(revision, context.settings.copied_directories)?;
+    let author = repository.author(revision)?;
+    let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
+    Ok((author, changes, plan))
+}
+
+/// Plans changes by loaded rules.
+pub fn plan_changes(loaded: &Loaded, changes: &[Change], stamp: &str, filter: &Filter) -> Plan {
+    plan(&PlanInput {
+        changes,
+        rules: loaded.rules(),
+        stamp,
+        login_of: &|rule, host| loaded.login(rule, host),
+        filter,
+    })
+}
+
+/// A repository is bound to its UUID and its path: another one under the same path is not dispatched.
+pub(super) fn check_uuid(repository: &Repository, batch: &BatchRow) -> Result<()> {
+    match &batch.uuid {
+        Some(recorded) if recorded != repository.uuid() => Err(Error::source(format!(
+            "the repository at {} has changed its UUID from {recorded} to {}: it is not the one that was recorded",
+            repository.path().display(),
+            repository.uuid()
+        ))
+        .with_hint("put the recorded repository back, or `replay` the revisions of the new one")),
+        _ => Ok(()),
+    }
+}
