@@ -1,5 +1,7 @@
 //! The commands.
 
+pub mod changed;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -1,1 +1,4 @@
 //! Where packages come from: what changed, and its bytes. Knows nothing of rules, journal or targets.
+
+pub mod repository_files;
+pub mod svnlook;

@@ -1,0 +1,119 @@
+//! What a hook needs to know of a repository, read from its files without any process: a committer
+//! waits for the hook, and svnlook costs more than everything else that it does. Reads nothing that a
+//! commit can make large.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind as Io, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::domain::text::escape;
+use crate::error::{Error, ErrorKind, Result};
+
+/// More than any UUID that Subversion ever wrote.
+const UUID_MAX_BYTES: usize = 200;
+
+/// The absolute path of the repository in `path`, with every symbolic link resolved. It is checked to
+/// be a repository directory: not a file, a working copy, a URL or anything else.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    let shown = show(path);
+    let resolved = fs::canonicalize(path).map_err(|error| {
+        let missing = Error::io(
+            ErrorKind::Source,
+            "cannot find the repository",
+            path,
+            &error,
+        );
+        if shown.contains("://") {
+            return missing
+                .with_hint("name the repository's directory on this machine, not its URL");
+        }
+        missing
+    })?;
+    let metadata = fs::metadata(&resolved)
+        .map_err(|error| Error::io(ErrorKind::Source, "cannot look at", &resolved, &error))?;
+    if !metadata.is_dir() {
+        return Err(Error::source(format!(
+            "{shown} is not a repository: it is no directory"
+        )));
+    }
+    for name in ["format", "db/format"] {
+        let file = resolved.join(name);
+        match fs::metadata(&file) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => {
+                return Err(Error::source(format!(
+                    "{shown} is not a repository: {name} is no file"
+                )));
+            }
+            Err(error) if error.kind() == Io::NotFound => {
+                return Err(no_repository(&resolved, name));
+            }
+            Err(error) => {
+                return Err(Error::io(
+                    ErrorKind::Source,
+                    "cannot look at",
+                    &file,
+                    &error,
+                ));
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+/// The UUID of the repository in `path`: the first line of `db/uuid`. The second, the identity of this
+/// copy of the repository, is not asked for.
+pub fn read_uuid(path: &Path) -> Result<String> {
+    let file = canonical(path)?.join("db/uuid");
+    let failed = |error| {
+        let error = Error::io(
+            ErrorKind::Source,
+            "cannot read the repository's UUID from",
+            &file,
+            &error,
+        );
+        error.with_hint(
+            "only repositories of the kind FSFS (or FSX) keep it there; `svnadmin info` tells",
+        )
+    };
+    let mut start = Vec::new();
+    let limit = UUID_MAX_BYTES as u64 + 1;
+    File::open(&file)
+        .and_then(|open| open.take(limit).read_to_end(&mut start))
+        .map_err(failed)?;
+    let line = start
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    check_uuid(&String::from_utf8_lossy(line), path)
+}
+
+/// `text` as the UUID of the repository in `path`; an error if no UUID looks like that.
+pub(super) fn check_uuid(text: &str, path: &Path) -> Result<String> {
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.is_empty() || text.len() > UUID_MAX_BYTES || !fits {
+        let start: String = text.chars().take(60).collect();
+        let (shown, start) = (show(path), escape(&start).into_owned());
+        return Err(Error::source(format!("the UUID of the repository {shown} is damaged: `{start}`"))
+            .with_hint("`svnadmin setuuid` gives it a new one; its revisions then count as another repository's"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `path` for a message.
+pub(super) fn show(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
+fn no_repository(path: &Path, missing: &str) -> Error {
+    let shown = show(path);
+    let error = Error::source(format!(
+        "{shown} is not a Subversion repository: it has no {missing}"
+    ));
+    if path.join(".svn").exists() {
+        return error.with_hint(
+            "this is a working copy; name the repository's own directory (`svn info --show-item repos-root-url`)",
+        );
+    }
+    error.with_hint("name the directory that `svnadmin create` made")
+}

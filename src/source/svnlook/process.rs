@@ -1,0 +1,258 @@
+//! Runs one svnlook: absolute program, empty environment but for the locale, nothing on stdin, both
+//! outputs read as they come, memory bounded, silence limited. Knows no subcommand.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::super::repository_files::show;
+use crate::domain::text::escape;
+use crate::error::{Error, Result};
+
+/// Names outside ASCII are falsified without a UTF-8 locale, silently.
+const LOCALE: &str = "C.UTF-8";
+/// What svnlook says, and goes on with falsified names, where that locale is not installed.
+const LOCALE_WARNING: &str = "cannot set LC_CTYPE locale";
+/// What is kept of stderr.
+const COMPLAINT_MAX_BYTES: usize = 2048;
+const CHUNK_BYTES: usize = 128 * 1024;
+
+/// One invocation.
+pub(super) struct Call<'a> {
+    /// Absolute.
+    pub(super) program: &'a Path,
+    /// Subcommand, options, `--`, repository and path.
+    pub(super) words: &'a [&'a OsStr],
+    /// The longest time without any output, and between the end of the output and that of the process.
+    pub(super) silence: Duration,
+}
+
+/// How it ended.
+pub(super) struct Finished {
+    status: ExitStatus,
+    complaint: Vec<u8>,
+}
+
+impl Finished {
+    /// Whether svnlook says that all went well.
+    pub(super) fn succeeded(&self) -> bool {
+        self.status.success()
+    }
+
+    /// Whether stderr holds a message with this code of Subversion's, such as `E160006`.
+    pub(super) fn has_code(&self, code: &str) -> bool {
+        let text = String::from_utf8_lossy(&self.complaint);
+        text.lines().any(|line| {
+            let message = line.strip_prefix("svnlook: ");
+            message.is_some_and(|message| {
+                message
+                    .strip_prefix(code)
+                    .is_some_and(|rest| rest.starts_with(':'))
+            })
+        })
+    }
+
+    /// What svnlook said and how it ended, in one line without control characters.
+    pub(super) fn reason(&self) -> String {
+        let said = quote(&self.complaint);
+        if said.is_empty() {
+            return format!("svnlook said nothing and ended with {}", self.status);
+        }
+        format!("{said} ({})", self.status)
+    }
+}
+
+/// Runs `call` to its end; `output` is handed stdout as it comes, and its error ends the process.
+pub(super) fn run(
+    call: &Call<'_>,
+    output: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Finished> {
+    let mut running = Running::start(call)?;
+    let (Some(mut stdout), Some(mut stderr)) =
+        (running.child.stdout.take(), running.child.stderr.take())
+    else {
+        return Err(call.failed("its output cannot be read"));
+    };
+    let mut complaint = Vec::new();
+    let mut buffer = vec![0_u8; CHUNK_BYTES];
+    let (mut out_open, mut err_open) = (true, true);
+    while out_open || err_open {
+        let (out_ready, err_ready) = {
+            let mut waiting = Vec::with_capacity(2);
+            if out_open {
+                waiting.push(PollFd::new(&stdout, PollFlags::IN));
+            }
+            if err_open {
+                waiting.push(PollFd::new(&stderr, PollFlags::IN));
+            }
+            wait_readable(&mut waiting, call)?;
+            let ready = |at: usize| waiting.get(at).is_some_and(|fd| !fd.revents().is_empty());
+            (
+                out_open && ready(0),
+                err_open && ready(usize::from(out_open)),
+            )
+        };
+        if out_ready {
+            let length = read(&mut stdout, &mut buffer, call)?;
+            out_open = length > 0;
+            if let Some(chunk) = buffer.get(..length).filter(|chunk| !chunk.is_empty()) {
+                output(chunk)?;
+            }
+        }
+        if err_ready {
+            let length = read(&mut stderr, &mut buffer, call)?;
+            err_open = length > 0;
+            let room = COMPLAINT_MAX_BYTES.saturating_sub(complaint.len());
+            complaint.extend(buffer.iter().take(length.min(room)));
+        }
+    }
+    let status = running.finish(call)?;
+    if String::from_utf8_lossy(&complaint).contains(LOCALE_WARNING) {
+        return Err(call
+            .failed(&format!("the locale {LOCALE} is unusable: {}", quote(&complaint)))
+            .with_hint(format!(
+                "without it svnlook falsifies names; install it (`locale -a` must list {LOCALE}: Debian's libc-bin)"
+            )));
+    }
+    Ok(Finished { status, complaint })
+}
+
+impl Call<'_> {
+    /// An error of this invocation.
+    fn failed(&self, why: &str) -> Error {
+        let words: Vec<_> = self
+            .words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        let words = words.join(" ");
+        Error::source(format!(
+            "`{} {}` failed: {why}",
+            show(self.program),
+            escape(&words)
+        ))
+    }
+
+    fn silent(&self) -> Error {
+        self.failed(&format!(
+            "nothing was heard of it for {} seconds, so it was ended",
+            self.silence.as_secs()
+        ))
+        .with_hint("look for a disk or a network file system that hangs")
+    }
+}
+
+/// A child that does not outlive its reader.
+struct Running {
+    child: Child,
+    over: bool,
+}
+
+impl Running {
+    fn start(call: &Call<'_>) -> Result<Self> {
+        if !call.program.is_absolute() {
+            return Err(call
+                .failed("the path of svnlook is not absolute")
+                .with_hint(HINT));
+        }
+        let started = Command::new(call.program)
+            .args(call.words)
+            .env_clear()
+            .env("LC_ALL", LOCALE)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that a wrapper script's children can be ended with it.
+            .process_group(0)
+            .spawn();
+        match started {
+            Ok(child) => Ok(Self { child, over: false }),
+            Err(error) => {
+                let program = show(call.program);
+                Err(Error::source(format!("cannot run {program}: {error}")).with_hint(HINT))
+            }
+        }
+    }
+
+    /// Waits for a child that has closed its outputs.
+    fn finish(&mut self, call: &Call<'_>) -> Result<ExitStatus> {
+        let failed = |error: io::Error| call.failed(&format!("cannot wait for its end: {error}"));
+        let gone = self.child.try_wait().map_err(failed)?;
+        if gone.is_none()
+            && let Ok(handle) = self.handle()
+        {
+            wait_readable(&mut [PollFd::new(&handle, PollFlags::IN)], call)?;
+        }
+        let status = self.child.wait().map_err(failed)?;
+        self.over = true;
+        Ok(status)
+    }
+
+    fn handle(&self) -> io::Result<OwnedFd> {
+        Ok(pidfd_open(self.pid()?, PidfdFlags::empty())?)
+    }
+
+    fn pid(&self) -> io::Result<Pid> {
+        let number = i32::try_from(self.child.id()).map_err(io::Error::other)?;
+        Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has no number"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        // An error here means that the child is gone already, which is what is wanted.
+        let _ = self.pid().map(|pid| kill_process_group(pid, Signal::KILL));
+        let _ = self.child.wait();
+    }
+}
+
+const HINT: &str =
+    "install Subversion's tools (Debian: subversion), or set `svnlook` in auto-dispatcher.cfg";
+
+/// Waits until one of the descriptors can be read, up to the call's limit.
+fn wait_readable(fds: &mut [PollFd<'_>], call: &Call<'_>) -> Result<()> {
+    let end = Instant::now() + call.silence;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = left
+            .try_into()
+            .map_err(|_| call.failed("its time limit is out of range"))?;
+        match poll(fds, Some(&timeout)) {
+            Ok(0) => return Err(call.silent()),
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(call.failed(&format!("cannot wait for its output: {error}"))),
+        }
+    }
+}
+
+fn read(pipe: &mut impl Read, buffer: &mut [u8], call: &Call<'_>) -> Result<usize> {
+    loop {
+        match pipe.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(call.failed(&format!("cannot read its output: {error}"))),
+            Ok(length) => return Ok(length),
+        }
+    }
+}
+
+/// What a program said, as one harmless line.
+fn quote(complaint: &[u8]) -> String {
+    let text = String::from_utf8_lossy(complaint);
+    let lines: Vec<&str> = text
+        .split('\n')
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    escape(&lines.join("; ")).into_owned()
+}
