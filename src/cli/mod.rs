@@ -1,11 +1,208 @@
-//! The commands.
+//! The commands: one file each, with its arguments. The composition root, and the only place that prints
+//! or reads the environment.
 
-pub mod changed;
-
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs what the arguments ask for.
-pub fn run(_args: impl Iterator<Item = OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::domain::text::escape;
+use crate::error::{Error, ErrorKind, Result};
+
+mod changed;
+mod check;
+mod explain;
+mod foreground;
+mod history;
+mod hook;
+mod lines;
+mod replay;
+mod report;
+mod send;
+mod setup;
+mod show;
+mod signals;
+mod status;
+mod worker;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all well
+  1    a delivery failed, is unknown, or had no rule
+  2    the command line is wrong
+  3    configuration, also its permissions
+  4    source: repository, revision, svnlook, directory, a file to send
+  5    journal, spool, state directory or disk
+  130  interrupted
+
+`auto-dispatcher FILE...` without a command is `send FILE...`.";
+
+/// Brings packages that were committed to Subversion to the hosts that they belong on, and installs them.
+#[derive(Debug, Parser)]
+#[command(name = "auto-dispatcher", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, clap::Args)]
+struct Globals {
+    /// The rules file; auto-dispatcher.cfg and logger.cfg are looked for beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The netrc file [default: ~/.netrc]
+    #[arg(long, global = true, value_name = "FILE")]
+    netrc: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Hook(hook::Args),
+    Replay(replay::Args),
+    Send(send::Args),
+    Worker(worker::Args),
+    Changed(changed::Args),
+    Explain(explain::Args),
+    Check(check::Args),
+    History(history::Args),
+    Status(status::Args),
+    Show(show::Args),
+}
+
+/// Runs what the arguments ask for and returns the exit code of the process.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args = with_send(args.collect());
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap knows whether this is help (stdout, 0) or a mistake (stderr, 2).
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut out = io::stdout().lock();
+    let result = dispatch(&cli, &mut out).and_then(|code| {
+        out.flush().map_err(|error| output_error(&error))?;
+        Ok(code)
+    });
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&cli.command, &error);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
+    let globals = &cli.globals;
+    match &cli.command {
+        Command::Hook(args) => hook::run(args, globals, out),
+        Command::Replay(args) => replay::run(args, globals, out),
+        Command::Send(args) => send::run(args, globals, out),
+        Command::Worker(args) => worker::run(args, globals),
+        Command::Changed(args) => {
+            let setup = setup::Setup::new(globals, Some(&args.repository), true)?;
+            let svnlook = setup.svnlook_program()?;
+            let context = changed::Context {
+                svnlook: &svnlook,
+                copied_directories: setup.settings.copied_directories,
+            };
+            changed::run(args, &context, out).map(|()| 0)
+        }
+        Command::Explain(args) => explain::run(args, &setup::explaining(globals)?, out),
+        Command::Check(args) => check::run(args, &setup::explaining(globals)?, out),
+        Command::History(args) => history::run(args, globals, out),
+        Command::Status(args) => status::run(args, globals, out),
+        Command::Show(args) => show::run(args, globals, out),
+    }
+}
+
+/// `auto-dispatcher FILE...` is `send FILE...`, as the old script was called: where the first word that
+/// is no option is no command either, `send` is put before it.
+fn with_send(mut args: Vec<OsString>) -> Vec<OsString> {
+    let command = Cli::command();
+    let is_command = |word: &OsStr| {
+        word == "help" || command.get_subcommands().any(|known| OsStr::new(known.get_name()) == word)
+    };
+    let mut index = 1;
+    while let Some(word) = args.get(index) {
+        if word == "--config" || word == "--netrc" {
+            index += 2;
+            continue;
+        }
+        if word == "--" || !word.as_encoded_bytes().starts_with(b"-") {
+            if !is_command(word) {
+                args.insert(index, OsString::from("send"));
+            }
+            return args;
+        }
+        index += 1;
+    }
+    args
+}
+
+/// Writes the error that ends the command. The hook's goes through Subversion to the committer: one
+/// short ASCII line that names the revision and the command that repeats it.
+fn complain(command: &Command, error: &Error) {
+    let mut err = io::stderr().lock();
+    let _ = match command {
+        Command::Hook(args) => writeln!(err, "{}", hook::complaint(args, error)),
+        _ => {
+            let shown: Vec<String> = error
+                .to_string()
+                .lines()
+                .map(|line| escape(line).into_owned())
+                .collect();
+            writeln!(err, "auto-dispatcher: {}", shown.join("\n"))
+        }
+    };
+}
+
+/// What is wrong when our own output cannot be written; a closed pipe is nobody's fault.
+fn output_error(error: &io::Error) -> Error {
+    let mut wrong = Error::new(ErrorKind::State, format!("cannot write the output: {error}"));
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        wrong.message = "the reader of the output went away".to_owned();
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(args: &[&str]) -> Vec<String> {
+        with_send(args.iter().map(OsString::from).collect())
+            .into_iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn files_without_a_command_are_sent() {
+        assert_eq!(words(&["ad", "a.tar", "b.tar"]), ["ad", "send", "a.tar", "b.tar"]);
+        assert_eq!(
+            words(&["ad", "--config", "x", "a.tar"]),
+            ["ad", "--config", "x", "send", "a.tar"]
+        );
+        assert_eq!(words(&["ad", "--", "-x.tar"]), ["ad", "send", "--", "-x.tar"]);
+    }
+
+    #[test]
+    fn commands_and_options_stay_as_they_are() {
+        assert_eq!(words(&["ad", "--netrc", "x", "status"]), ["ad", "--netrc", "x", "status"]);
+        assert_eq!(words(&["ad", "--version"]), ["ad", "--version"]);
+        assert_eq!(words(&["ad"]), ["ad"]);
+    }
 }

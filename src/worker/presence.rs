@@ -152,3 +152,21 @@ fn listen(path: &Path, wake: Sender<()>) -> Result<()> {
         .map(|_| ())
         .map_err(|error| Error::state(format!("cannot start the wake-up thread: {error}")))
 }
+
+/// The numbers of the workers that live, lowest first.
+pub fn living(state: &StateDir) -> Vec<i64> {
+    let Ok(entries) = fs::read_dir(state.workers()) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<i64> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.path();
+            let id = path.file_name()?.to_str()?.strip_suffix(".lock")?.parse().ok()?;
+            let file = File::open(&path).ok()?;
+            file.try_lock_shared().is_err().then_some(id)
+        })
+        .collect();
+    ids.sort_unstable();
+    ids
+}

@@ -1,0 +1,195 @@
+//! The lines that commands print: tables for people, JSON objects for programs.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+use serde::Serialize;
+
+use super::output_error;
+use crate::domain::text::escape;
+use crate::error::{Error, Result};
+use crate::journal::DeliveryRow;
+
+/// A delivery as `--json` gives it; the names are a promise.
+#[derive(Debug, Serialize)]
+pub(super) struct DeliveryJson<'a> {
+    id: i64,
+    batch: i64,
+    source: &'static str,
+    repository: Option<&'a str>,
+    revision: Option<u64>,
+    package: &'a str,
+    path: &'a str,
+    rule: &'a str,
+    host: &'a str,
+    login: &'a str,
+    state: &'static str,
+    step: &'static str,
+    attempts: u32,
+    transport: Option<&'a str>,
+    remote_path: Option<&'a str>,
+    sha256: Option<&'a str>,
+    size: Option<u64>,
+    exit_status: Option<i32>,
+    fault: Option<&'a str>,
+    error: Option<&'a str>,
+    queued_at: String,
+    settled_at: Option<String>,
+}
+
+impl<'a> DeliveryJson<'a> {
+    pub(super) fn new(row: &'a DeliveryRow) -> Self {
+        Self {
+            id: row.id,
+            batch: row.batch,
+            source: row.source.as_str(),
+            repository: row.repository.as_deref(),
+            revision: row.revision,
+            package: &row.package,
+            path: &row.path,
+            rule: &row.rule,
+            host: &row.host,
+            login: &row.login,
+            state: row.state.as_str(),
+            step: row.step.as_str(),
+            attempts: row.attempts,
+            transport: row.transport.as_deref(),
+            remote_path: row.remote_path.as_deref(),
+            sha256: row.sha256.as_deref(),
+            size: row.size,
+            exit_status: row.exit_status,
+            fault: row.fault.as_deref(),
+            error: row.error.as_deref(),
+            queued_at: rfc3339(row.queued_at),
+            settled_at: row.settled_at.map(rfc3339),
+        }
+    }
+}
+
+/// Writes one object as one line.
+pub(super) fn json_line(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(value)
+        .map_err(|error| Error::state(format!("cannot write JSON: {error}")))?;
+    line_of(out, &line)
+}
+
+/// Writes one line.
+pub(super) fn line_of(out: &mut dyn Write, line: &str) -> Result<()> {
+    writeln!(out, "{line}").map_err(|error: io::Error| output_error(&error))
+}
+
+/// A time for programs.
+pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A time for people, in their zone.
+pub(super) fn local(time: DateTime<Utc>) -> String {
+    time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A size for people.
+pub(super) fn bytes(size: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if size < 1024 {
+        return format!("{size} B");
+    }
+    let mut unit = UNITS[0];
+    #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
+    let mut value = size as f64 / 1024.0;
+    for next in &UNITS[1..] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// A table: columns as wide as their widest cell, the last one free.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(header: &[&str]) -> Self {
+        let mut table = Self::default();
+        table.row(header.iter().map(|&cell| cell.to_owned()));
+        table
+    }
+
+    /// Adds a row; what could harm a terminal is escaped.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows
+            .push(cells.into_iter().map(|cell| escape(&cell).into_owned()).collect());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() <= 1
+    }
+
+    pub(super) fn print(&self, out: &mut dyn Write) -> Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                let missing = width - cell.chars().count();
+                line.push_str(&" ".repeat(missing + 2));
+            }
+            line_of(out, line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `login@host` and where the package went, or is to go.
+pub(super) fn destination(row: &DeliveryRow) -> String {
+    let path = row.remote_path.clone().unwrap_or_else(|| format!("{}/", row.dest_dir));
+    format!("{}:{path}", row.lane)
+}
+
+/// `r12`, `send`, `replay r12`.
+pub(super) fn source_of(row: &DeliveryRow) -> String {
+    match (row.source, row.revision) {
+        (crate::journal::Source::Revision, Some(revision)) => format!("r{revision}"),
+        (source, Some(revision)) => format!("{} r{revision}", source.as_str()),
+        (source, None) => source.as_str().to_owned(),
+    }
+}
+
+/// The state, and what is wrong if something is.
+pub(super) fn state_of(row: &DeliveryRow) -> String {
+    match (&row.fault, &row.error) {
+        (Some(fault), Some(error)) => format!("{}: {fault}: {error}", row.state),
+        _ => row.state.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(5 * 1024 * 1024 * 1024), "5.0 GiB");
+    }
+
+    #[test]
+    fn a_table_lines_its_columns_up_and_escapes_its_cells() {
+        let mut table = Table::new(&["A", "B"]);
+        table.row(["long\n".to_owned(), "x".to_owned()]);
+        let mut out = Vec::new();
+        table.print(&mut out).expect("printed");
+        assert_eq!(String::from_utf8_lossy(&out), "A       B\nlong\\n  x\n");
+    }
+}

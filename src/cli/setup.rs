@@ -1,0 +1,154 @@
+//! From what was typed, the files and the environment to plain values: the one place where they meet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Globals, report};
+use crate::config::locate::{Environment, Places, Request, locate};
+use crate::config::settings::{self, Settings};
+use crate::domain::event::Event;
+use crate::error::{Error, Result};
+use crate::journal::Journal;
+use crate::source::svnlook::Svnlook;
+use crate::spool::Spool;
+use crate::state_dir::StateDir;
+use crate::transport::{StopFlag, Surroundings};
+use crate::worker::configurations::Configurations;
+use crate::worker::{Context, Exports, Wake};
+
+/// Where the state lies unless auto-dispatcher.cfg says otherwise.
+const SYSTEM_STATE_DIR: &str = "/var/lib/auto-dispatcher";
+/// Where svnlook is looked for.
+const SVNLOOK_PLACES: [&str; 3] = ["/usr/bin/svnlook", "/usr/local/bin/svnlook", "/opt/subversion/bin/svnlook"];
+
+/// Places and settings of one run.
+pub(super) struct Setup {
+    /// Where the files are.
+    pub places: Places,
+    /// auto-dispatcher.cfg.
+    pub settings: Settings,
+    /// HOME, or that of the password database.
+    pub home: Option<PathBuf>,
+    environment: Environment,
+}
+
+pub(super) fn environment() -> Environment {
+    Environment {
+        config: std::env::var_os("AUTO_DISPATCHER_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
+        home: std::env::home_dir().filter(|home| home.is_absolute()),
+        cwd: std::env::current_dir().ok(),
+    }
+}
+
+impl Setup {
+    /// Finds the files and reads the settings. `typed`: a person typed the command.
+    pub(super) fn new(globals: &Globals, repository: Option<&Path>, typed: bool) -> Result<Self> {
+        let environment = environment();
+        let request = Request {
+            config: globals.config.clone(),
+            netrc: globals.netrc.clone(),
+            repository: repository.map(Path::to_owned),
+            typed,
+        };
+        let places = locate(&request, &environment);
+        let settings = settings::load(&places.settings, environment.home.as_deref())?;
+        Ok(Self {
+            places,
+            settings,
+            home: environment.home.clone(),
+            environment,
+        })
+    }
+
+    /// The state directory, made if it is missing.
+    pub(super) fn state(&self) -> Result<StateDir> {
+        StateDir::open(&self.state_path()?)
+    }
+
+    fn state_path(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.settings.state_dir {
+            return Ok(path.clone());
+        }
+        let system = Path::new(SYSTEM_STATE_DIR);
+        let mine = |path: &Path| {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata(path)
+                .is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw())
+        };
+        if mine(system) || (!system.exists() && rustix::process::geteuid().is_root()) {
+            return Ok(system.to_owned());
+        }
+        let home = self.home.as_ref().ok_or_else(|| {
+            Error::state(format!("no state directory: {SYSTEM_STATE_DIR} is not ours, and there is no home"))
+                .with_hint("name one by `state_dir` in auto-dispatcher.cfg")
+        })?;
+        Ok(home.join(".local/state/auto-dispatcher"))
+    }
+
+    /// Absolute path of svnlook.
+    pub(super) fn svnlook_program(&self) -> Result<PathBuf> {
+        if let Some(program) = &self.settings.svnlook {
+            return Ok(program.clone());
+        }
+        SVNLOOK_PLACES
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+            .ok_or_else(|| {
+                Error::source(format!("svnlook is in none of {}", SVNLOOK_PLACES.join(", ")))
+                    .with_hint("install Subversion, or name the program by `svnlook` in auto-dispatcher.cfg")
+            })
+    }
+
+    /// The journal, for commands that only look.
+    pub(super) fn journal(&self) -> Result<Journal> {
+        Journal::open(&self.state()?.journal())
+    }
+
+    /// Installs the logger: what is logged goes where logger.cfg says.
+    pub(super) fn start_logging(&self, state: &StateDir) -> Result<()> {
+        let logging = crate::config::logger::load(&self.places.logger, state.path())?;
+        crate::logging::install(&logging)?;
+        for warning in &self.settings.warnings {
+            report::log_event(&Event::Notice { message: warning.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Everything that a worker needs. `report` hears of events after the log has.
+    pub(super) fn context(
+        &self,
+        state: StateDir,
+        report: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<Arc<Context>> {
+        let home = self.home.clone();
+        let mut other_known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
+        other_known_hosts.extend(home.as_ref().map(|home| home.join(".ssh/known_hosts")));
+        Ok(Arc::new(Context {
+            spool: Spool::open(&state.spool())?,
+            // Without svnlook each export says that it is missing, and waits.
+            svnlook: Svnlook::new(
+                self.svnlook_program()
+                    .unwrap_or_else(|_| PathBuf::from(SVNLOOK_PLACES[0])),
+            ),
+            surroundings: Surroundings {
+                agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+                own_known_hosts: state.known_hosts(),
+                other_known_hosts,
+                home,
+            },
+            configurations: Configurations::new(self.environment.clone()),
+            settings: self.settings.clone(),
+            stop: StopFlag::default(),
+            wake: Wake::default(),
+            report: Box::new(move |event| {
+                report::log_event(event);
+                report(event);
+            }),
+            exports: Exports::default(),
+            state,
+        }))
+    }
+}
