@@ -1,3 +1,14 @@
 //! Text to typed values: the rules file, logger.cfg, auto-dispatcher.cfg and netrc, in the dialect of
 //! Python. Reports every mistake at once, each with file and line, and quotes nothing secret.
 //! Reads files that it is told of; reads no environment.
+
+pub mod credentials;
+pub mod finding;
+pub mod ini;
+pub mod locate;
+pub mod logger;
+pub mod netrc;
+mod private;
+pub mod rules;
+pub mod settings;
+mod value;

@@ -1,0 +1,186 @@
+//! Credentials, looked up when an attempt needs them: the rule's own values first, then what its
+//! `password_command` prints, then netrc. Nothing is kept beyond the answer.
+
+mod command;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::netrc::{Netrc, NetrcEntry};
+use crate::config::rules::{LoadedRules, RuleSecrets};
+use crate::domain::rule::Rule;
+use crate::domain::secret::Secret;
+use crate::domain::text::escape;
+use crate::error::{Error, Result};
+
+/// Where a password comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PasswordSource {
+    /// The rule's `password`, or that of `[DEFAULT]`.
+    Config,
+    /// netrc.
+    Netrc,
+    /// The rule's `password_command`.
+    Command,
+}
+
+/// What logs in to a host.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// None: there is no password; keys or an agent have to do.
+    pub password: Option<Secret>,
+    /// `ACCT` of FTP.
+    pub account: Option<String>,
+    /// Where the password comes from.
+    pub source: Option<PasswordSource>,
+}
+
+/// What is known of a host's credentials without running or revealing anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Who logs in.
+    pub login: Option<String>,
+    /// `ACCT` of FTP.
+    pub account: Option<String>,
+    /// Where the password would come from; none: there is none.
+    pub source: Option<PasswordSource>,
+}
+
+/// The credentials of all rules.
+#[derive(Debug)]
+pub struct CredentialStore {
+    rules: LoadedRules,
+    netrc: Netrc,
+    home: Option<PathBuf>,
+}
+
+impl CredentialStore {
+    /// Credentials from these rules and this netrc; `home` is the HOME of a `password_command`.
+    pub fn new(rules: LoadedRules, netrc: Netrc, home: Option<PathBuf>) -> Self {
+        Self { rules, netrc, home }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &LoadedRules {
+        &self.rules
+    }
+
+    /// Who logs in to `host` by the rule called `rule_name`: its own login, else that of netrc.
+    pub fn login(&self, rule_name: &str, host: &str) -> Option<String> {
+        let (rule, _) = self.rules.rule(rule_name)?;
+        self.login_of(rule, host)
+    }
+
+    /// What [`CredentialStore::lookup`] would find, told without running a command.
+    pub fn describe(&self, rule_name: &str, host: &str) -> Described {
+        let Some((rule, secrets)) = self.rules.rule(rule_name) else {
+            return Described::default();
+        };
+        let login = self.login_of(rule, host);
+        let entry = self.entry(rule, host, login.as_deref());
+        let source = if secrets.password.is_some() {
+            Some(PasswordSource::Config)
+        } else if secrets.password_command.is_some() {
+            Some(PasswordSource::Command)
+        } else {
+            entry
+                .filter(|entry| !entry.password.is_empty())
+                .map(|_| PasswordSource::Netrc)
+        };
+        Described {
+            login,
+            account: account(secrets, entry),
+            source,
+        }
+    }
+
+    /// The password and account for `login` at `host`, by the rule called `rule_name`. Runs the rule's
+    /// `password_command`, which may take up to 30 s. Errors: the rule is gone from the file; the
+    /// command failed.
+    pub fn lookup(&self, rule_name: &str, host: &str, login: &str) -> Result<Found> {
+        let Some((rule, secrets)) = self.rules.rule(rule_name) else {
+            let file = self.rules.path.to_string_lossy();
+            return Err(Error::config(format!(
+                "rule [{}] is no longer in {}, so there are no credentials for {}",
+                escape(rule_name),
+                escape(&file),
+                escape(host)
+            ))
+            .with_hint(
+                "put the rule back and retry, or cancel the delivery and replay its revision",
+            ));
+        };
+        let entry = self.entry(rule, host, Some(login));
+        let account = account(secrets, entry);
+        if let Some(password) = &secrets.password {
+            let source = Some(PasswordSource::Config);
+            return Ok(Found {
+                password: Some(password.clone()),
+                account,
+                source,
+            });
+        }
+        if let Some(words) = &secrets.password_command {
+            let call = command::Call {
+                words,
+                home: self.home.as_deref(),
+                host,
+                login,
+            };
+            let password = command::run(&call).map_err(|why| {
+                Error::config(format!(
+                    "the password_command of rule [{}] gave no password for {}@{}: {}",
+                    escape(rule_name),
+                    escape(login),
+                    escape(host),
+                    escape(&why)
+                ))
+            })?;
+            return Ok(Found {
+                password: Some(password),
+                account,
+                source: Some(PasswordSource::Command),
+            });
+        }
+        let password = entry
+            .map(|entry| &entry.password)
+            .filter(|password| !password.is_empty());
+        Ok(Found {
+            source: password.map(|_| PasswordSource::Netrc),
+            password: password.cloned(),
+            account,
+        })
+    }
+
+    fn login_of(&self, rule: &Rule, host: &str) -> Option<String> {
+        let own = rule.terms.as_ref().ok()?.login.clone();
+        own.or_else(|| {
+            let entry = self.netrc.find(host, None)?;
+            (!entry.login.is_empty()).then(|| entry.login.clone())
+        })
+    }
+
+    /// The netrc entry that belongs to a login at a host. A login that netrc itself gave is one of the
+    /// host's, so asking for it by name finds the same entry.
+    fn entry(&self, rule: &Rule, host: &str, login: Option<&str>) -> Option<&NetrcEntry> {
+        let own = rule
+            .terms
+            .as_ref()
+            .ok()
+            .and_then(|terms| terms.login.as_deref());
+        self.netrc.find(host, login.or(own))
+    }
+}
+
+fn account(secrets: &RuleSecrets, entry: Option<&NetrcEntry>) -> Option<String> {
+    secrets.account.clone().or_else(|| {
+        entry
+            .map(|entry| entry.account.clone())
+            .filter(|account| !account.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests;

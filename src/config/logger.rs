@@ -1,0 +1,327 @@
+//! logger.cfg, in the dialect of Python's `logging.config.fileConfig`, to plain data: the lowest level
+//! that is logged, and where lines go. The logger `main` counts, then, unless `propagate` is 0, the
+//! handlers of `root`. Opens no log.
+
+mod handler;
+mod literal;
+
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+
+use crate::config::finding::{Finding, Mistakes};
+use crate::config::ini::{Document, Section, Value};
+use crate::config::private;
+
+/// The format of lines where a handler names no formatter.
+const PLAIN_FORMAT: &str = "%(message)s";
+
+/// The format of the old script's logger.cfg.
+const STANDARD_FORMAT: &str =
+    "%(asctime)s [%(thread)d] %(filename)s[line:%(lineno)d] %(levelname)s %(message)s";
+
+/// Where a sink's lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkTarget {
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File {
+        /// As written; a relative one lies in the state directory.
+        path: PathBuf,
+        /// Whether an existing file is kept and added to.
+        append: bool,
+        /// Size at which it is rotated, in bytes; 0: never.
+        max_bytes: u64,
+        /// How many rotated files are kept; 0: none, and the file is never rotated, as in Python.
+        backups: usize,
+    },
+}
+
+/// One handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sink {
+    /// Where its lines go.
+    pub target: SinkTarget,
+    /// The lowest level that it takes.
+    pub level: LevelFilter,
+    /// The line, in Python's %-style: `%(asctime)s %(message)s`.
+    pub format: String,
+    /// `strftime` format of `%(asctime)s`; none: `2026-01-31 12:00:00,123`.
+    pub date_format: Option<String>,
+}
+
+/// What is logged, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggerConfig {
+    /// The lowest level that is logged at all.
+    pub level: LevelFilter,
+    /// Where lines go.
+    pub sinks: Vec<Sink>,
+}
+
+impl Default for LoggerConfig {
+    /// What the old script's logger.cfg says: stderr, and auto-dispatcher.log of 10 MiB with 5 backups.
+    fn default() -> Self {
+        let sink = |target| Sink {
+            target,
+            level: LevelFilter::Trace,
+            format: STANDARD_FORMAT.to_owned(),
+            date_format: None,
+        };
+        let file = SinkTarget::File {
+            path: PathBuf::from("auto-dispatcher.log"),
+            append: true,
+            max_bytes: 10 << 20,
+            backups: 5,
+        };
+        Self {
+            level: LevelFilter::Debug,
+            sinks: vec![sink(SinkTarget::Stderr), sink(file)],
+        }
+    }
+}
+
+/// Reads the file at `path`; one that is not there means the default.
+pub fn load(path: &Path) -> Result<LoggerConfig, Mistakes> {
+    let Some(text) = private::read(path)? else {
+        return Ok(LoggerConfig::default());
+    };
+    parse(path, &text.bytes)
+}
+
+/// Parses the bytes of the file `path`.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<LoggerConfig, Mistakes> {
+    let document = Document::parse(path, bytes)?;
+    let mut reader = Reader {
+        document: &document,
+        mistakes: Vec::new(),
+    };
+    let config = reader.config();
+    if reader.mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(Mistakes(reader.mistakes))
+    }
+}
+
+/// A logger's section.
+struct Logger {
+    level: Option<LevelFilter>,
+    handlers: Vec<String>,
+    propagates: bool,
+}
+
+struct Reader<'a> {
+    document: &'a Document,
+    mistakes: Vec<Finding>,
+}
+
+impl<'a> Reader<'a> {
+    fn config(&mut self) -> LoggerConfig {
+        let formatters = self.listed("formatters", "formatter_");
+        let handlers = self.listed("handlers", "handler_");
+        let loggers = self.listed("loggers", "logger_");
+        let formatters: Vec<(String, (String, Option<String>))> = formatters
+            .into_iter()
+            .map(|(name, section)| (name, self.formatter(section)))
+            .collect();
+        let sinks: Vec<(String, Option<Sink>)> = handlers
+            .into_iter()
+            .map(|(name, section)| (name, self.handler(section, &formatters)))
+            .collect();
+        let mut root = None;
+        let mut main = None;
+        for (name, section) in loggers {
+            let logger = self.logger(section, &sinks);
+            if name == "root" {
+                root = Some(logger);
+            } else if self.is_main(section) {
+                main = Some(logger);
+            }
+        }
+        let Some(root) = root else {
+            self.mistakes.push(Finding::about(
+                &self.document.file,
+                "`keys` of [loggers] has to name root",
+            ));
+            return LoggerConfig::default();
+        };
+        let root_level = root.level.unwrap_or(LevelFilter::Warn);
+        let (level, names) = match main {
+            None => (root_level, root.handlers),
+            Some(main) => {
+                let level = main
+                    .level
+                    .filter(|&level| level != LevelFilter::Trace)
+                    .unwrap_or(root_level);
+                let inherited = if main.propagates {
+                    root.handlers
+                } else {
+                    Vec::new()
+                };
+                (level, main.handlers.into_iter().chain(inherited).collect())
+            }
+        };
+        let named = |name: &String| sinks.iter().find(|(known, _)| known == name)?.1.clone();
+        LoggerConfig {
+            level,
+            sinks: names.iter().filter_map(named).collect(),
+        }
+    }
+
+    /// The sections that the `keys` of a list section name.
+    fn listed(&mut self, list: &str, prefix: &str) -> Vec<(String, &'a Section)> {
+        let Some(section) = self.section(list) else {
+            self.mistakes.push(Finding::about(
+                &self.document.file,
+                format!("section [{list}] is missing"),
+            ));
+            return Vec::new();
+        };
+        let Some(keys) = self.required(section, "keys") else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for name in names(&keys.text) {
+            match self.section(&format!("{prefix}{name}")) {
+                Some(section) => found.push((name, section)),
+                None => self.mistake(
+                    keys.line,
+                    format!("names `{name}`, but section [{prefix}{name}] is missing"),
+                ),
+            }
+        }
+        found
+    }
+
+    fn formatter(&mut self, section: &Section) -> (String, Option<String>) {
+        let raw = |key| self.document.get_raw(section, key);
+        let format =
+            raw("format").map_or_else(|| PLAIN_FORMAT.to_owned(), |value| value.text.to_string());
+        let date_format = raw("datefmt")
+            .map(|value| value.text.to_string())
+            .filter(|text| !text.is_empty());
+        if let Some(style) = raw("style").filter(|style| style.text.as_str() != "%") {
+            self.mistake(
+                style.line,
+                "`style` other than % is not supported; write the format with %(name)s".to_owned(),
+            );
+        }
+        if let Some(class) =
+            raw("class").filter(|class| !matches!(class.text.as_str(), "" | "logging.Formatter"))
+        {
+            self.mistake(
+                class.line,
+                "`class` of a formatter: only logging.Formatter is supported".to_owned(),
+            );
+        }
+        let format = if format.is_empty() {
+            PLAIN_FORMAT.to_owned()
+        } else {
+            format
+        };
+        (format, date_format)
+    }
+
+    fn logger(&mut self, section: &Section, sinks: &[(String, Option<Sink>)]) -> Logger {
+        let handlers = self.required(section, "handlers");
+        let mut known = Vec::new();
+        if let Some(handlers) = handlers {
+            for name in names(&handlers.text) {
+                if sinks.iter().any(|(sink, _)| *sink == name) {
+                    known.push(name);
+                } else {
+                    self.mistake(
+                        handlers.line,
+                        format!("`handlers` names `{name}`, which `keys` of [handlers] does not"),
+                    );
+                }
+            }
+        }
+        let propagates = self.value(section, "propagate").is_none_or(|value| {
+            match value.text.trim().parse::<i64>() {
+                Ok(number) => number != 0,
+                Err(_) => {
+                    self.mistake(value.line, "`propagate` is neither 0 nor 1".to_owned());
+                    true
+                }
+            }
+        });
+        Logger {
+            level: self.level(section),
+            handlers: known,
+            propagates,
+        }
+    }
+
+    /// Whether a section's `qualname` is that of our logger. The old file writes it in quotes, which Python
+    /// takes for a part of the name; the file says what was meant.
+    fn is_main(&mut self, section: &Section) -> bool {
+        self.required(section, "qualname")
+            .is_some_and(|name| name.text.trim_matches(['"', '\'']) == "main")
+    }
+
+    fn level(&mut self, section: &Section) -> Option<LevelFilter> {
+        let value = self.value(section, "level")?;
+        let level = match value.text.as_str() {
+            "NOTSET" => LevelFilter::Trace,
+            "DEBUG" => LevelFilter::Debug,
+            "INFO" => LevelFilter::Info,
+            "WARNING" | "WARN" => LevelFilter::Warn,
+            "ERROR" => LevelFilter::Error,
+            // Nothing that we log is that bad.
+            "CRITICAL" | "FATAL" => LevelFilter::Off,
+            _ => {
+                let known = "`level` is none of DEBUG, INFO, WARNING, ERROR, CRITICAL, NOTSET";
+                self.mistake(value.line, known.to_owned());
+                return None;
+            }
+        };
+        Some(level)
+    }
+
+    fn section(&self, name: &str) -> Option<&'a Section> {
+        self.document
+            .sections
+            .iter()
+            .find(|section| section.name == name)
+    }
+
+    fn value(&mut self, section: &Section, key: &str) -> Option<Value> {
+        match self.document.get(section, key) {
+            Ok(value) => value,
+            Err(error) => {
+                let line = self.document.line_of(section, key).unwrap_or(section.line);
+                self.mistake(line, format!("`{key}` {error}"));
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, section: &Section, key: &str) -> Option<Value> {
+        if self.document.line_of(section, key).is_none() {
+            self.mistake(section.line, format!("[{}] has no `{key}`", section.name));
+        }
+        self.value(section, key)
+    }
+
+    fn mistake(&mut self, line: usize, text: String) {
+        self.mistakes
+            .push(Finding::at(&self.document.file, line, text));
+    }
+}
+
+/// The names of a list separated by commas.
+fn names(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

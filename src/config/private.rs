@@ -1,0 +1,129 @@
+//! Reading a file that may hold passwords: its text and its permissions come from one and the same
+//! open file, so that nobody can swap it in between.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::config::finding::Finding;
+use crate::domain::text::{escape, shell_quote};
+
+/// No configuration file is longer than this many bytes; a device or a wrong file is noticed early.
+const LENGTH_MAX: u64 = 64 << 20;
+
+/// A file as it was when it was opened.
+pub(super) struct FileText {
+    /// Its bytes, wiped on drop.
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// Its permission bits.
+    mode: u32,
+}
+
+/// Reads `path`; `None`: there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<FileText>, Finding> {
+    match try_read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Finding::about(path, format!("cannot be read: {error}"))),
+    }
+}
+
+fn try_read(path: &Path) -> io::Result<FileText> {
+    // Without O_NONBLOCK a FIFO of that name would hang us.
+    let flags =
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if metadata.len() > LENGTH_MAX {
+        return Err(io::Error::other("it is longer than 64 MiB"));
+    }
+    // Room for the whole file at once: a growing buffer would leave copies behind.
+    let capacity = usize::try_from(metadata.len()).unwrap_or(0) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(LENGTH_MAX).read_to_end(&mut bytes)?;
+    Ok(FileText {
+        bytes,
+        mode: metadata.permissions().mode(),
+    })
+}
+
+impl FileText {
+    /// The mistake that a file with passwords makes which everybody can read.
+    pub(super) fn in_the_open(&self, path: &Path) -> Option<Finding> {
+        (self.mode & 0o004 != 0).then(|| {
+            let shown = shell_quote(&escape(&path.to_string_lossy()));
+            Finding::about(
+                path,
+                format!(
+                    "holds a password and everybody can read it; mend it with: chmod o-rwx {shown}"
+                ),
+            )
+        })
+    }
+
+    /// Whether everybody can write to it.
+    pub(super) fn is_writable_by_all(&self) -> bool {
+        self.mode & 0o002 != 0
+    }
+}
+
+/// The text of a file in UTF-8, a byte order mark taken off, line ends made `\n` as Python's universal
+/// newlines do.
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Zeroizing<String>, Finding> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        Finding::at(
+            path,
+            newlines(good) + 1,
+            "is not UTF-8 here; convert the file, for example with: iconv -f GBK -t UTF-8",
+        )
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+    let mut rest = text;
+    while let Some(at) = rest.find('\r') {
+        let (before, after) = rest.split_at(at);
+        plain.push_str(before);
+        plain.push('\n');
+        rest = after
+            .strip_prefix("\r\n")
+            .or_else(|| after.strip_prefix('\r'))
+            .unwrap_or(after);
+    }
+    plain.push_str(rest);
+    Ok(plain)
+}
+
+/// How many lines end in `bytes`, whatever their ends are.
+fn newlines(bytes: &[u8]) -> usize {
+    let line_feeds = bytes.iter().filter(|&&byte| byte == b'\n').count();
+    let lone_returns = bytes
+        .iter()
+        .enumerate()
+        .filter(|&(index, &byte)| byte == b'\r' && bytes.get(index + 1) != Some(&b'\n'))
+        .count();
+    line_feeds + lone_returns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_are_made_plain_and_a_byte_order_mark_goes() {
+        let text = decode(Path::new("f"), "\u{feff}a\r\nb\rc\n\r\r\n".as_bytes()).unwrap();
+        assert_eq!(text.as_str(), "a\nb\nc\n\n\n");
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_refused_with_its_line() {
+        let finding = decode(Path::new("f"), b"a\r\nb\rc \xd6\xd0").unwrap_err();
+        assert_eq!(finding.line, Some(3));
+    }
+}

@@ -1,0 +1,274 @@
+//! auto-dispatcher.cfg: the settings of this machine. The hook reads it at every commit, so it does no
+//! more than read one small file.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::finding::{Finding, Mistakes};
+use crate::config::ini::{Document, Section, shown_key};
+use crate::config::{private, value};
+
+const SECTION: &str = "auto-dispatcher";
+
+/// Every key of `[auto-dispatcher]`.
+pub const KEYS: [&str; 9] = [
+    "state_dir",
+    "svnlook",
+    "workers",
+    "idle_exit",
+    "spool_max",
+    "keep_history",
+    "catch_up_max",
+    "plan_retry",
+    "copied_directories",
+];
+
+/// The settings, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The state directory; none: the default, which depends on who asks.
+    pub state_dir: Option<PathBuf>,
+    /// The svnlook program, absolute; none: it is looked for in the usual places.
+    pub svnlook: Option<PathBuf>,
+    /// How many lanes run in parallel.
+    pub workers: usize,
+    /// When a worker that was started by a hook ends; seconds without work.
+    pub idle_exit_s: u64,
+    /// How many bytes of artifacts the spool may hold.
+    pub spool_max_bytes: u64,
+    /// How long settled deliveries are kept; seconds.
+    pub keep_history_s: u64,
+    /// The largest gap of revisions that is filled without asking.
+    pub catch_up_max: u64,
+    /// Delay before a batch that could not be planned is tried again; seconds.
+    pub plan_retry_s: u64,
+    /// Whether the files inside a copied directory are dispatched.
+    pub copied_directories: bool,
+    /// What is odd; for the log, once, and for `check`.
+    pub warnings: Vec<Finding>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            svnlook: None,
+            workers: 8,
+            idle_exit_s: 60,
+            spool_max_bytes: 20 << 30,
+            keep_history_s: 365 * 86_400,
+            catch_up_max: 100,
+            plan_retry_s: 30,
+            copied_directories: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Reads the settings at `path`; a file that is not there means the defaults. `home` stands for `~/`.
+pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
+    let Some(text) = private::read(path)? else {
+        return Ok(Settings::default());
+    };
+    let document = Document::parse(path, &text.bytes)?;
+    let mut settings = Settings {
+        warnings: warnings(&document),
+        ..Settings::default()
+    };
+    if text.is_writable_by_all() {
+        settings
+            .warnings
+            .push(Finding::about(path, "everybody may write to it: chmod o-w"));
+    }
+    let nothing = Section::default();
+    let section = document
+        .sections
+        .iter()
+        .find(|section| section.name == SECTION)
+        .unwrap_or(&nothing);
+    let mut reader = Reader {
+        document: &document,
+        section,
+        mistakes: Vec::new(),
+    };
+
+    let limit = |text: &str| {
+        value::duration_s(text).and_then(|s| {
+            if s == 0 {
+                Err("may not be 0".to_owned())
+            } else {
+                Ok(s)
+            }
+        })
+    };
+    let number = |text: &str| value::number_within(text, 0, 1_000_000);
+    settings.state_dir = reader.get("state_dir", |text| value::path(text, path, home));
+    settings.svnlook = reader.get("svnlook", |text| {
+        if text.starts_with(['/', '~']) {
+            value::path(text, path, home)
+        } else {
+            Err("is no absolute path; for example /usr/bin/svnlook is meant".to_owned())
+        }
+    });
+    let workers = reader.get("workers", |text| value::number_within(text, 1, 256));
+    reader.set(&mut settings.idle_exit_s, "idle_exit", value::duration_s);
+    reader.set(
+        &mut settings.spool_max_bytes,
+        "spool_max",
+        value::size_bytes,
+    );
+    reader.set(&mut settings.keep_history_s, "keep_history", limit);
+    reader.set(&mut settings.catch_up_max, "catch_up_max", number);
+    reader.set(&mut settings.plan_retry_s, "plan_retry", limit);
+    reader.set(
+        &mut settings.copied_directories,
+        "copied_directories",
+        value::yes_no,
+    );
+    if let Some(workers) = workers.and_then(|workers| usize::try_from(workers).ok()) {
+        settings.workers = workers;
+    }
+    if reader.mistakes.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Mistakes(reader.mistakes))
+    }
+}
+
+struct Reader<'a> {
+    document: &'a Document,
+    section: &'a Section,
+    mistakes: Vec<Finding>,
+}
+
+impl Reader<'_> {
+    fn get<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let line = self.document.line_of(self.section, key)?;
+        let read = match self.document.get(self.section, key) {
+            Ok(Some(value)) if !value.text.is_empty() => parse(&value.text),
+            Ok(_) => return None,
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.mistakes.push(Finding::at(
+                    &self.document.file,
+                    line,
+                    format!("`{key}` {why}"),
+                ));
+                None
+            }
+        }
+    }
+
+    fn set<T>(&mut self, target: &mut T, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) {
+        if let Some(value) = self.get(key, parse) {
+            *target = value;
+        }
+    }
+}
+
+fn warnings(document: &Document) -> Vec<Finding> {
+    let file = &document.file;
+    let referenced = document.referenced_keys();
+    let mut warnings = Vec::new();
+    for section in &document.sections {
+        if section.name != SECTION {
+            let text = format!(
+                "unknown section [{}] is ignored; settings stand in [{SECTION}]",
+                section.name
+            );
+            warnings.push(Finding::at(file, section.line, text));
+        }
+    }
+    let ours = document
+        .sections
+        .iter()
+        .filter(|section| section.name == SECTION);
+    for entry in std::iter::once(&document.defaults)
+        .chain(ours)
+        .flat_map(|section| &section.entries)
+    {
+        let key = entry.key.as_str();
+        if KEYS.contains(&key) || referenced.contains(key) {
+            continue;
+        }
+        let meant = value::nearest(key, &KEYS).map(|known| format!("; did you mean `{known}`?"));
+        let text = format!(
+            "unknown key `{}` is ignored{}",
+            shown_key(key).unwrap_or("…"),
+            meant.unwrap_or_default()
+        );
+        warnings.push(Finding::at(file, entry.line, text));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Settings, Mistakes> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auto-dispatcher.cfg");
+        std::fs::write(&path, text).unwrap();
+        load(&path, Some(Path::new("/home/ad")))
+    }
+
+    #[test]
+    fn a_missing_or_empty_file_means_the_defaults() {
+        assert_eq!(
+            load(Path::new("/nowhere/auto-dispatcher.cfg"), None),
+            Ok(Settings::default())
+        );
+        assert_eq!(load_text("# nothing\n"), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let settings = load_text(
+            "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nworkers = 3\nidle_exit = 5m\n\
+             spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n",
+        )
+        .unwrap();
+        let expected = Settings {
+            state_dir: Some("/home/ad/state".into()),
+            svnlook: Some("/opt/svn/bin/svnlook".into()),
+            workers: 3,
+            idle_exit_s: 300,
+            spool_max_bytes: 10 << 20,
+            keep_history_s: 30 * 86_400,
+            catch_up_max: 0,
+            plan_retry_s: 3600,
+            copied_directories: true,
+            warnings: Vec::new(),
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_lines() {
+        let mistakes =
+            load_text("[auto-dispatcher]\nworkers = none\nspool_max = big\n\nsvnlook = svnlook\n")
+                .unwrap_err();
+        let lines: Vec<_> = mistakes.0.iter().map(|finding| finding.line).collect();
+        assert_eq!(lines, [Some(5), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn unknown_keys_and_sections_are_warnings() {
+        let settings = load_text("[auto-dispatcher]\nworker = 3\n[other]\nx = 1\n").unwrap();
+        let texts: Vec<_> = settings
+            .warnings
+            .iter()
+            .map(|finding| finding.text.as_str())
+            .collect();
+        assert_eq!(texts.len(), 2);
+        assert!(
+            texts
+                .iter()
+                .any(|text| text.contains("did you mean `workers`")),
+            "{texts:?}"
+        );
+    }
+}
