@@ -10,6 +10,7 @@ pub mod pattern;
 pub mod plan;
 pub mod retry;
 pub mod rule;
+pub mod rule_index;
 pub mod secret;
 pub mod target;
 pub mod text;
