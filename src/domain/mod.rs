@@ -13,6 +13,7 @@ pub mod plan;
 pub mod retry;
 pub mod revision;
 pub mod rule;
+pub mod rule_index;
 pub mod secret;
 pub mod target;
 pub mod text;

@@ -1,7 +1,10 @@
 //! Rules and how one is chosen: the first in file order whose name matches at the start of the
 //! package's base name, as Python's `re.match` does. Knows nothing of files or INI syntax.
 
-use crate::domain::pattern::{MatchError, Pattern};
+use std::sync::OnceLock;
+
+use crate::domain::pattern::{MatchError, Pattern, folded};
+use crate::domain::rule_index::RuleIndex;
 use crate::domain::target::{ConnectionTerms, ServiceTerms};
 
 /// What a rule says, resolved to typed values. Credentials are not part of it.
@@ -41,7 +44,11 @@ pub struct Rule {
 impl Rule {
     /// Whether this rule takes the package called `package` that lies at `path` in its source.
     pub fn matches(&self, package: &str, path: &str) -> Result<bool, MatchError> {
-        if !self.pattern.matches_at_start(package)? {
+        self.matches_folded(package, &folded(package), path)
+    }
+
+    fn matches_folded(&self, package: &str, folded: &str, path: &str) -> Result<bool, MatchError> {
+        if !self.pattern.matches_folded(package, folded)? {
             return Ok(false);
         }
         match &self.path_pattern {
@@ -51,11 +58,12 @@ impl Rule {
     }
 }
 
-/// The rules of one file, in file order.
+/// The rules of one file, in file order. Not to be changed once `choose` has been called.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     /// In file order.
     pub rules: Vec<Rule>,
+    index: OnceLock<RuleIndex>,
 }
 
 /// What became of the search for a package's rule.
@@ -70,10 +78,26 @@ pub enum Choice<'a> {
 }
 
 impl RuleSet {
+    /// The rules in file order.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            rules,
+            index: OnceLock::new(),
+        }
+    }
+
     /// The first rule that takes the package.
     pub fn choose(&self, package: &str, path: &str) -> Choice<'_> {
-        for rule in &self.rules {
-            match rule.matches(package, path) {
+        let index = self
+            .index
+            .get_or_init(|| RuleIndex::new(self.rules.iter().map(|rule| &rule.pattern)));
+        let folded = folded(package);
+        for rule in index
+            .candidates(&folded)
+            .into_iter()
+            .filter_map(|at| self.rules.get(at))
+        {
+            match rule.matches_folded(package, &folded, path) {
                 Ok(true) => return Choice::Rule(rule),
                 Ok(false) => {}
                 Err(error) => return Choice::Undecided(rule, error),
@@ -82,3 +106,6 @@ impl RuleSet {
         Choice::None
     }
 }
+
+#[cfg(test)]
+mod tests;

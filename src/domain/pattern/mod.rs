@@ -1,0 +1,208 @@
+//! Python regular expressions: checked when they are read, compiled when they are first needed, matched at
+//! the start of a text as `re.match` does. Knows nothing of rules or packages.
+//!
+//! The dialect is Python 3.11's. A parser of its own (`parser`, `escape`) accepts and refuses what Python
+//! does; `emit` writes the result for an engine: `regex`, in linear time, unless the pattern needs
+//! backtracking; then `fancy-regex`, with bounded effort.
+
+mod ast;
+mod charset;
+mod emit;
+mod escape;
+mod number;
+mod parser;
+mod required;
+mod scanner;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+
+use ast::{At, Node};
+use emit::{Alphabet, Engine};
+pub use required::{AnyOf, folded};
+
+/// Steps that a backtracking match may take before it is given up; about a tenth of a second.
+const BACKTRACK_MAX: usize = 1_000_000;
+/// Bytes that a compiled pattern may take.
+const PROGRAM_MAX_BYTES: usize = 64 << 20;
+/// How deep the text handed to `regex` may nest; each group of ours becomes a few of its levels.
+const NEST_LIMIT: u32 = 4_000;
+
+/// Why a pattern cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// What is wrong, in Python's words where it has some.
+    pub message: String,
+}
+
+/// Why a match could not be decided: bounded effort was used up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct MatchError {
+    /// What happened.
+    pub message: String,
+}
+
+/// A Python pattern. It can be shared between threads.
+#[derive(Debug)]
+pub struct Pattern {
+    source: Box<str>,
+    needs: Needs,
+    required: Vec<AnyOf>,
+    programs: Programs,
+}
+
+/// What a pattern holds that an engine or a text may not be up to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Needs {
+    /// Look-around, references, atomic groups, possessive repetitions or conditionals.
+    backtracking: bool,
+    /// `$` without `(?m)`.
+    dollar: bool,
+    /// `\b` or `\B`.
+    boundary: bool,
+}
+
+/// The pattern for each engine and alphabet, compiled when a text first asks for it.
+#[derive(Debug, Default)]
+struct Programs {
+    linear_ascii: Slot,
+    linear_unicode: Slot,
+    backtracking_ascii: Slot,
+    backtracking_unicode: Slot,
+}
+
+type Slot = OnceLock<Result<Box<Program>, MatchError>>;
+
+#[derive(Debug)]
+enum Program {
+    Linear(regex::Regex),
+    Backtracking(fancy_regex::Regex),
+}
+
+impl Pattern {
+    /// Checks `source`, a pattern of Python 3.11's `re`, without compiling it yet.
+    pub fn new(source: &str) -> Result<Self, PatternError> {
+        let parsed = parser::parse(source)?;
+        Ok(Self {
+            source: source.into(),
+            needs: Needs::of(&parsed.nodes),
+            required: required::required(&parsed.nodes),
+            programs: Programs::default(),
+        })
+    }
+
+    /// The pattern as it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Conditions that every text meets that this pattern matches: of each, one string is in the text's
+    /// [`folded`] form.
+    pub fn required(&self) -> &[AnyOf] {
+        &self.required
+    }
+
+    /// Whether the pattern matches at the start of `text`, as `re.match` does.
+    pub fn matches_at_start(&self, text: &str) -> Result<bool, MatchError> {
+        self.matches_folded(text, &folded(text))
+    }
+
+    /// The same for a caller who has `folded(text)` at hand.
+    pub fn matches_folded(&self, text: &str, folded: &str) -> Result<bool, MatchError> {
+        let is_possible = self
+            .required
+            .iter()
+            .all(|any_of| any_of.iter().any(|string| folded.contains(string.as_ref())));
+        if !is_possible {
+            return Ok(false);
+        }
+        match self.program(text)? {
+            Program::Linear(regex) => Ok(regex.is_match(text)),
+            Program::Backtracking(regex) => regex.is_match(text).map_err(|error| MatchError {
+                message: format!(
+                    "matching {:?} took too long and was given up: {error}",
+                    &*self.source
+                ),
+            }),
+        }
+    }
+
+    /// The program that is exact for `text`.
+    fn program(&self, text: &str) -> Result<&Program, MatchError> {
+        let is_ascii = text.is_ascii();
+        // `regex` knows other words than Python beyond ASCII, and finds `\B` in an empty text.
+        let by_boundary = self.needs.boundary && (!is_ascii || text.is_empty());
+        // For `$`, `regex` is told `(?m:$)`: the same unless a newline stands elsewhere than at the end.
+        let by_dollar = self.needs.dollar && text.find('\n').is_some_and(|at| at + 1 < text.len());
+        let engine = if self.needs.backtracking || by_boundary || by_dollar {
+            Engine::Backtracking
+        } else {
+            Engine::Linear
+        };
+        let alphabet = if is_ascii {
+            Alphabet::Ascii
+        } else {
+            Alphabet::Unicode
+        };
+        let slot = match (engine, alphabet) {
+            (Engine::Linear, Alphabet::Ascii) => &self.programs.linear_ascii,
+            (Engine::Linear, Alphabet::Unicode) => &self.programs.linear_unicode,
+            (Engine::Backtracking, Alphabet::Ascii) => &self.programs.backtracking_ascii,
+            (Engine::Backtracking, Alphabet::Unicode) => &self.programs.backtracking_unicode,
+        };
+        match slot.get_or_init(|| self.compile(engine, alphabet)) {
+            Ok(program) => Ok(program),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn compile(&self, engine: Engine, alphabet: Alphabet) -> Result<Box<Program>, MatchError> {
+        let refused = |error: &dyn std::fmt::Display| MatchError {
+            message: format!(
+                "pattern {:?} is valid but too large or too intricate to run: {error}",
+                &*self.source
+            ),
+        };
+        let parsed = parser::parse(&self.source).map_err(|error| refused(&error))?;
+        let text = emit::emit(&parsed.nodes, engine, alphabet);
+        let program = match engine {
+            Engine::Linear => regex::RegexBuilder::new(&text)
+                .size_limit(PROGRAM_MAX_BYTES)
+                .nest_limit(NEST_LIMIT)
+                .build()
+                .map(Program::Linear)
+                .map_err(|error| refused(&error))?,
+            Engine::Backtracking => fancy_regex::RegexBuilder::new(&text)
+                .backtrack_limit(BACKTRACK_MAX)
+                .delegate_size_limit(PROGRAM_MAX_BYTES)
+                .build()
+                .map(Program::Backtracking)
+                .map_err(|error| refused(&error))?,
+        };
+        Ok(Box::new(program))
+    }
+}
+
+impl Needs {
+    fn of(nodes: &[Node]) -> Self {
+        let mut needs = Self::default();
+        ast::walk(nodes, &mut |node| match node {
+            Node::Atomic(_)
+            | Node::Look { .. }
+            | Node::BackReference { .. }
+            | Node::Conditional { .. }
+            | Node::Repeat {
+                greed: ast::Greed::Possessive,
+                ..
+            } => needs.backtracking = true,
+            Node::At(At::Dollar) => needs.dollar = true,
+            Node::At(At::Boundary { .. }) => needs.boundary = true,
+            _ => {}
+        });
+        needs
+    }
+}

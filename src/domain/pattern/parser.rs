@@ -1,0 +1,596 @@
+//! Python 3.11's regular expression syntax: the alternations, groups and repetitions. It accepts what
+//! `re.compile` accepts of a `str` and refuses the rest in Python's words and with its positions, with two
+//! exceptions: `\N{...}` is not known, and groups nest up to `NEST_MAX`.
+
+use std::collections::HashMap;
+
+use super::PatternError;
+use super::ast::{self, At, Flags, Greed, MAX_REPEAT, Node, Width};
+use super::scanner::{Scanner, Token};
+
+/// How deep groups may nest. Python's own limit depends on its stack, about 400.
+const NEST_MAX: usize = 200;
+
+/// A pattern that Python accepts.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) nodes: Vec<Node>,
+}
+
+/// Parses `source`.
+pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
+    let mut parser = Parser {
+        scanner: Scanner::new(source)?,
+        flags: Flags::default(),
+        names: HashMap::new(),
+        widths: vec![None],
+        look_behind_groups: None,
+        conditions: Vec::new(),
+        deferred: None,
+    };
+    let nodes = parser.alternation(Flags::default(), 0)?;
+    if parser.flags.has(Flags::ASCII) && parser.flags.has(Flags::UNICODE) {
+        return Err(PatternError {
+            message: "ASCII and UNICODE flags are incompatible".to_owned(),
+        });
+    }
+    if parser.scanner.peek().is_some() {
+        return Err(parser.scanner.error("unbalanced parenthesis", 0));
+    }
+    for &(group, position) in &parser.conditions {
+        if group >= parser.widths.len() {
+            return Err(parser
+                .scanner
+                .error_at(&format!("invalid group reference {group}"), position));
+        }
+    }
+    parser.deferred.map_or(Ok(Parsed { nodes }), |message| {
+        Err(PatternError {
+            message: message.to_owned(),
+        })
+    })
+}
+
+pub(super) struct Parser {
+    pub(super) scanner: Scanner,
+    /// The global flags so far.
+    flags: Flags,
+    names: HashMap<String, usize>,
+    /// Widths of the groups; none while a group is open.
+    pub(super) widths: Vec<Option<Width>>,
+    /// Number of groups when the outermost look-behind began.
+    look_behind_groups: Option<usize>,
+    /// Groups that conditionals name, and where.
+    conditions: Vec<(usize, usize)>,
+    /// What Python finds only after parsing.
+    deferred: Option<&'static str>,
+}
+
+/// What follows `(` and its options.
+enum Opened {
+    /// A group whose contents follow.
+    Group {
+        name: Option<String>,
+        capture: bool,
+        atomic: bool,
+        add: Flags,
+        del: Flags,
+    },
+    /// A complete node.
+    Done(Node),
+    /// Nothing: a comment, or global flags.
+    Nothing,
+}
+
+impl Opened {
+    fn plain(capture: bool, atomic: bool) -> Self {
+        Self::Group {
+            name: None,
+            capture,
+            atomic,
+            add: Flags::default(),
+            del: Flags::default(),
+        }
+    }
+}
+
+impl Parser {
+    /// `a|b|c`. `scope` are the flags of the enclosing groups; the global ones come on top at the outermost level.
+    fn alternation(&mut self, scope: Flags, depth: usize) -> Result<Vec<Node>, PatternError> {
+        if depth > NEST_MAX {
+            return Err(self
+                .scanner
+                .error(&format!("groups nested more than {NEST_MAX} deep"), 0));
+        }
+        let mut scope = scope;
+        let mut branches = Vec::new();
+        loop {
+            branches.push(self.sequence(scope, depth, depth == 0 && branches.is_empty())?);
+            if !self.scanner.eat('|')? {
+                break;
+            }
+            if depth == 0 {
+                scope = self.flags;
+            }
+        }
+        match branches.pop() {
+            Some(only) if branches.is_empty() => Ok(only),
+            last => {
+                branches.extend(last);
+                Ok(vec![Node::Branch(branches)])
+            }
+        }
+    }
+
+    /// One branch. Only at the start of the first one may global flags stand.
+    fn sequence(
+        &mut self,
+        scope: Flags,
+        depth: usize,
+        first: bool,
+    ) -> Result<Vec<Node>, PatternError> {
+        let mut flags = scope;
+        let mut nodes: Vec<Node> = Vec::new();
+        while let Some(this) = self.scanner.peek() {
+            if this.is('|') || this.is(')') {
+                break;
+            }
+            self.scanner.take()?;
+            if flags.has(Flags::VERBOSE) && self.skips_verbose(this)? {
+                continue;
+            }
+            match this {
+                Token::Escape(c) => nodes.push(self.escape(c, flags)?),
+                Token::Char('[') => nodes.push(self.set(flags)?),
+                Token::Char(c @ ('?' | '*' | '+' | '{')) => self.repeat(c, flags, &mut nodes)?,
+                Token::Char('.') => nodes.push(Node::Any {
+                    dotall: flags.has(Flags::DOTALL),
+                }),
+                Token::Char('^') if flags.has(Flags::MULTILINE) => {
+                    nodes.push(Node::At(At::LineStart))
+                }
+                Token::Char('^') => nodes.push(Node::At(At::Start)),
+                Token::Char('$') if flags.has(Flags::MULTILINE) => {
+                    nodes.push(Node::At(At::LineEnd))
+                }
+                Token::Char('$') => nodes.push(Node::At(At::Dollar)),
+                Token::Char('(') => {
+                    let start = self.scanner.tell() - 1;
+                    match self.open(start, flags, depth, first && nodes.is_empty())? {
+                        Opened::Nothing => {
+                            if depth == 0 {
+                                flags = flags.with(self.flags);
+                            }
+                        }
+                        Opened::Done(node) => nodes.push(node),
+                        opened @ Opened::Group { .. } => {
+                            nodes.push(self.group(opened, start, flags, depth)?)
+                        }
+                    }
+                }
+                Token::Char(c) => nodes.push(Node::One {
+                    code: u32::from(c),
+                    negated: false,
+                    flags,
+                }),
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// Whether `this` is a blank or begins a comment of `(?x)`, which is then skipped.
+    fn skips_verbose(&mut self, this: Token) -> Result<bool, PatternError> {
+        if let Token::Char(' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') = this {
+            return Ok(true);
+        }
+        if !this.is('#') {
+            return Ok(false);
+        }
+        while let Some(token) = self.scanner.take()? {
+            if token.is('\n') {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A repetition of the last node, or a brace that is none.
+    fn repeat(&mut self, c: char, flags: Flags, nodes: &mut Vec<Node>) -> Result<(), PatternError> {
+        let here = self.scanner.tell();
+        let Some((min, max)) = self.counts(c, here)? else {
+            nodes.push(Node::One {
+                code: u32::from('{'),
+                negated: false,
+                flags,
+            });
+            return Ok(());
+        };
+        let back = self.scanner.tell() - here + 1;
+        let body = match nodes.pop() {
+            None | Some(Node::At(_)) => return Err(self.scanner.error("nothing to repeat", back)),
+            Some(Node::Repeat { .. }) => return Err(self.scanner.error("multiple repeat", back)),
+            Some(node) => Box::new(node),
+        };
+        let greed = if self.scanner.eat('?')? {
+            Greed::Lazy
+        } else if self.scanner.eat('+')? {
+            Greed::Possessive
+        } else {
+            Greed::Greedy
+        };
+        if self.flags.has(Flags::TEMPLATE) {
+            self.deferred.get_or_insert(match greed {
+                Greed::Lazy => "internal: unsupported template operator MIN_REPEAT",
+                Greed::Greedy => "internal: unsupported template operator MAX_REPEAT",
+                Greed::Possessive => "internal: unsupported template operator POSSESSIVE_REPEAT",
+            });
+        }
+        nodes.push(Node::Repeat {
+            min,
+            max,
+            greed,
+            body,
+        });
+        Ok(())
+    }
+
+    /// The bounds that `c` begins; none where it is a brace that stands for itself.
+    fn counts(&mut self, c: char, here: usize) -> Result<Option<(u32, Option<u32>)>, PatternError> {
+        match c {
+            '?' => return Ok(Some((0, Some(1)))),
+            '*' => return Ok(Some((0, None))),
+            '+' => return Ok(Some((1, None))),
+            _ => {}
+        }
+        if self.scanner.next_is('}') {
+            return Ok(None);
+        }
+        let low = self
+            .scanner
+            .take_while(usize::MAX, |c| c.is_ascii_digit())?;
+        let high = if self.scanner.eat(',')? {
+            self.scanner
+                .take_while(usize::MAX, |c| c.is_ascii_digit())?
+        } else {
+            low.clone()
+        };
+        if !self.scanner.eat('}')? {
+            self.scanner.seek(here)?;
+            return Ok(None);
+        }
+        let min = count(&low)?.unwrap_or(0);
+        let max = count(&high)?;
+        if max.is_some_and(|max| max < min) {
+            let back = self.scanner.tell() - here;
+            return Err(self
+                .scanner
+                .error("min repeat greater than max repeat", back));
+        }
+        Ok(Some((min, max)))
+    }
+
+    /// What stands between `(` and the contents of a group.
+    fn open(
+        &mut self,
+        start: usize,
+        flags: Flags,
+        depth: usize,
+        first: bool,
+    ) -> Result<Opened, PatternError> {
+        if !self.scanner.eat('?')? {
+            return Ok(Opened::plain(true, false));
+        }
+        let Some(token) = self.scanner.take()? else {
+            return Err(self.scanner.error("unexpected end of pattern", 0));
+        };
+        match token {
+            Token::Char('P') => self.python_group(flags),
+            Token::Char(':') => Ok(Opened::plain(false, false)),
+            Token::Char('>') => Ok(Opened::plain(false, true)),
+            Token::Char('#') => self.comment(start),
+            Token::Char('=') => self.look(start, flags, depth, true, false),
+            Token::Char('!') => self.look(start, flags, depth, true, true),
+            Token::Char('<') => match self.scanner.take()? {
+                None => Err(self.scanner.error("unexpected end of pattern", 0)),
+                Some(Token::Char('=')) => self.look(start, flags, depth, false, false),
+                Some(Token::Char('!')) => self.look(start, flags, depth, false, true),
+                Some(other) => Err(self.unknown_extension("?<", other)),
+            },
+            Token::Char('(') => self.conditional(start, flags, depth),
+            Token::Char(c) if c == '-' || Flags::of_letter(c).is_some() => {
+                match self.inline_flags(c)? {
+                    Some((add, del)) => Ok(Opened::Group {
+                        name: None,
+                        capture: false,
+                        atomic: false,
+                        add,
+                        del,
+                    }),
+                    None if first => Ok(Opened::Nothing),
+                    None => Err(self
+                        .scanner
+                        .error_at("global flags not at the start of the expression", start)),
+                }
+            }
+            other => Err(self.unknown_extension("?", other)),
+        }
+    }
+
+    fn unknown_extension(&self, opening: &str, token: Token) -> PatternError {
+        let shown = format!("{opening}{}", token.text());
+        self.scanner
+            .error(&format!("unknown extension {shown}"), shown.chars().count())
+    }
+
+    fn comment(&mut self, start: usize) -> Result<Opened, PatternError> {
+        loop {
+            match self.scanner.take()? {
+                None => {
+                    return Err(self
+                        .scanner
+                        .error_at("missing ), unterminated comment", start));
+                }
+                Some(token) if token.is(')') => return Ok(Opened::Nothing),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// `(?P<name>` and `(?P=name)`.
+    fn python_group(&mut self, flags: Flags) -> Result<Opened, PatternError> {
+        if self.scanner.eat('<')? {
+            let name = self.scanner.take_until('>', "group name")?;
+            self.check_name(&name)?;
+            let name = Some(name);
+            return Ok(Opened::Group {
+                name,
+                capture: true,
+                atomic: false,
+                add: Flags::default(),
+                del: Flags::default(),
+            });
+        }
+        if self.scanner.eat('=')? {
+            let name = self.scanner.take_until(')', "group name")?;
+            self.check_name(&name)?;
+            let back = name.chars().count() + 1;
+            let Some(&group) = self.names.get(&name) else {
+                return Err(self
+                    .scanner
+                    .error(&format!("unknown group name {}", repr(&name)), back));
+            };
+            if !self.is_closed(group) {
+                return Err(self.scanner.error("cannot refer to an open group", back));
+            }
+            self.check_look_behind(group)?;
+            return Ok(Opened::Done(Node::BackReference {
+                group,
+                ignore_case: flags.has(Flags::IGNORECASE),
+            }));
+        }
+        match self.scanner.take()? {
+            None => Err(self.scanner.error("unexpected end of pattern", 0)),
+            Some(token) => Err(self.unknown_extension("?P", token)),
+        }
+    }
+
+    fn look(
+        &mut self,
+        start: usize,
+        flags: Flags,
+        depth: usize,
+        ahead: bool,
+        negated: bool,
+    ) -> Result<Opened, PatternError> {
+        let outer = self.look_behind_groups;
+        if !ahead && outer.is_none() {
+            self.look_behind_groups = Some(self.widths.len());
+        }
+        let body = self.alternation(flags, depth + 1)?;
+        if !ahead {
+            self.look_behind_groups = outer;
+        }
+        self.close(start)?;
+        if !ahead && !ast::width(&body, &self.widths).is_fixed() {
+            self.deferred
+                .get_or_insert("look-behind requires fixed-width pattern");
+        }
+        Ok(Opened::Done(Node::Look {
+            ahead,
+            negated,
+            body,
+        }))
+    }
+
+    /// `(?(group)yes|no)`.
+    fn conditional(
+        &mut self,
+        start: usize,
+        flags: Flags,
+        depth: usize,
+    ) -> Result<Opened, PatternError> {
+        let name = self.scanner.take_until(')', "group name")?;
+        let back = name.chars().count() + 1;
+        let group = if is_identifier(&name) {
+            self.names.get(&name).copied().ok_or_else(|| {
+                self.scanner
+                    .error(&format!("unknown group name {}", repr(&name)), back)
+            })?
+        } else {
+            let bad = || {
+                self.scanner.error(
+                    &format!("bad character in group name {}", repr(&name)),
+                    back,
+                )
+            };
+            let number = super::number::python_int(&name).ok_or_else(bad)?;
+            if number == 0 {
+                return Err(self.scanner.error("bad group number", back));
+            }
+            let group = usize::try_from(number).unwrap_or(usize::MAX);
+            if number >= MAX_REPEAT / 4 {
+                return Err(self
+                    .scanner
+                    .error(&format!("invalid group reference {number}"), back));
+            }
+            if !self.conditions.iter().any(|&(known, _)| known == group) {
+                self.conditions.push((group, self.scanner.tell() - back));
+            }
+            group
+        };
+        self.check_look_behind(group)?;
+        if depth + 1 > NEST_MAX {
+            return Err(self
+                .scanner
+                .error(&format!("groups nested more than {NEST_MAX} deep"), 0));
+        }
+        let yes = self.sequence(flags, depth + 1, false)?;
+        let mut no = None;
+        if self.scanner.eat('|')? {
+            no = Some(self.sequence(flags, depth + 1, false)?);
+            if self.scanner.next_is('|') {
+                return Err(self
+                    .scanner
+                    .error("conditional backref with more than two branches", 0));
+            }
+        }
+        self.close(start)?;
+        Ok(Opened::Done(Node::Conditional { group, yes, no }))
+    }
+
+    /// The contents of a group, up to its end.
+    fn group(
+        &mut self,
+        opened: Opened,
+        start: usize,
+        flags: Flags,
+        depth: usize,
+    ) -> Result<Node, PatternError> {
+        let Opened::Group {
+            name,
+            capture,
+            atomic,
+            add,
+            del,
+        } = opened
+        else {
+            return Err(self.scanner.error("unexpected end of pattern", 0));
+        };
+        let index = if capture { self.open_group(name)? } else { 0 };
+        let body = self.alternation(flags.scoped(add, del), depth + 1)?;
+        self.close(start)?;
+        if atomic {
+            return Ok(Node::Atomic(body));
+        }
+        let width = ast::width(&body, &self.widths);
+        if index > 0 {
+            self.widths[index] = Some(width);
+        }
+        Ok(Node::Group { index, body, width })
+    }
+
+    fn open_group(&mut self, name: Option<String>) -> Result<usize, PatternError> {
+        let index = self.widths.len();
+        self.widths.push(None);
+        if let Some(name) = name {
+            let back = name.chars().count() + 1;
+            if let Some(known) = self.names.get(&name) {
+                let shown = repr(&name);
+                let message = format!(
+                    "redefinition of group name {shown} as group {index}; was group {known}"
+                );
+                return Err(self.scanner.error(&message, back));
+            }
+            self.names.insert(name, index);
+        }
+        Ok(index)
+    }
+
+    fn close(&mut self, start: usize) -> Result<(), PatternError> {
+        if self.scanner.eat(')')? {
+            return Ok(());
+        }
+        Err(self
+            .scanner
+            .error_at("missing ), unterminated subpattern", start))
+    }
+
+    pub(super) fn is_closed(&self, group: usize) -> bool {
+        self.widths.get(group).is_some_and(Option::is_some)
+    }
+
+    /// Inside a look-behind only groups closed before it can be referred to.
+    pub(super) fn check_look_behind(&self, group: usize) -> Result<(), PatternError> {
+        let Some(limit) = self.look_behind_groups else {
+            return Ok(());
+        };
+        if !self.is_closed(group) {
+            return Err(self.scanner.error("cannot refer to an open group", 0));
+        }
+        if group >= limit {
+            return Err(self.scanner.error(
+                "cannot refer to group defined in the same lookbehind subpattern",
+                0,
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), PatternError> {
+        if is_identifier(name) {
+            return Ok(());
+        }
+        let message = format!("bad character in group name {}", repr(name));
+        Err(self.scanner.error(&message, name.chars().count() + 1))
+    }
+
+    /// Makes flags global.
+    pub(super) fn add_global(&mut self, flags: Flags) {
+        self.flags = self.flags.with(flags);
+    }
+}
+
+/// A repetition count; none where nothing is written.
+fn count(digits: &str) -> Result<Option<u32>, PatternError> {
+    if digits.is_empty() {
+        return Ok(None);
+    }
+    match digits.parse::<u32>() {
+        Ok(count) if u64::from(count) < MAX_REPEAT => Ok(Some(count)),
+        _ => Err(PatternError {
+            message: "the repetition number is too large".to_owned(),
+        }),
+    }
+}
+
+/// `str.isidentifier`.
+fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .is_some_and(|c| c == '_' || unicode_ident::is_xid_start(c))
+        && chars.all(unicode_ident::is_xid_continue)
+}
+
+/// `repr` of a string without anything that needs escaping but quotes and backslashes.
+pub(super) fn repr(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut shown = String::from(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => shown.push_str("\\\\"),
+            '\n' => shown.push_str("\\n"),
+            c if c == quote => {
+                shown.push('\\');
+                shown.push(c);
+            }
+            c => shown.push(c),
+        }
+    }
+    shown.push(quote);
+    shown
+}
