@@ -17,7 +17,7 @@ use crate::source::svnlook::{Repository, Svnlook};
 ///
 /// Rules are not asked: `explain` shows which rule takes a package.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Directory of the repository
     #[arg(value_name = "REPOS")]
     pub repository: PathBuf,
@@ -34,7 +34,7 @@ pub struct Args {
 
 /// What the command needs of the settings.
 #[derive(Debug, Clone)]
-pub struct Context<'a> {
+pub(super) struct Context<'a> {
     /// Absolute path of svnlook.
     pub svnlook: &'a Path,
     /// Whether the files inside a copied directory are dispatched.
@@ -55,7 +55,7 @@ struct Line<'a> {
 }
 
 /// Runs the command; each line is written as soon as its digest is known.
-pub fn run(args: &Args, context: &Context<'_>, out: &mut dyn Write) -> Result<()> {
+pub(super) fn run(args: &Args, context: &Context<'_>, out: &mut dyn Write) -> Result<()> {
     let repository = Svnlook::new(context.svnlook.to_owned()).repository(&args.repository)?;
     let changes = repository.changes(args.revision, context.copied_directories)?;
     let mut shown = 0_usize;

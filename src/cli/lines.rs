@@ -85,7 +85,9 @@ pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
 
 /// A time for people, in their zone.
 pub(super) fn local(time: DateTime<Utc>) -> String {
-    time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
+    time.with_timezone(&Local)
+        .format("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// A size for people.
@@ -95,7 +97,10 @@ pub(super) fn bytes(size: u64) -> String {
         return format!("{size} B");
     }
     let mut unit = UNITS[0];
-    #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "one digit behind the point is shown"
+    )]
     let mut value = size as f64 / 1024.0;
     for next in &UNITS[1..] {
         if value < 1024.0 {
@@ -122,8 +127,12 @@ impl Table {
 
     /// Adds a row; what could harm a terminal is escaped.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows
-            .push(cells.into_iter().map(|cell| escape(&cell).into_owned()).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|cell| escape(&cell).into_owned())
+                .collect(),
+        );
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -152,7 +161,10 @@ impl Table {
 
 /// `login@host` and where the package went, or is to go.
 pub(super) fn destination(row: &DeliveryRow) -> String {
-    let path = row.remote_path.clone().unwrap_or_else(|| format!("{}/", row.dest_dir));
+    let path = row
+        .remote_path
+        .clone()
+        .unwrap_or_else(|| format!("{}/", row.dest_dir));
     format!("{}:{path}", row.lane)
 }
 

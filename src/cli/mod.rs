@@ -12,8 +12,6 @@ use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 
 mod changed;
-mod check;
-mod explain;
 mod foreground;
 mod history;
 mod hook;
@@ -67,8 +65,6 @@ enum Command {
     Send(send::Args),
     Worker(worker::Args),
     Changed(changed::Args),
-    Explain(explain::Args),
-    Check(check::Args),
     History(history::Args),
     Status(status::Args),
     Show(show::Args),
@@ -115,8 +111,6 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
             };
             changed::run(args, &context, out).map(|()| 0)
         }
-        Command::Explain(args) => explain::run(args, &setup::explaining(globals)?, out),
-        Command::Check(args) => check::run(args, &setup::explaining(globals)?, out),
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),
         Command::Show(args) => show::run(args, globals, out),
@@ -128,7 +122,10 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
 fn with_send(mut args: Vec<OsString>) -> Vec<OsString> {
     let command = Cli::command();
     let is_command = |word: &OsStr| {
-        word == "help" || command.get_subcommands().any(|known| OsStr::new(known.get_name()) == word)
+        word == "help"
+            || command
+                .get_subcommands()
+                .any(|known| OsStr::new(known.get_name()) == word)
     };
     let mut index = 1;
     while let Some(word) = args.get(index) {
@@ -166,7 +163,10 @@ fn complain(command: &Command, error: &Error) {
 
 /// What is wrong when our own output cannot be written; a closed pipe is nobody's fault.
 fn output_error(error: &io::Error) -> Error {
-    let mut wrong = Error::new(ErrorKind::State, format!("cannot write the output: {error}"));
+    let mut wrong = Error::new(
+        ErrorKind::State,
+        format!("cannot write the output: {error}"),
+    );
     if error.kind() == io::ErrorKind::BrokenPipe {
         wrong.message = "the reader of the output went away".to_owned();
     }
@@ -191,17 +191,26 @@ mod tests {
 
     #[test]
     fn files_without_a_command_are_sent() {
-        assert_eq!(words(&["ad", "a.tar", "b.tar"]), ["ad", "send", "a.tar", "b.tar"]);
+        assert_eq!(
+            words(&["ad", "a.tar", "b.tar"]),
+            ["ad", "send", "a.tar", "b.tar"]
+        );
         assert_eq!(
             words(&["ad", "--config", "x", "a.tar"]),
             ["ad", "--config", "x", "send", "a.tar"]
         );
-        assert_eq!(words(&["ad", "--", "-x.tar"]), ["ad", "send", "--", "-x.tar"]);
+        assert_eq!(
+            words(&["ad", "--", "-x.tar"]),
+            ["ad", "send", "--", "-x.tar"]
+        );
     }
 
     #[test]
     fn commands_and_options_stay_as_they_are() {
-        assert_eq!(words(&["ad", "--netrc", "x", "status"]), ["ad", "--netrc", "x", "status"]);
+        assert_eq!(
+            words(&["ad", "--netrc", "x", "status"]),
+            ["ad", "--netrc", "x", "status"]
+        );
         assert_eq!(words(&["ad", "--version"]), ["ad", "--version"]);
         assert_eq!(words(&["ad"]), ["ad"]);
     }

@@ -12,15 +12,25 @@ use crate::domain::event::{Event, Subject};
 const TARGET: &str = "main";
 
 fn name(subject: &Subject) -> String {
-    format!("#{} {} -> {}", subject.delivery, subject.package, subject.lane)
+    format!(
+        "#{} {} -> {}",
+        subject.delivery, subject.package, subject.lane
+    )
 }
 
 /// Writes an event to the log.
 pub(super) fn log_event(event: &Event) {
     match event {
-        Event::WorkerStarted { worker } => info!(target: TARGET, "worker {worker} (pid {}) began", std::process::id()),
+        Event::WorkerStarted { worker } => {
+            info!(target: TARGET, "worker {worker} (pid {}) began", std::process::id())
+        }
         Event::WorkerEnded { worker, why } => info!(target: TARGET, "worker {worker} ended: {why}"),
-        Event::Planned { source, deliveries, skips, .. } => {
+        Event::Planned {
+            source,
+            deliveries,
+            skips,
+            ..
+        } => {
             info!(target: TARGET, "{source}: {deliveries} deliveries, {} skipped", skips.len());
             for (path, reason, trouble) in skips {
                 match trouble {
@@ -29,7 +39,12 @@ pub(super) fn log_event(event: &Event) {
                 }
             }
         }
-        Event::PlanFailed { source, error, again_in_s, .. } => {
+        Event::PlanFailed {
+            source,
+            error,
+            again_in_s,
+            ..
+        } => {
             error!(target: TARGET, "{source}: cannot be planned: {error}; tried again in {again_in_s} s");
         }
         Event::Rescued { delivery, worker } => {
@@ -38,27 +53,47 @@ pub(super) fn log_event(event: &Event) {
         Event::AttemptStarted { subject, attempt } => {
             debug!(target: TARGET, "{}: attempt {attempt}", name(subject));
         }
-        Event::Connected { subject, transport, fingerprint, detail } => {
+        Event::Connected {
+            subject,
+            transport,
+            fingerprint,
+            detail,
+        } => {
             let key = fingerprint.as_deref().unwrap_or("no key");
             info!(target: TARGET, "{}: connected by {transport} ({detail}), {key}", name(subject));
             if *transport == crate::domain::target::TransportKind::Ftp {
                 warn!(target: TARGET, "{}: password and package travel in clear (ftp)", name(subject));
             }
         }
-        Event::FellBack { subject, from, fault } => {
+        Event::FellBack {
+            subject,
+            from,
+            fault,
+        } => {
             warn!(target: TARGET, "{}: {from} does not serve: {fault}", name(subject));
         }
         Event::StepStarted { subject, step } => debug!(target: TARGET, "{}: {step}", name(subject)),
         Event::Progress { .. } => {}
-        Event::Uploaded { subject, remote_path, digest_checked } => {
+        Event::Uploaded {
+            subject,
+            remote_path,
+            digest_checked,
+        } => {
             info!(target: TARGET, "{}: uploaded to {remote_path}, {}", name(subject), checked(*digest_checked));
         }
-        Event::Settled { subject, transition, exit_status, .. } => {
+        Event::Settled {
+            subject,
+            transition,
+            exit_status,
+            ..
+        } => {
             let line = format!("{}: {}", name(subject), settled(transition, *exit_status));
             match transition {
                 Transition::Done | Transition::Release => info!(target: TARGET, "{line}"),
                 Transition::Wait { .. } => warn!(target: TARGET, "{line}"),
-                Transition::Fail { .. } | Transition::Lose { .. } => error!(target: TARGET, "{line}"),
+                Transition::Fail { .. } | Transition::Lose { .. } => {
+                    error!(target: TARGET, "{line}")
+                }
             }
         }
         Event::Notice { message } => warn!(target: TARGET, "{message}"),
@@ -72,23 +107,48 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
             Step::Install => Some(format!("{}: installing", name(subject))),
             _ => None,
         },
-        Event::Progress { subject, bytes: sent, total } if batches.contains(&subject.batch) && sent < total => {
-            Some(format!("{}: {} of {}", name(subject), bytes(*sent), bytes(*total)))
-        }
-        Event::FellBack { subject, from, fault } if batches.contains(&subject.batch) => {
+        Event::Progress {
+            subject,
+            bytes: sent,
+            total,
+        } if batches.contains(&subject.batch) && sent < total => Some(format!(
+            "{}: {} of {}",
+            name(subject),
+            bytes(*sent),
+            bytes(*total)
+        )),
+        Event::FellBack {
+            subject,
+            from,
+            fault,
+        } if batches.contains(&subject.batch) => {
             Some(format!("{}: {from} does not serve: {fault}", name(subject)))
         }
-        Event::Uploaded { subject, remote_path, digest_checked } if batches.contains(&subject.batch) => Some(format!(
+        Event::Uploaded {
+            subject,
+            remote_path,
+            digest_checked,
+        } if batches.contains(&subject.batch) => Some(format!(
             "{}: uploaded to {remote_path}, {}",
             name(subject),
             checked(*digest_checked)
         )),
-        Event::Settled { subject, transition, exit_status, .. } if batches.contains(&subject.batch) => {
-            Some(format!("{}: {}", name(subject), settled(transition, *exit_status)))
-        }
-        Event::PlanFailed { batch, source, error, .. } if batches.contains(batch) => {
-            Some(format!("{source}: cannot be planned: {error}"))
-        }
+        Event::Settled {
+            subject,
+            transition,
+            exit_status,
+            ..
+        } if batches.contains(&subject.batch) => Some(format!(
+            "{}: {}",
+            name(subject),
+            settled(transition, *exit_status)
+        )),
+        Event::PlanFailed {
+            batch,
+            source,
+            error,
+            ..
+        } if batches.contains(batch) => Some(format!("{source}: cannot be planned: {error}")),
         _ => None,
     };
     if let Some(line) = line {
@@ -110,7 +170,9 @@ fn settled(transition: &Transition, exit_status: Option<i32>) -> String {
             Some(status) => format!("done (install exit status {status})"),
             None => "done".to_owned(),
         },
-        Transition::Wait { delay, fault } => format!("{fault}; tried again in {} s", delay.as_secs()),
+        Transition::Wait { delay, fault } => {
+            format!("{fault}; tried again in {} s", delay.as_secs())
+        }
         Transition::Fail { fault } => format!("failed: {fault}"),
         Transition::Lose { fault } => format!("unknown: {fault}"),
         Transition::Release => "interrupted; it goes on where it stopped".to_owned(),

@@ -5,8 +5,13 @@ use std::sync::Arc;
 
 use super::{Globals, report};
 use crate::config::locate::{Environment, Places, Request, locate};
+use crate::config::logger::{self, LoggerConfig, SinkTarget};
 use crate::config::settings::{self, Settings};
+use log::LevelFilter;
+
 use crate::domain::event::Event;
+use crate::domain::log_format::LogFormat;
+use crate::domain::log_settings::{FileSink, LogLevel, LogSettings, Sink, SinkKind};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::source::svnlook::Svnlook;
@@ -19,7 +24,11 @@ use crate::worker::{Context, Exports, Wake};
 /// Where the state lies unless auto-dispatcher.cfg says otherwise.
 const SYSTEM_STATE_DIR: &str = "/var/lib/auto-dispatcher";
 /// Where svnlook is looked for.
-const SVNLOOK_PLACES: [&str; 3] = ["/usr/bin/svnlook", "/usr/local/bin/svnlook", "/opt/subversion/bin/svnlook"];
+const SVNLOOK_PLACES: [&str; 3] = [
+    "/usr/bin/svnlook",
+    "/usr/local/bin/svnlook",
+    "/opt/subversion/bin/svnlook",
+];
 
 /// Places and settings of one run.
 pub(super) struct Setup {
@@ -81,8 +90,10 @@ impl Setup {
             return Ok(system.to_owned());
         }
         let home = self.home.as_ref().ok_or_else(|| {
-            Error::state(format!("no state directory: {SYSTEM_STATE_DIR} is not ours, and there is no home"))
-                .with_hint("name one by `state_dir` in auto-dispatcher.cfg")
+            Error::state(format!(
+                "no state directory: {SYSTEM_STATE_DIR} is not ours, and there is no home"
+            ))
+            .with_hint("name one by `state_dir` in auto-dispatcher.cfg")
         })?;
         Ok(home.join(".local/state/auto-dispatcher"))
     }
@@ -97,8 +108,13 @@ impl Setup {
             .map(PathBuf::from)
             .find(|path| path.exists())
             .ok_or_else(|| {
-                Error::source(format!("svnlook is in none of {}", SVNLOOK_PLACES.join(", ")))
-                    .with_hint("install Subversion, or name the program by `svnlook` in auto-dispatcher.cfg")
+                Error::source(format!(
+                    "svnlook is in none of {}",
+                    SVNLOOK_PLACES.join(", ")
+                ))
+                .with_hint(
+                    "install Subversion, or name the program by `svnlook` in auto-dispatcher.cfg",
+                )
             })
     }
 
@@ -109,10 +125,12 @@ impl Setup {
 
     /// Installs the logger: what is logged goes where logger.cfg says.
     pub(super) fn start_logging(&self, state: &StateDir) -> Result<()> {
-        let logging = crate::config::logger::load(&self.places.logger, state.path())?;
-        crate::logging::install(&logging)?;
+        let config = logger::load(&self.places.logger)?;
+        crate::logging::install(&log_settings(&config, &self.places.logger, state)?)?;
         for warning in &self.settings.warnings {
-            report::log_event(&Event::Notice { message: warning.to_string() });
+            report::log_event(&Event::Notice {
+                message: warning.to_string(),
+            });
         }
         Ok(())
     }
@@ -151,4 +169,44 @@ impl Setup {
             state,
         }))
     }
+}
+
+fn log_settings(config: &LoggerConfig, file: &Path, state: &StateDir) -> Result<LogSettings> {
+    let level = |filter| match filter {
+        LevelFilter::Off => LogLevel::Critical,
+        LevelFilter::Error => LogLevel::Error,
+        LevelFilter::Warn => LogLevel::Warning,
+        LevelFilter::Info => LogLevel::Info,
+        LevelFilter::Debug => LogLevel::Debug,
+        LevelFilter::Trace => LogLevel::NotSet,
+    };
+    let mut sinks = Vec::with_capacity(config.sinks.len());
+    for sink in &config.sinks {
+        let format = LogFormat::parse(&sink.format, sink.date_format.as_deref())
+            .map_err(|error| Error::config(format!("{}: {error}", file.display())))?;
+        let kind = match &sink.target {
+            SinkTarget::Stderr => SinkKind::Stderr,
+            SinkTarget::Stdout => SinkKind::Stdout,
+            SinkTarget::File {
+                path,
+                append,
+                max_bytes,
+                backups,
+            } => SinkKind::File(FileSink {
+                path: state.path().join(path),
+                append: *append,
+                max_bytes: *max_bytes,
+                backups: u32::try_from(*backups).unwrap_or(u32::MAX),
+            }),
+        };
+        sinks.push(Sink {
+            kind,
+            level: level(sink.level),
+            format,
+        });
+    }
+    Ok(LogSettings {
+        level: level(config.level),
+        sinks,
+    })
 }

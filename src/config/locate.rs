@@ -77,6 +77,16 @@ impl Places {
     }
 }
 
+impl Places {
+    /// What another process has to be given as `--config` to find the same settings, whether or not
+    /// there is a rules file.
+    pub fn anchor(&self) -> PathBuf {
+        self.rules
+            .clone()
+            .unwrap_or_else(|| self.settings.with_file_name(RULES_FILE))
+    }
+}
+
 /// Finds the files. That there are no rules is no error before [`Places::rules`] is asked for: the hook
 /// needs the settings only.
 pub fn locate(request: &Request, environment: &Environment) -> Places {

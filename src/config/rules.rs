@@ -111,7 +111,7 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<LoadedRules, Mistakes> {
     }
     Ok(LoadedRules {
         path: path.to_owned(),
-        set: RuleSet { rules },
+        set: RuleSet::new(rules),
         warnings,
         secrets,
     })

@@ -217,7 +217,7 @@ mod tests {
     fn planned(changes: &[Change], rules: Vec<Rule>, filter: &Filter) -> Plan {
         plan(&PlanInput {
             changes,
-            rules: &RuleSet { rules },
+            rules: &RuleSet::new(rules),
             stamp: "20261122_080000",
             login_of: &|rule, _| {
                 rule.terms

@@ -76,7 +76,11 @@ impl<'a> Attempt<'a> {
             claim,
             work,
             subject,
-            step: if work.step == Step::Install { Step::Install } else { Step::Export },
+            step: if work.step == Step::Install {
+                Step::Install
+            } else {
+                Step::Export
+            },
             record: AttemptRecord::default(),
             collected: None,
         }
@@ -158,20 +162,28 @@ impl<'a> Attempt<'a> {
         else {
             return Err(Error::new(
                 ErrorKind::Delivery,
-                format!("the spool no longer holds {}; send the file again", self.work.path),
+                format!(
+                    "the spool no longer holds {}; send the file again",
+                    self.work.path
+                ),
             ));
         };
         let repository = self.context.svnlook.repository(path)?;
         super::planner::check_uuid(&repository, batch)?;
         let artifact = spool.store(&keep, |out| {
-            repository.export(revision, &self.work.path, out).map(|_| ())
+            repository
+                .export(revision, &self.work.path, out)
+                .map(|_| ())
         })?;
         if let Some(recorded) = &self.work.sha256
             && *recorded != artifact.sha256
         {
             return Err(Error::new(
                 ErrorKind::Delivery,
-                format!("r{revision} gives other bytes for {} than before", self.work.path),
+                format!(
+                    "r{revision} gives other bytes for {} than before",
+                    self.work.path
+                ),
             ));
         }
         self.journal
@@ -196,7 +208,12 @@ impl<'a> Attempt<'a> {
                     self.fell_back(kind, &fault);
                     self.slot.open = None;
                     given_up.push(kind);
-                    let left = self.work.connection.transports.iter().any(|kind| !given_up.contains(kind));
+                    let left = self
+                        .work
+                        .connection
+                        .transports
+                        .iter()
+                        .any(|kind| !given_up.contains(kind));
                     if !left {
                         return Err(fault);
                     }
@@ -208,18 +225,17 @@ impl<'a> Attempt<'a> {
 
     fn upload(&mut self, artifact: &Artifact) -> Result<String, Fault> {
         let temporary = format!(".ad-{}-{}.part", self.journal.id(), self.work.delivery);
-        let (context, subject) = (self.context, self.subject);
+        let (context, subject, work) = (self.context, self.subject, self.work);
         let session = self.session()?;
-        let dir = session.prepare_dir(&self.work.dest_dir)?;
-        let session = self.session()?;
+        let dir = session.prepare_dir(&work.dest_dir)?;
         let upload = Upload {
             local: &artifact.path,
             size: artifact.size,
             sha256: &artifact.sha256,
             dir: &dir,
-            name: &self.work.package,
+            name: &work.package,
             temporary: &temporary,
-            mode: self.work.service.file_mode,
+            mode: work.service.file_mode,
         };
         let mut last = Instant::now();
         let mut progress = |bytes: u64| {
@@ -295,7 +311,9 @@ impl<'a> Attempt<'a> {
             }
             let credentials = self.credentials();
             let dial = self.dial(&credentials);
-            let session = fallback::connect(&dial, given_up, &mut |kind, fault| self.fell_back(kind, fault))?;
+            let session = fallback::connect(&dial, given_up, &mut |kind, fault| {
+                self.fell_back(kind, fault)
+            })?;
             self.connected(session.as_ref());
             self.slot.open = Some((session, self.work.connection.clone()));
         }
@@ -314,7 +332,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn session_kind(&self) -> Option<TransportKind> {
-        self.slot.open.as_ref().map(|(session, _)| session.facts().kind)
+        self.slot
+            .open
+            .as_ref()
+            .map(|(session, _)| session.facts().kind)
     }
 
     fn credentials(&self) -> LateCredentials<'a> {
@@ -391,12 +412,17 @@ impl<'a> Attempt<'a> {
         let session = ssh::connect(&self.dial(&credentials)).map_err(|fault| {
             Fault::new(
                 fault.class,
-                format!("the package is there, but its install command needs SSH: {}", fault.message),
+                format!(
+                    "the package is there, but its install command needs SSH: {}",
+                    fault.message
+                ),
             )
         })?;
         self.connected(session.as_ref());
         if self.record.transport.is_none() {
-            self.record.fingerprint.clone_from(&session.facts().fingerprint);
+            self.record
+                .fingerprint
+                .clone_from(&session.facts().fingerprint);
         }
         self.slot.install = Some((session, self.work.connection.clone()));
         Ok(())
@@ -424,7 +450,10 @@ impl<'a> Attempt<'a> {
                     .as_ref()
                     .map(|path| path.to_string_lossy().into_owned())
                     .unwrap_or_default(),
-                revision: batch.revision.map(|revision| revision.to_string()).unwrap_or_default(),
+                revision: batch
+                    .revision
+                    .map(|revision| revision.to_string())
+                    .unwrap_or_default(),
                 author: batch.author.clone().unwrap_or_default(),
                 sha256,
                 delivery: self.work.delivery.to_string(),

@@ -164,8 +164,10 @@ impl<'a> Coordinator<'a> {
             self.start_planner(scope, sender, unplanned);
             let heads = self.journal.lane_heads()?;
             self.start_lanes(scope, sender, &heads);
-            let busy =
-                !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
+            let busy = !self.active.is_empty()
+                || self.planning
+                || unplanned.count > 0
+                || !heads.is_empty();
             if busy {
                 self.idle_since = Instant::now();
             }
@@ -216,9 +218,9 @@ impl<'a> Coordinator<'a> {
         }
         let lanes = self.journal.open_lanes_of(batches)?;
         let held = !lanes.is_empty()
-            && !lanes
-                .iter()
-                .any(|lane| self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane));
+            && !lanes.iter().any(|lane| {
+                self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane)
+            });
         Ok(held.then_some(Ended::Held))
     }
 
@@ -228,7 +230,10 @@ impl<'a> Coordinator<'a> {
                 continue;
             }
             for delivery in self.journal.rescue(dead, Utc::now())? {
-                self.context.emit(&Event::Rescued { delivery, worker: dead });
+                self.context.emit(&Event::Rescued {
+                    delivery,
+                    worker: dead,
+                });
             }
         }
         Ok(())

@@ -27,7 +27,10 @@ pub fn start(program: &Path, arguments: &[OsString]) -> Result<u32> {
         });
     }
     command.spawn().map(|child| child.id()).map_err(|error| {
-        Error::state(format!("cannot start a worker ({}): {error}", program.display()))
-            .with_hint("what was recorded is safe; start `auto-dispatcher worker` by hand")
+        Error::state(format!(
+            "cannot start a worker ({}): {error}",
+            program.display()
+        ))
+        .with_hint("what was recorded is safe; start `auto-dispatcher worker` by hand")
     })
 }

@@ -92,7 +92,12 @@ fn settle_durably(
 ) -> Result<()> {
     let mut reported = false;
     loop {
-        let settling = Settling { claim, transition, step, record };
+        let settling = Settling {
+            claim,
+            transition,
+            step,
+            record,
+        };
         let error = match journal.settle(&settling, Utc::now()) {
             Ok(()) => return Ok(()),
             Err(error) => error,

@@ -42,7 +42,8 @@ pub(super) fn plan_all(context: &Context) -> Result<()> {
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
     match plan_of(context, batch) {
         Ok((author, changes, plan)) => {
-            let written = journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
+            let written =
+                journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
             if written {
                 context.emit(&planned_event(batch.id, batch.describe(), &changes, &plan));
             }
@@ -50,7 +51,8 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
         }
         Err(error) => {
             let pause = context.settings.plan_retry_s;
-            let due = Utc::now() + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
+            let due = Utc::now()
+                + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
             journal.fail_plan(batch.id, &error.to_string(), due)?;
             context.emit(&Event::PlanFailed {
                 batch: batch.id,
@@ -87,13 +89,18 @@ pub fn planned_event(batch: i64, source: String, changes: &[Change], plan: &Plan
 
 fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<Change>, Plan)> {
     let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
-        return Err(Error::state(format!("batch {} names no revision", batch.id)));
+        return Err(Error::state(format!(
+            "batch {} names no revision",
+            batch.id
+        )));
     };
     let repository = context.svnlook.repository(path)?;
     check_uuid(&repository, batch)?;
-    let loaded = context
-        .configurations
-        .of(batch.rules_file.as_deref(), batch.netrc_file.as_deref(), Some(path))?;
+    let loaded = context.configurations.of(
+        batch.rules_file.as_deref(),
+        batch.netrc_file.as_deref(),
+        Some(path),
+    )?;
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }

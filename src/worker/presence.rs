@@ -40,19 +40,31 @@ impl Presence {
         lock.try_lock().map_err(|error| {
             Error::state(format!("cannot lock {}: {error}", lock_path.display()))
         })?;
-        mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
-            .map_err(|error| Error::io(ErrorKind::State, "cannot make", &wake_path, &error.into()))?;
+        mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {
+            Error::io(ErrorKind::State, "cannot make", &wake_path, &error.into())
+        })?;
         listen(&wake_path, wake.clone())?;
         let background = if background {
             let file = open(&background_path(state))?;
             file.lock_shared().map_err(|error| {
-                Error::io(ErrorKind::State, "cannot lock", &background_path(state), &error)
+                Error::io(
+                    ErrorKind::State,
+                    "cannot lock",
+                    &background_path(state),
+                    &error,
+                )
             })?;
             Some(file)
         } else {
             None
         };
-        Ok(Self { lock_path, wake_path, _lock: lock, background, detached })
+        Ok(Self {
+            lock_path,
+            wake_path,
+            _lock: lock,
+            background,
+            detached,
+        })
     }
 
     /// Ceases to count as a worker that serves everybody. Who does this looks for work once more
@@ -109,9 +121,16 @@ pub fn wake_all(state: &StateDir) {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "wake") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wake")
+        {
             let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-            if let Ok(mut fifo) = OpenOptions::new().write(true).custom_flags(flags).open(&path) {
+            if let Ok(mut fifo) = OpenOptions::new()
+                .write(true)
+                .custom_flags(flags)
+                .open(&path)
+            {
                 let _ = fifo.write(b"!");
             }
         }
@@ -162,7 +181,12 @@ pub fn living(state: &StateDir) -> Vec<i64> {
         .flatten()
         .filter_map(|entry| {
             let path = entry.path();
-            let id = path.file_name()?.to_str()?.strip_suffix(".lock")?.parse().ok()?;
+            let id = path
+                .file_name()?
+                .to_str()?
+                .strip_suffix(".lock")?
+                .parse()
+                .ok()?;
             let file = File::open(&path).ok()?;
             file.try_lock_shared().is_err().then_some(id)
         })

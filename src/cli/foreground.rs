@@ -1,0 +1,123 @@
+//! Seeing batches through in the foreground: a worker in this process, lines while it works, a table and
+//! an exit code at the end.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+
+use super::lines::{Table, bytes, destination, source_of, state_of};
+use super::setup::Setup;
+use super::{report, signals};
+use crate::domain::delivery::State;
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{HistoryFilter, Journal};
+use crate::state_dir::StateDir;
+use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
+
+/// Works until `batches` are settled, then prints what became of them. Returns the exit code.
+pub(super) fn see_through(
+    setup: &Setup,
+    state: StateDir,
+    batches: Vec<i64>,
+    out: &mut dyn Write,
+) -> Result<u8> {
+    let shown = batches.clone();
+    let context = setup.context(state, move |event| report::print_event(event, &shown))?;
+    signals::watch(&context)?;
+    let ended = work(&context, Role::Foreground, &Until::Settled(batches.clone()))?;
+    let journal = context.journal()?;
+    let code = print_results(&journal, &batches, out)?;
+    match ended {
+        Ended::Stopped => Err(Error::new(
+            ErrorKind::Interrupted,
+            "interrupted; what is not settled stays queued",
+        )
+        .with_hint("`auto-dispatcher worker --until-idle` goes on where this stopped")),
+        Ended::Unplannable => Err(unplannable(&context, &journal, &batches)?),
+        _ => Ok(code),
+    }
+}
+
+fn unplannable(context: &Arc<Context>, journal: &Journal, batches: &[i64]) -> Result<Error> {
+    for &batch in batches {
+        if let Some(batch) = journal.batch(batch)?
+            && let Some(error) = &batch.plan_error
+        {
+            return Ok(
+                Error::config(format!("{} cannot be planned: {error}", batch.describe()))
+                    .with_hint(format!(
+                        "it stays recorded and is planned again every {} s while a worker lives",
+                        context.settings.plan_retry_s
+                    )),
+            );
+        }
+    }
+    Ok(Error::config("a batch cannot be planned; see `status`"))
+}
+
+fn print_results(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Result<u8> {
+    let rows = journal.deliveries(&HistoryFilter {
+        batches: batches.to_vec(),
+        oldest_first: true,
+        ..HistoryFilter::default()
+    })?;
+    let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "SIZE", "TO", "BY", "STATE"]);
+    let mut trouble = false;
+    for row in &rows {
+        trouble |= row.state != State::Done;
+        table.row([
+            row.id.to_string(),
+            source_of(row),
+            row.package.clone(),
+            row.size.map_or_else(|| "-".to_owned(), bytes),
+            destination(row),
+            row.transport.clone().unwrap_or_else(|| "-".to_owned()),
+            state_of(row),
+        ]);
+    }
+    if !table.is_empty() {
+        table.print(out)?;
+    }
+    trouble |= print_skips(journal, batches, out)?;
+    Ok(u8::from(trouble))
+}
+
+/// Prints the skips of `batches`; true when one of them is trouble.
+fn print_skips(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Result<bool> {
+    let mut table = Table::new(&["SKIPPED", "REASON"]);
+    let mut trouble = false;
+    for &batch in batches {
+        for package in journal.packages(batch)? {
+            if let Some(reason) = package.skipped {
+                trouble |= package.trouble;
+                table.row([package.path, reason]);
+            }
+        }
+    }
+    if !table.is_empty() {
+        table.print(out)?;
+    }
+    Ok(trouble)
+}
+
+/// Sees to it that a worker takes up what was recorded: wakes those that live, starts one where none does.
+pub(super) fn wake_or_start(
+    setup: &Setup,
+    state: &StateDir,
+    globals: &super::Globals,
+) -> Result<()> {
+    presence::wake_all(state);
+    if presence::a_worker_lives(state)? {
+        return Ok(());
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| Error::state(format!("cannot tell where this program is: {error}")))?;
+    // The worker has to find the same state directory, and so the same settings file.
+    let mut arguments: Vec<OsString> =
+        vec!["worker".into(), "--detached".into(), "--config".into()];
+    arguments.push(setup.places.anchor().into_os_string());
+    if let Some(netrc) = globals.netrc.as_ref().and(setup.places.netrc.as_ref()) {
+        arguments.extend(["--netrc".into(), netrc.as_os_str().to_owned()]);
+    }
+    detach::start(&program, &arguments).map(|_| ())
+}

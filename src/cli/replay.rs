@@ -1,0 +1,219 @@
+//! `replay REPOS REV[:REV]`: dispatches revisions again, as new batches that cite the old ones.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use chrono::{Local, Utc};
+
+use super::foreground::{see_through, wake_or_start};
+use super::lines::{Table, line_of};
+use super::setup::Setup;
+use super::{Globals, hook};
+use crate::domain::change::Change;
+use crate::domain::pattern::Pattern;
+use crate::domain::plan::{Filter, Plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{Journal, NewBatch, PlannedBatch, Source};
+use crate::source::svnlook::{Repository, Svnlook};
+use crate::worker::configurations::{Configurations, Loaded};
+use crate::worker::planner::plan_changes;
+
+/// Dispatch a revision again, and stay until it is settled
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The repository
+    #[arg(value_name = "REPOS")]
+    repository: PathBuf,
+    /// The revision, or the first and the last one: 12 or 12:15
+    #[arg(value_name = "REV[:REV]", value_parser = parse_range)]
+    revisions: (u64, u64),
+    /// Only packages whose name matches this Python regular expression, at its start
+    #[arg(long, value_name = "RE")]
+    package: Option<String>,
+    /// Only this host; may be given several times
+    #[arg(long, value_name = "H")]
+    host: Vec<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Upload, and run no install command
+    #[arg(long)]
+    upload_only: bool,
+    /// Record it, leave the work to a worker and return
+    #[arg(long, conflicts_with = "dry_run")]
+    detach: bool,
+}
+
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once(':').unwrap_or((text, text));
+    let (first, last) = (hook::parse_revision(first)?, hook::parse_revision(last)?);
+    if first > last {
+        return Err(format!(
+            "{text} ends before it begins; write {last}:{first}"
+        ));
+    }
+    Ok((first, last))
+}
+
+/// One revision, planned.
+struct Planned {
+    revision: u64,
+    author: Option<String>,
+    changes: Vec<Change>,
+    plan: Plan,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
+    let setup = Setup::new(globals, Some(&args.repository), true)?;
+    let repository = Svnlook::new(setup.svnlook_program()?).repository(&args.repository)?;
+    let configurations = Configurations::new(super::setup::environment());
+    let rules_file = setup.places.rules()?;
+    let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
+    let loaded = configurations.of(Some(rules_file), netrc_file, Some(repository.path()))?;
+    let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
+    // Everything is planned before anything is recorded: a mistake leaves nothing done by half.
+    let planned = plan_range(args, &setup, &repository, &loaded, &stamp)?;
+    if args.dry_run {
+        return print_plans(&planned, out);
+    }
+    let state = setup.state()?;
+    setup.start_logging(&state)?;
+    let mut journal = Journal::open(&state.journal())?;
+    let mut batches = Vec::with_capacity(planned.len());
+    for planned in &planned {
+        batches.push(journal.record_planned(
+            &PlannedBatch {
+                source: Source::Replay,
+                replayed: Some(NewBatch {
+                    repository: repository.path(),
+                    uuid: repository.uuid(),
+                    revision: planned.revision,
+                    rules_file: Some(rules_file),
+                    netrc_file,
+                }),
+                author: planned.author.as_deref(),
+                rules_file: Some(rules_file),
+                netrc_file,
+                stamp: &stamp,
+                changes: &planned.changes,
+                artifacts: &[],
+                plan: &planned.plan,
+            },
+            Utc::now(),
+        )?);
+    }
+    drop(journal);
+    if args.detach {
+        wake_or_start(&setup, &state, globals)?;
+        line_of(out, &format!("recorded as batch {}", join(&batches)))?;
+        return Ok(0);
+    }
+    see_through(&setup, state, batches, out)
+}
+
+fn plan_range(
+    args: &Args,
+    setup: &Setup,
+    repository: &Repository,
+    loaded: &Loaded,
+    stamp: &str,
+) -> Result<Vec<Planned>> {
+    let (first, last) = args.revisions;
+    let youngest = repository.youngest()?;
+    if last > youngest {
+        return Err(Error::source(format!(
+            "{} has no revision {last}; its youngest is {youngest}",
+            repository.path().display()
+        )));
+    }
+    let package = args
+        .package
+        .as_deref()
+        .map(Pattern::new)
+        .transpose()
+        .map_err(|error| {
+            Error::new(
+                ErrorKind::Usage,
+                format!("--package is no regular expression: {error}"),
+            )
+        })?;
+    let filter = Filter {
+        package,
+        hosts: args.host.clone(),
+        upload_only: args.upload_only,
+    };
+    (first..=last)
+        .map(|revision| {
+            let changes = repository.changes(revision, setup.settings.copied_directories)?;
+            let plan = plan_changes(loaded, &changes, stamp, &filter);
+            Ok(Planned {
+                revision,
+                author: repository.author(revision)?,
+                changes,
+                plan,
+            })
+        })
+        .collect()
+}
+
+fn join(batches: &[i64]) -> String {
+    let words: Vec<String> = batches.iter().map(ToString::to_string).collect();
+    words.join(", ")
+}
+
+fn print_plans(planned: &[Planned], out: &mut dyn Write) -> Result<u8> {
+    let mut trouble = false;
+    for one in planned {
+        line_of(
+            out,
+            &format!("r{} would be dispatched like this:", one.revision),
+        )?;
+        trouble |= print_plan(&one.changes, &one.plan, out)?;
+    }
+    Ok(u8::from(trouble))
+}
+
+/// Prints what a plan would do; true when something of it is trouble.
+pub(super) fn print_plan(changes: &[Change], plan: &Plan, out: &mut dyn Write) -> Result<bool> {
+    let mut table = Table::new(&["PATH", "TO", "RULE", "INSTALL"]);
+    let mut trouble = false;
+    for delivery in &plan.deliveries {
+        let path = changes
+            .get(delivery.change)
+            .map(|change| change.path.clone());
+        table.row([
+            path.unwrap_or_default(),
+            format!("{}:{}", delivery.target.lane(), delivery.dest_dir),
+            format!("[{}] line {}", delivery.rule, delivery.rule_line),
+            delivery
+                .service
+                .install_command
+                .clone()
+                .unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    for skip in &plan.skips {
+        trouble |= skip.reason.is_trouble();
+        let path = changes.get(skip.change).map(|change| change.path.clone());
+        table.row([
+            path.unwrap_or_default(),
+            format!("skipped: {}", skip.reason),
+        ]);
+    }
+    table.print(out)?;
+    Ok(trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_revision_or_two_in_order() {
+        assert_eq!(parse_range("12"), Ok((12, 12)));
+        assert_eq!(parse_range("12:15"), Ok((12, 15)));
+        assert!(parse_range("15:12").is_err());
+        assert!(parse_range("HEAD").is_err());
+        assert!(parse_range("-1").is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! `send FILE...`: dispatches files by hand, as the old script did.
+
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{Local, Utc};
+
+use super::Globals;
+use super::foreground::see_through;
+use super::replay::print_plan;
+use super::setup::{Setup, environment};
+use crate::domain::change::{Action, Change};
+use crate::domain::plan::{Filter, Plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{Journal, PlannedBatch, Source};
+use crate::spool::{Keep, Spool};
+use crate::worker::configurations::Configurations;
+use crate::worker::planner::plan_changes;
+
+/// Dispatch these files now, and stay until they are settled
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files to dispatch; the rule is chosen by the base name
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Upload, and run no install command
+    #[arg(long)]
+    upload_only: bool,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
+    let setup = Setup::new(globals, None, true)?;
+    let rules_file = setup.places.rules()?;
+    let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
+    let files = args
+        .files
+        .iter()
+        .map(|path| open(path))
+        .collect::<Result<Vec<_>>>()?;
+    let loaded = Configurations::new(environment()).of(Some(rules_file), netrc_file, None)?;
+    let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
+    let changes: Vec<Change> = files.iter().map(|(change, _)| change.clone()).collect();
+    let filter = Filter {
+        upload_only: args.upload_only,
+        ..Filter::default()
+    };
+    let plan = plan_changes(&loaded, &changes, &stamp, &filter);
+    if args.dry_run {
+        return print_plan(&changes, &plan, out).map(u8::from);
+    }
+    let state = setup.state()?;
+    setup.start_logging(&state)?;
+    let spool = Spool::open(&state.spool())?;
+    let keep = spool.keep()?;
+    let artifacts = store(&spool, &keep, &files, &plan)?;
+    let batch = Journal::open(&state.journal())?.record_planned(
+        &PlannedBatch {
+            source: Source::Send,
+            replayed: None,
+            author: None,
+            rules_file: Some(rules_file),
+            netrc_file,
+            stamp: &stamp,
+            changes: &changes,
+            artifacts: &artifacts,
+            plan: &plan,
+        },
+        Utc::now(),
+    )?;
+    drop(keep);
+    see_through(&setup, state, vec![batch], out)
+}
+
+/// Opens a file to send; only a regular one will do, also behind a symbolic link.
+fn open(path: &Path) -> Result<(Change, File)> {
+    let wrong = |what: &str| {
+        Error::source(format!("cannot send {}: {what}", path.display()))
+            .with_hint("nothing was sent; name readable regular files")
+    };
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Error::io(ErrorKind::Source, "cannot send", path, &error))?;
+    let shown = absolute
+        .to_str()
+        .ok_or_else(|| wrong("its name is not UTF-8"))?
+        .to_owned();
+    // A FIFO or device would block or never end: look before opening.
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| Error::io(ErrorKind::Source, "cannot send", path, &error))?;
+    if !metadata.is_file() {
+        return Err(wrong("it is no regular file"));
+    }
+    let file = File::open(path)
+        .map_err(|error| Error::io(ErrorKind::Source, "cannot send", path, &error))?;
+    let change = Change {
+        path: shown,
+        action: Action::Added,
+        skipped: None,
+    };
+    Ok((change, file))
+}
+
+/// Copies what has a delivery into the spool.
+fn store(
+    spool: &Spool,
+    keep: &Keep,
+    files: &[(Change, File)],
+    plan: &Plan,
+) -> Result<Vec<Option<(String, u64)>>> {
+    files
+        .iter()
+        .enumerate()
+        .map(|(index, (change, file))| {
+            if !plan
+                .deliveries
+                .iter()
+                .any(|delivery| delivery.change == index)
+            {
+                return Ok(None);
+            }
+            let artifact =
+                spool.store::<Error>(keep, |out| copy(file, out, Path::new(&change.path)))?;
+            Ok(Some((artifact.sha256, artifact.size)))
+        })
+        .collect()
+}
+
+fn copy(mut file: &File, out: &mut dyn Write, path: &Path) -> Result<()> {
+    let mut buffer = vec![0_u8; 1 << 20];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        out.write_all(bytes).map_err(|error| {
+            Error::io(
+                ErrorKind::State,
+                "cannot write to the spool a copy of",
+                path,
+                &error,
+            )
+        })?;
+    }
+}

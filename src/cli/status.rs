@@ -1,0 +1,181 @@
+//! `status`: what is going on and what is stuck.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::Globals;
+use super::lines::{
+    DeliveryJson, Table, destination, json_line, line_of, local, rfc3339, source_of, state_of,
+};
+use super::setup::Setup;
+use crate::domain::text::escape;
+use crate::error::Result;
+use crate::journal::{BatchRow, HistoryFilter, RepositoryRow};
+use crate::worker::presence;
+
+/// What is going on, and what is stuck
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct WorkerJson {
+    worker: i64,
+    pid: u32,
+    started_at: String,
+}
+
+#[derive(Serialize)]
+struct RepositoryJson<'a> {
+    repository: &'a str,
+    uuid: &'a str,
+    last_revision: Option<u64>,
+    unplanned: u64,
+}
+
+#[derive(Serialize)]
+struct BatchJson<'a> {
+    batch: i64,
+    source: &'static str,
+    repository: Option<String>,
+    revision: Option<u64>,
+    state: &'a str,
+    error: Option<&'a str>,
+    due_at: String,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
+    let setup = Setup::new(globals, None, true)?;
+    let state = setup.state()?;
+    let journal = setup.journal()?;
+    let mut workers = Vec::new();
+    for id in presence::living(&state) {
+        if let Some((pid, started_at)) = journal.worker(id)? {
+            workers.push(WorkerJson {
+                worker: id,
+                pid,
+                started_at: rfc3339(started_at),
+            });
+        }
+    }
+    let repositories = journal.repositories()?;
+    let unplanned = journal.unplanned_batches()?;
+    let deliveries = journal.deliveries(&HistoryFilter {
+        unsettled: true,
+        oldest_first: true,
+        ..HistoryFilter::default()
+    })?;
+    if args.json {
+        workers
+            .iter()
+            .try_for_each(|worker| json_line(out, worker))?;
+        for repository in &repositories {
+            json_line(
+                out,
+                &RepositoryJson {
+                    repository: &repository.path.to_string_lossy(),
+                    uuid: &repository.uuid,
+                    last_revision: repository.last_revision,
+                    unplanned: repository.unplanned,
+                },
+            )?;
+        }
+        unplanned
+            .iter()
+            .try_for_each(|batch| json_line(out, &batch_json(batch)))?;
+        deliveries
+            .iter()
+            .try_for_each(|row| json_line(out, &DeliveryJson::new(row)))?;
+        return Ok(0);
+    }
+    print_workers(&workers, out)?;
+    print_repositories(&repositories, &unplanned, out)?;
+    let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
+    for row in &deliveries {
+        table.row([
+            row.id.to_string(),
+            source_of(row),
+            row.package.clone(),
+            destination(row),
+            row.step.to_string(),
+            row.attempts.to_string(),
+            state_of(row),
+        ]);
+    }
+    if table.is_empty() {
+        line_of(out, "all deliveries are settled")?;
+    } else {
+        table.print(out)?;
+    }
+    Ok(0)
+}
+
+fn batch_json(batch: &BatchRow) -> BatchJson<'_> {
+    BatchJson {
+        batch: batch.id,
+        source: batch.source.as_str(),
+        repository: batch
+            .repository
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned()),
+        revision: batch.revision,
+        state: &batch.state,
+        error: batch.plan_error.as_deref(),
+        due_at: rfc3339(batch.due_at),
+    }
+}
+
+fn print_workers(workers: &[WorkerJson], out: &mut dyn Write) -> Result<()> {
+    if workers.is_empty() {
+        return line_of(
+            out,
+            "no worker lives; the next hook starts one, or `auto-dispatcher worker`",
+        );
+    }
+    workers.iter().try_for_each(|worker| {
+        line_of(
+            out,
+            &format!(
+                "worker {} (pid {}) since {}",
+                worker.worker, worker.pid, worker.started_at
+            ),
+        )
+    })
+}
+
+fn print_repositories(
+    repositories: &[RepositoryRow],
+    unplanned: &[BatchRow],
+    out: &mut dyn Write,
+) -> Result<()> {
+    for repository in repositories {
+        let last = repository.last_revision.map_or_else(
+            || "only replayed".to_owned(),
+            |revision| format!("r{revision} recorded"),
+        );
+        line_of(
+            out,
+            &format!(
+                "repository {}: {last}",
+                escape(&repository.path.to_string_lossy())
+            ),
+        )?;
+    }
+    for batch in unplanned {
+        let line = match &batch.plan_error {
+            Some(error) => format!(
+                "{} cannot be planned (tried {} times, again at {}): {error}",
+                batch.describe(),
+                batch.plan_attempts,
+                local(batch.due_at)
+            ),
+            None => format!("{} is recorded and not planned yet", batch.describe()),
+        };
+        line_of(out, &escape(&line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `worker`: works the journal until it is told to stop.
+
+use std::time::Duration;
+
+use super::setup::Setup;
+use super::{Globals, signals};
+use crate::error::{Error, ErrorKind, Result};
+use crate::worker::{Ended, Role, Until, work};
+
+/// Work the journal until told to stop
+///
+/// SIGTERM or SIGINT ends it within seconds and leaves its work resumable; a second one ends it at once.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// End when nothing is queued, waiting or unplanned
+    #[arg(long)]
+    until_idle: bool,
+    /// As a hook starts it: one is enough, and it ends when it was idle for `idle_exit`
+    #[arg(long, hide = true, conflicts_with = "until_idle")]
+    detached: bool,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
+    let setup = Setup::new(globals, None, !args.detached)?;
+    let state = setup.state()?;
+    setup.start_logging(&state)?;
+    let context = setup.context(state, |_| {})?;
+    signals::watch(&context)?;
+    let (role, until) = if args.detached {
+        let limit = Duration::from_secs(setup.settings.idle_exit_s);
+        (Role::Detached, Until::IdleFor(limit))
+    } else if args.until_idle {
+        (Role::Background, Until::Idle)
+    } else {
+        (Role::Background, Until::Told)
+    };
+    match work(&context, role, &until)? {
+        Ended::Stopped if args.until_idle => Err(Error::new(
+            ErrorKind::Interrupted,
+            "told to stop before everything was settled",
+        )),
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,174 @@
+//! Rules, netrc and secrets as the worker needs them: read when they are asked for, kept while the files
+//! stay the same, so that a mended rule or a new password counts at the next attempt.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::credentials::CredentialStore;
+use crate::config::locate::{Environment, Request, locate};
+use crate::config::netrc::Netrc;
+use crate::config::rules;
+use crate::domain::fault::Fault;
+use crate::domain::rule::{Rule, RuleSet};
+use crate::domain::secret::Secret;
+use crate::error::Result;
+use crate::journal::Work;
+use crate::transport::Credentials;
+
+/// One rules file with its netrc.
+#[derive(Debug)]
+pub struct Loaded {
+    store: CredentialStore,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Loaded {
+    /// The rules.
+    pub fn rules(&self) -> &RuleSet {
+        &self.store.rules().set
+    }
+
+    /// Who logs in to `host` by `rule`.
+    pub fn login(&self, rule: &Rule, host: &str) -> Option<String> {
+        self.store.login(&rule.name, host)
+    }
+
+    /// What is odd about the rules; given once, for the log.
+    pub fn warnings_once(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+type Key = (PathBuf, Option<PathBuf>);
+
+/// What tells that a file is still the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+type Stamps = (Option<Stamp>, Option<Stamp>);
+
+/// Every rules file that this worker has met.
+#[derive(Debug)]
+pub struct Configurations {
+    environment: Environment,
+    loaded: Mutex<HashMap<Key, (Stamps, Arc<Loaded>)>>,
+}
+
+impl Configurations {
+    /// Knows no file yet.
+    pub fn new(environment: Environment) -> Self {
+        Self {
+            environment,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// The rules file of a batch with its netrc: the file that was found when the batch was recorded,
+    /// else the one that is found now.
+    pub fn of(
+        &self,
+        rules_file: Option<&Path>,
+        netrc_file: Option<&Path>,
+        repository: Option<&Path>,
+    ) -> Result<Arc<Loaded>> {
+        let places = locate(
+            &Request {
+                config: rules_file.map(Path::to_owned),
+                netrc: netrc_file.map(Path::to_owned),
+                repository: repository.map(Path::to_owned),
+                typed: false,
+            },
+            &self.environment,
+        );
+        let key = (places.rules()?.to_owned(), places.netrc.clone());
+        let stamps = (Stamp::of(&key.0), key.1.as_deref().and_then(Stamp::of));
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, configuration)) = loaded.get(&key)
+            && *known == stamps
+        {
+            return Ok(Arc::clone(configuration));
+        }
+        let configuration = Arc::new(self.load(&key, places.netrc_is_named)?);
+        loaded.insert(key, (stamps, Arc::clone(&configuration)));
+        Ok(configuration)
+    }
+
+    fn load(&self, (rules_file, netrc_file): &Key, netrc_is_named: bool) -> Result<Loaded> {
+        let home = self.environment.home.clone();
+        let rules = rules::load(rules_file, home.as_deref())?;
+        let netrc = match netrc_file {
+            Some(path) => {
+                Netrc::load(path, netrc_is_named).map_err(crate::config::finding::Mistakes::from)?
+            }
+            None => Netrc::default(),
+        };
+        let warnings = rules.warnings.iter().map(ToString::to_string).collect();
+        Ok(Loaded {
+            store: CredentialStore::new(rules, netrc, home),
+            warnings: Mutex::new(warnings),
+        })
+    }
+}
+
+/// The credentials of one delivery, looked up when a transport asks for them and not before.
+pub(super) struct LateCredentials<'a> {
+    configurations: &'a Configurations,
+    work: &'a Work,
+}
+
+impl<'a> LateCredentials<'a> {
+    pub(super) fn new(configurations: &'a Configurations, work: &'a Work) -> Self {
+        Self {
+            configurations,
+            work,
+        }
+    }
+
+    fn find(&self) -> Result<crate::config::credentials::Found> {
+        let work = self.work;
+        let batch = &work.batch;
+        self.configurations
+            .of(
+                batch.rules_file.as_deref(),
+                batch.netrc_file.as_deref(),
+                batch.repository.as_deref(),
+            )?
+            .store
+            .lookup(&work.rule, &work.target.host, &work.target.login)
+    }
+}
+
+impl Credentials for LateCredentials<'_> {
+    fn password(&self) -> Result<Option<Secret>, Fault> {
+        let found = self
+            .find()
+            .map_err(|error| Fault::transient(error.to_string()))?;
+        Ok(found.password)
+    }
+
+    fn account(&self) -> Result<Option<String>, Fault> {
+        let found = self
+            .find()
+            .map_err(|error| Fault::transient(error.to_string()))?;
+        Ok(found.account)
+    }
+}
