@@ -72,6 +72,8 @@ enum Command {
 
 /// Runs what the arguments ask for and returns the exit code of the process.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    // Whatever is made below is ours alone, whoever's umask we inherit.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let args = with_send(args.collect());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -8,9 +8,6 @@ use super::lines::bytes;
 use crate::domain::delivery::{Step, Transition};
 use crate::domain::event::{Event, Subject};
 
-/// The log's logger, as the old logger.cfg calls it.
-const TARGET: &str = "main";
-
 fn name(subject: &Subject) -> String {
     format!(
         "#{} {} -> {}",
@@ -22,20 +19,20 @@ fn name(subject: &Subject) -> String {
 pub(super) fn log_event(event: &Event) {
     match event {
         Event::WorkerStarted { worker } => {
-            info!(target: TARGET, "worker {worker} (pid {}) began", std::process::id())
+            info!("worker {worker} (pid {}) began", std::process::id())
         }
-        Event::WorkerEnded { worker, why } => info!(target: TARGET, "worker {worker} ended: {why}"),
+        Event::WorkerEnded { worker, why } => info!("worker {worker} ended: {why}"),
         Event::Planned {
             source,
             deliveries,
             skips,
             ..
         } => {
-            info!(target: TARGET, "{source}: {deliveries} deliveries, {} skipped", skips.len());
+            info!("{source}: {deliveries} deliveries, {} skipped", skips.len());
             for (path, reason, trouble) in skips {
                 match trouble {
-                    true => warn!(target: TARGET, "{source}: skipped {path}: {reason}"),
-                    false => info!(target: TARGET, "{source}: skipped {path}: {reason}"),
+                    true => warn!("{source}: skipped {path}: {reason}"),
+                    false => info!("{source}: skipped {path}: {reason}"),
                 }
             }
         }
@@ -45,13 +42,13 @@ pub(super) fn log_event(event: &Event) {
             again_in_s,
             ..
         } => {
-            error!(target: TARGET, "{source}: cannot be planned: {error}; tried again in {again_in_s} s");
+            error!("{source}: cannot be planned: {error}; tried again in {again_in_s} s");
         }
         Event::Rescued { delivery, worker } => {
-            warn!(target: TARGET, "#{delivery} taken over from worker {worker}, which died");
+            warn!("#{delivery} taken over from worker {worker}, which died");
         }
         Event::AttemptStarted { subject, attempt } => {
-            debug!(target: TARGET, "{}: attempt {attempt}", name(subject));
+            debug!("{}: attempt {attempt}", name(subject));
         }
         Event::Connected {
             subject,
@@ -60,9 +57,9 @@ pub(super) fn log_event(event: &Event) {
             detail,
         } => {
             let key = fingerprint.as_deref().unwrap_or("no key");
-            info!(target: TARGET, "{}: connected by {transport} ({detail}), {key}", name(subject));
+            info!("{}: connected by {transport} ({detail}), {key}", name(subject));
             if *transport == crate::domain::target::TransportKind::Ftp {
-                warn!(target: TARGET, "{}: password and package travel in clear (ftp)", name(subject));
+                warn!("{}: password and package travel in clear (ftp)", name(subject));
             }
         }
         Event::FellBack {
@@ -70,16 +67,16 @@ pub(super) fn log_event(event: &Event) {
             from,
             fault,
         } => {
-            warn!(target: TARGET, "{}: {from} does not serve: {fault}", name(subject));
+            warn!("{}: {from} does not serve: {fault}", name(subject));
         }
-        Event::StepStarted { subject, step } => debug!(target: TARGET, "{}: {step}", name(subject)),
+        Event::StepStarted { subject, step } => debug!("{}: {step}", name(subject)),
         Event::Progress { .. } => {}
         Event::Uploaded {
             subject,
             remote_path,
             digest_checked,
         } => {
-            info!(target: TARGET, "{}: uploaded to {remote_path}, {}", name(subject), checked(*digest_checked));
+            info!("{}: uploaded to {remote_path}, {}", name(subject), checked(*digest_checked));
         }
         Event::Settled {
             subject,
@@ -89,14 +86,14 @@ pub(super) fn log_event(event: &Event) {
         } => {
             let line = format!("{}: {}", name(subject), settled(transition, *exit_status));
             match transition {
-                Transition::Done | Transition::Release => info!(target: TARGET, "{line}"),
-                Transition::Wait { .. } => warn!(target: TARGET, "{line}"),
+                Transition::Done | Transition::Release => info!("{line}"),
+                Transition::Wait { .. } => warn!("{line}"),
                 Transition::Fail { .. } | Transition::Lose { .. } => {
-                    error!(target: TARGET, "{line}")
+                    error!("{line}")
                 }
             }
         }
-        Event::Notice { message } => warn!(target: TARGET, "{message}"),
+        Event::Notice { message } => warn!("{message}"),
     }
 }
 

@@ -67,7 +67,8 @@ fn render(format: &LogFormat, message: &str, record: &Record<'_>, started: Insta
         when: Local::now().fixed_offset(),
         since_start_ms: started.elapsed().as_secs_f64() * 1000.0,
         level: level(record.level()),
-        name: record.target(),
+        // The old script's one logger; its configuration may show the name.
+        name: "main",
         path: record.file().unwrap_or("unknown"),
         line: record.line().unwrap_or(0),
         thread: u64::from(
