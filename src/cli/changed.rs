@@ -1,6 +1,7 @@
 //! `changed REPOS REV`: what a revision would dispatch, and what it would skip and why. Rules are not
 //! asked.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -109,12 +110,7 @@ fn describe<'a>(repository: &Repository, revision: u64, change: &'a Change) -> R
     }
     let mut digest = Digester(Sha256::new());
     let size = repository.export(revision, path, &mut digest)?;
-    let sha256 = digest
-        .0
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = digest.finish();
     Ok(Line {
         path,
         action,
@@ -158,6 +154,20 @@ fn parse_revision(text: &str) -> Result<u64, String> {
 
 /// Digests what is written to it.
 struct Digester(Sha256);
+
+impl Digester {
+    /// Lower-case hex.
+    fn finish(self) -> String {
+        self.0
+            .finalize()
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                // Writing to a string cannot fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+}
 
 impl Write for Digester {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -54,8 +54,8 @@ enum Piece {
 struct Conversion {
     left: bool,
     zeros: bool,
-    plus: bool,
-    space: bool,
+    /// What stands before a number that is not negative.
+    sign: Option<char>,
     width: usize,
     precision: Option<usize>,
     kind: char,
@@ -218,12 +218,10 @@ impl LogFormat {
 
 impl Conversion {
     fn plain(kind: char) -> Self {
-        let (left, zeros, plus, space) = (false, false, false, false);
         Self {
-            left,
-            zeros,
-            plus,
-            space,
+            left: false,
+            zeros: false,
+            sign: None,
             width: 0,
             precision: None,
             kind,
@@ -290,10 +288,10 @@ impl Conversion {
     }
 
     fn signed(&self, digits: String) -> String {
-        if digits.starts_with('-') || !(self.plus || self.space) {
-            return digits;
+        match self.sign {
+            Some(sign) if !digits.starts_with('-') => format!("{sign}{digits}"),
+            _ => digits,
         }
-        format!("{}{digits}", if self.plus { '+' } else { ' ' })
     }
 }
 
@@ -319,8 +317,8 @@ fn parse_field(rest: &str) -> Result<(Piece, &str), String> {
         match flag {
             '-' => conversion.left = true,
             '0' => conversion.zeros = true,
-            '+' => conversion.plus = true,
-            ' ' => conversion.space = true,
+            '+' => conversion.sign = Some('+'),
+            ' ' => conversion.sign = conversion.sign.or(Some(' ')),
             _ => {}
         }
     }

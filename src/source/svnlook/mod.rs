@@ -41,7 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             lookup: Duration::from_mins(2),
-            listing: Duration::from_mins(60),
+            listing: Duration::from_hours(1),
             stall: Duration::from_mins(5),
         }
     }

@@ -1,1 +1,3 @@
 //! Real servers on loopback, each ended by the test that started it.
+
+pub mod svn;
