@@ -57,9 +57,15 @@ pub(super) fn log_event(event: &Event) {
             detail,
         } => {
             let key = fingerprint.as_deref().unwrap_or("no key");
-            info!("{}: connected by {transport} ({detail}), {key}", name(subject));
+            info!(
+                "{}: connected by {transport} ({detail}), {key}",
+                name(subject)
+            );
             if *transport == crate::domain::target::TransportKind::Ftp {
-                warn!("{}: password and package travel in clear (ftp)", name(subject));
+                warn!(
+                    "{}: password and package travel in clear (ftp)",
+                    name(subject)
+                );
             }
         }
         Event::FellBack {
@@ -76,7 +82,11 @@ pub(super) fn log_event(event: &Event) {
             remote_path,
             digest_checked,
         } => {
-            info!("{}: uploaded to {remote_path}, {}", name(subject), checked(*digest_checked));
+            info!(
+                "{}: uploaded to {remote_path}, {}",
+                name(subject),
+                checked(*digest_checked)
+            );
         }
         Event::Settled {
             subject,
