@@ -7,5 +7,8 @@
     clippy::print_stderr
 )]
 
+mod config_cases;
+mod config_commands;
+mod differential_ini;
 mod servers;
 mod testenv;

@@ -168,7 +168,9 @@ impl Reader<'_> {
                     't' => text.push('\t'),
                     c @ ('\\' | '\'' | '"') => text.push(c),
                     _ => {
-                        return Err("holds an escape that is not supported; write r\"…\"".to_owned());
+                        return Err(
+                            "holds an escape that is not supported; write r\"…\"".to_owned()
+                        );
                     }
                 },
                 c => text.push(c),
