@@ -1,0 +1,132 @@
+"""Answers for the differential test: Python's own configparser and netrc, one JSON line for each request.
+
+Beside Python's plain answer comes the one it would give with the deliberate differences put in.
+"""
+import configparser
+import inspect
+import io
+import json
+import netrc
+import os
+import sys
+import tempfile
+import textwrap
+
+
+class BarePercent(configparser.BasicInterpolation):
+    """A % that neither % nor ( follows stands for itself."""
+
+
+source = textwrap.dedent(inspect.getsource(configparser.BasicInterpolation._interpolate_some))
+head, _ = source.split("        else:\n            raise InterpolationSyntaxError(", 1)
+source = head + "        else:\n            accum.append('%')\n            rest = rest[1:]\n"
+scope = vars(configparser).copy()
+exec(source, scope)
+BarePercent._interpolate_some = scope["_interpolate_some"]
+
+
+def lines_of(error):
+    if hasattr(error, "errors"):
+        return [line for line, _ in error.errors]
+    return [error.lineno]
+
+
+def read_ini(data, interpolation):
+    parser = configparser.ConfigParser(interpolation=interpolation)
+    try:
+        parser.read_file(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"), "f")
+    except configparser.Error as error:
+        return {"refused": type(error).__name__, "lines": lines_of(error)}
+
+    def value(section, key):
+        try:
+            return {"text": parser.get(section, key)}
+        except configparser.Error as error:
+            return {"error": type(error).__name__}
+
+    return {
+        "defaults": list(parser._defaults.items()),
+        "sections": [
+            {
+                "name": name,
+                "own": list(parser._sections[name].items()),
+                "all": [[key, value(name, key)] for key in parser.options(name)],
+            }
+            for name in parser.sections()
+        ],
+    }
+
+
+def ini(data):
+    plain = read_ini(data, configparser.BasicInterpolation())
+    differences = []
+    if data.startswith(b"\xef\xbb\xbf"):
+        differences.append("byte order mark")
+        data = data[3:]
+    meant = read_ini(data, BarePercent())
+    if read_ini(data, configparser.BasicInterpolation()) != meant:
+        differences.append("bare %")
+    return {"plain": plain, "meant": meant, "differences": differences}
+
+
+class Lexer(netrc._netrclex):
+    """Knows whether the line break behind a token was taken with it."""
+
+    def _read_char(self):
+        self.last = super()._read_char()
+        return self.last
+
+
+def whole_line_comments():
+    """The module's own parser, comments ending with their line wherever they stand."""
+    source = inspect.getsource(netrc.netrc)
+    for condition in (
+        "if lexer.lineno == saved_lineno and len(tt) == 1:",
+        "if lexer.lineno == prev_lineno:",
+    ):
+        assert source.count(condition) == 1, "Python's netrc has changed"
+        source = source.replace(condition, "if lexer.last != '\\n':")
+    scope = {**vars(netrc), "_netrclex": Lexer}
+    exec(source, scope)
+    return scope["netrc"]
+
+
+WholeLineComments = whole_line_comments()
+
+
+def read_netrc(data, parser, path):
+    with open(path, "wb") as file:
+        file.write(data)
+    try:
+        return {"hosts": parser(path).hosts}
+    except netrc.NetrcParseError:
+        return {"refused": True}
+    except Exception as error:
+        # WholeLineComments refuses by an exception of its own scope.
+        assert type(error).__name__ == "NetrcParseError", repr(error)
+        return {"refused": True}
+
+
+def netrc_file(data, path):
+    plain = read_netrc(data, netrc.netrc, path)
+    differences = []
+    if data.startswith(b"\xef\xbb\xbf"):
+        differences.append("byte order mark")
+        data = data[3:]
+    meant = read_netrc(data, WholeLineComments, path)
+    if read_netrc(data, netrc.netrc, path) != meant:
+        differences.append("comment behind an empty line, or without a blank")
+    return {"plain": plain, "meant": meant, "differences": differences}
+
+
+def main():
+    with tempfile.TemporaryDirectory() as directory, open(sys.argv[1], encoding="utf-8") as requests:
+        path = os.path.join(directory, "netrc")
+        for line in requests:
+            request = json.loads(line)
+            data = request["text"].encode("utf-8")
+            answer = ini(data) if request["kind"] == "ini" else netrc_file(data, path)
+            print(json.dumps(answer))
+
+
+main()
