@@ -58,13 +58,14 @@ def read_ini(data, interpolation):
 
 
 def ini(data):
-    plain = read_ini(data, configparser.BasicInterpolation())
+    plain = without_mark = read_ini(data, configparser.BasicInterpolation())
     differences = []
     if data.startswith(b"\xef\xbb\xbf"):
         differences.append("byte order mark")
         data = data[3:]
-    meant = read_ini(data, BarePercent())
-    if read_ini(data, configparser.BasicInterpolation()) != meant:
+        without_mark = read_ini(data, configparser.BasicInterpolation())
+    meant = read_ini(data, BarePercent()) if b"%" in data else without_mark
+    if meant != without_mark:
         differences.append("bare %")
     return {"plain": plain, "meant": meant, "differences": differences}
 
@@ -108,13 +109,14 @@ def read_netrc(data, parser, path):
 
 
 def netrc_file(data, path):
-    plain = read_netrc(data, netrc.netrc, path)
+    plain = without_mark = read_netrc(data, netrc.netrc, path)
     differences = []
     if data.startswith(b"\xef\xbb\xbf"):
         differences.append("byte order mark")
         data = data[3:]
-    meant = read_netrc(data, WholeLineComments, path)
-    if read_netrc(data, netrc.netrc, path) != meant:
+        without_mark = read_netrc(data, netrc.netrc, path)
+    meant = read_netrc(data, WholeLineComments, path) if b"#" in data else without_mark
+    if meant != without_mark:
         differences.append("comment behind an empty line, or without a blank")
     return {"plain": plain, "meant": meant, "differences": differences}
 
