@@ -12,6 +12,8 @@ use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 
 mod changed;
+mod check;
+mod explain;
 mod foreground;
 mod history;
 mod hook;
@@ -65,6 +67,8 @@ enum Command {
     Send(send::Args),
     Worker(worker::Args),
     Changed(changed::Args),
+    Explain(explain::ExplainArgs),
+    Check(check::CheckArgs),
     History(history::Args),
     Status(status::Args),
     Show(show::Args),
@@ -112,6 +116,14 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
                 copied_directories: setup.settings.copied_directories,
             };
             changed::run(args, &context, out).map(|()| 0)
+        }
+        Command::Explain(args) => {
+            let (places, home) = setup::places(globals);
+            explain::run(args, &places, home, chrono::Local::now())?.print(out)
+        }
+        Command::Check(args) => {
+            let (places, home) = setup::places(globals);
+            check::run(args, &places, home)?.print(out)
         }
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),

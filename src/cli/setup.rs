@@ -51,6 +51,18 @@ pub(super) fn environment() -> Environment {
     }
 }
 
+/// Where the files are, for commands that look at the configuration alone; and the home.
+pub(super) fn places(globals: &Globals) -> (Places, Option<PathBuf>) {
+    let environment = environment();
+    let request = Request {
+        config: globals.config.clone(),
+        netrc: globals.netrc.clone(),
+        repository: None,
+        typed: true,
+    };
+    (locate(&request, &environment), environment.home)
+}
+
 impl Setup {
     /// Finds the files and reads the settings. `typed`: a person typed the command.
     pub(super) fn new(globals: &Globals, repository: Option<&Path>, typed: bool) -> Result<Self> {

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::config::finding::Mistakes;
+use crate::config::locate::Places;
 use crate::config::netrc::{Netrc, NetrcEntry};
-use crate::config::rules::{LoadedRules, RuleSecrets};
+use crate::config::rules::{self, LoadedRules, RuleSecrets};
 use crate::domain::rule::Rule;
 use crate::domain::secret::Secret;
 use crate::domain::text::escape;
@@ -60,6 +62,28 @@ impl CredentialStore {
     /// Credentials from these rules and this netrc; `home` is the HOME of a `password_command`.
     pub fn new(rules: LoadedRules, netrc: Netrc, home: Option<PathBuf>) -> Self {
         Self { rules, netrc, home }
+    }
+
+    /// Reads the rules and netrc; the mistakes of both are told at once.
+    pub fn load(places: &Places, home: Option<PathBuf>) -> Result<Self> {
+        let rules = rules::load(places.rules()?, home.as_deref());
+        let netrc = match &places.netrc {
+            Some(path) => Netrc::load(path, places.netrc_is_named),
+            None => Ok(Netrc::default()),
+        };
+        match (rules, netrc) {
+            (Ok(rules), Ok(netrc)) => Ok(Self::new(rules, netrc, home)),
+            (rules, netrc) => {
+                let mut mistakes = rules.err().map_or_else(Vec::new, |mistakes| mistakes.0);
+                mistakes.extend(netrc.err());
+                Err(Mistakes(mistakes).into())
+            }
+        }
+    }
+
+    /// netrc.
+    pub fn netrc(&self) -> &Netrc {
+        &self.netrc
     }
 
     /// The rules.

@@ -172,7 +172,7 @@ impl Document {
 /// The crate, told to leave alone what the layout has settled.
 fn parser() -> Ini {
     let mut settings = IniDefault::default();
-    settings.default_section = "no section".to_owned();
+    "no section".clone_into(&mut settings.default_section);
     settings.comment_symbols = Vec::new();
     settings.delimiters = vec!['='];
     settings.case_sensitive = true;

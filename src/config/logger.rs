@@ -165,10 +165,10 @@ impl<'a> Reader<'a> {
                 (level, main.handlers.into_iter().chain(inherited).collect())
             }
         };
-        let named = |name: &String| sinks.iter().find(|(known, _)| known == name)?.1.clone();
+        let sink_of = |name: &String| sinks.iter().find(|(known, _)| known == name)?.1.clone();
         LoggerConfig {
             level,
-            sinks: names.iter().filter_map(named).collect(),
+            sinks: names.iter().filter_map(sink_of).collect(),
         }
     }
 
@@ -242,13 +242,11 @@ impl<'a> Reader<'a> {
             }
         }
         let propagates = self.value(section, "propagate").is_none_or(|value| {
-            match value.text.trim().parse::<i64>() {
-                Ok(number) => number != 0,
-                Err(_) => {
-                    self.mistake(value.line, "`propagate` is neither 0 nor 1".to_owned());
-                    true
-                }
+            let number = value.text.trim().parse::<i64>();
+            if number.is_err() {
+                self.mistake(value.line, "`propagate` is neither 0 nor 1".to_owned());
             }
+            number != Ok(0)
         });
         Logger {
             level: self.level(section),

@@ -9,6 +9,7 @@ pub mod locate;
 pub mod logger;
 pub mod netrc;
 mod private;
+pub mod review;
 pub mod rules;
 pub mod settings;
 mod value;

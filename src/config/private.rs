@@ -102,7 +102,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Zeroizing<String>, Fin
 
 /// How many lines end in `bytes`, whatever their ends are.
 fn newlines(bytes: &[u8]) -> usize {
-    let line_feeds = bytes.iter().filter(|&&byte| byte == b'\n').count();
+    let line_feeds = bytes.split(|&byte| byte == b'\n').count() - 1;
     let lone_returns = bytes
         .iter()
         .enumerate()

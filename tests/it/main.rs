@@ -8,6 +8,9 @@
     clippy::print_stderr
 )]
 
+mod config_cases;
+mod config_commands;
+mod differential_ini;
 mod logging;
 mod servers;
 mod svn_changed;

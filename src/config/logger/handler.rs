@@ -39,7 +39,7 @@ impl Class {
 }
 
 impl Reader<'_> {
-    /// The sink that a handler's section describes; none for a NullHandler, or after a mistake.
+    /// The sink that a handler's section describes; none for a `NullHandler`, or after a mistake.
     pub(super) fn handler(
         &mut self,
         section: &Section,
@@ -51,16 +51,15 @@ impl Reader<'_> {
             .filter(|name| !name.text.is_empty());
         let (format, date_format) = match format {
             None => (PLAIN_FORMAT.to_owned(), None),
-            Some(name) => match formatters.iter().find(|(known, _)| *known == *name.text) {
-                Some((_, formatter)) => formatter.clone(),
-                None => {
-                    self.mistake(
-                        name.line,
-                        "`formatter` is none that `keys` of [formatters] names".to_owned(),
-                    );
+            Some(name) => {
+                let known = formatters.iter().find(|(known, _)| *known == *name.text);
+                let Some((_, formatter)) = known else {
+                    let text = "`formatter` is none that `keys` of [formatters] names";
+                    self.mistake(name.line, text.to_owned());
                     return None;
-                }
-            },
+                };
+                formatter.clone()
+            }
         };
         let class = self.class(section)?;
         let arguments = self.arguments(section, class)?;
