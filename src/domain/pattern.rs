@@ -25,7 +25,9 @@ pub struct Pattern {
 impl Pattern {
     /// Compiles `source`, a pattern of Python 3.11's `re`.
     pub fn new(source: &str) -> Result<Self, PatternError> {
-        Ok(Self { source: source.to_owned() })
+        Ok(Self {
+            source: source.to_owned(),
+        })
     }
 
     /// Whether the pattern matches at the start of `text`, as `re.match` does.
