@@ -7,5 +7,7 @@
     clippy::print_stderr
 )]
 
+mod conformance;
+mod ftp;
 mod servers;
 mod testenv;

@@ -104,7 +104,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The data connection is over.
+    /// The data connection is about to be closed: the handle that the watch holds would keep it open.
     pub(super) fn forget_data(&self) {
         lock(&self.shared).data = None;
     }

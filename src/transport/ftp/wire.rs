@@ -317,9 +317,9 @@ impl Transfer<'_> {
     pub(super) fn finish(mut self, what: &str, broke: Option<io::Error>) -> Result<(), Fault> {
         self.wire.watch.arm(self.wire.limits.stall);
         let broke = broke.or_else(|| io::Write::flush(&mut self.stream).err());
+        self.wire.watch.forget_data();
         let ended = self.stream.finish();
         self.wire.watch.disarm();
-        self.wire.watch.forget_data();
         match (ended, broke) {
             (Ok(()), None) => Ok(()),
             (Err(FtpError::UnexpectedResponse(response)), _) => {
@@ -336,9 +336,9 @@ impl Transfer<'_> {
     /// Gives the transfer up; what the server makes of it does not matter.
     pub(super) fn give_up(self) {
         self.wire.watch.arm_regardless(PARTING);
+        self.wire.watch.forget_data();
         drop(self.stream.finish());
         self.wire.watch.disarm();
-        self.wire.watch.forget_data();
     }
 }
 
@@ -349,6 +349,8 @@ fn dial_data(
     watch: &Watch,
 ) -> io::Result<TcpStream> {
     let dialled = TcpStream::connect_timeout(&address, limit).and_then(|stream| {
+        // For the last record of TLS, which is written when the watch no longer holds this socket.
+        stream.set_write_timeout(Some(limit))?;
         watch.add_data(&stream)?;
         Ok(stream)
     });
