@@ -7,7 +7,7 @@ use suppaftp::list::File;
 
 use super::reply::{Features, Reply, mlst_size_of, sha256_of, size_of};
 use super::wire::Wire;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultClass};
 
 /// The slowest disk that a digest is waited for, bytes a second, on top of `stall_timeout`.
 const SLOW_DISK: u64 = 10_000_000;
@@ -40,27 +40,15 @@ pub(super) fn length(wire: &mut Wire, path: &str) -> Result<Option<u64>, Fault> 
 
 /// The last resort: the line of `LIST` that ends in the file's name.
 fn listed_length(wire: &mut Wire, path: &str, told: &Reply) -> Result<Option<u64>, Fault> {
-    let what = format!("the listing of {path}");
-    let mut listing = Vec::new();
-    let mut buffer = [0; 4096];
-    let mut transfer = wire.open_data(&what, &format!("LIST {path}"))?;
-    let broke = loop {
-        match transfer.read(&mut buffer) {
-            Ok(0) => break None,
-            Ok(n) if listing.len() + n <= LISTING_MAX_BYTES => {
-                listing.extend_from_slice(&buffer[..n])
-            }
-            Ok(_) => break Some(std::io::Error::other("an endless listing")),
-            Err(error) => break Some(error),
-        }
-    };
-    transfer.finish(&what, broke)?;
     let name = path.rsplit('/').next().unwrap_or(path);
-    let listing = String::from_utf8_lossy(&listing);
-    let found = listing
-        .lines()
-        .filter_map(|line| File::from_str(line).ok())
-        .find(|file| file.is_file() && (file.name() == name || file.name() == path));
+    let found = match listing(wire, path) {
+        Ok(listing) => listing
+            .lines()
+            .filter_map(|line| File::from_str(line).ok())
+            .find(|file| file.is_file() && (file.name() == name || file.name() == path)),
+        Err(fault) if fault.class == FaultClass::Permanent => None,
+        Err(fault) => return Err(fault),
+    };
     match found {
         Some(file) => Ok(u64::try_from(file.size()).ok()),
         None => Err(Fault::unsupported(format!(
@@ -70,6 +58,27 @@ fn listed_length(wire: &mut Wire, path: &str, told: &Reply) -> Result<Option<u64
             told.quote()
         ))),
     }
+}
+
+fn listing(wire: &mut Wire, path: &str) -> Result<String, Fault> {
+    let what = format!("the listing of {path}");
+    let mut listing = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut transfer = wire.open_data(&what, &format!("LIST {path}"))?;
+    let broke = loop {
+        match transfer.read(&mut buffer) {
+            Ok(0) => break None,
+            Ok(n) if listing.len() + n <= LISTING_MAX_BYTES => {
+                listing.extend_from_slice(&buffer[..n]);
+            }
+            // A data connection without TLS's own end: the server's verdict follows and counts.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break None,
+            Ok(_) => break Some(std::io::Error::other("an endless listing")),
+            Err(error) => break Some(error),
+        }
+    };
+    transfer.finish(&what, broke)?;
+    Ok(String::from_utf8_lossy(&listing).into_owned())
 }
 
 /// The SHA-256 of the file at `path`, lower-case hex; none where the server does not compute it.

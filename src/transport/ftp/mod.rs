@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt;
 use rustls::version::{TLS12, TLS13};
 
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::target::TransportKind;
 use crate::transport::{Dial, Session, SessionFacts};
 
@@ -40,7 +40,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// TLS. Untrusted: its certificate. Denied: the login. The password is looked up when the server asks for
 /// it, after its certificate was checked.
 pub fn connect(kind: TransportKind, dial: &Dial<'_>) -> Result<Box<dyn Session>, Fault> {
-    let peer = format!("{}:{}", dial.target.host, dial.target.ftp_port);
+    let peer = match &dial.target.host {
+        address if address.contains(':') => format!("[{address}]:{}", dial.target.ftp_port),
+        name => format!("{name}:{}", dial.target.ftp_port),
+    };
     path::check("the login", &dial.target.login)?;
     let record = SharedRecord::default();
     let mut wire = match kind {
@@ -66,40 +69,27 @@ pub fn connect(kind: TransportKind, dial: &Dial<'_>) -> Result<Box<dyn Session>,
 /// TLS 1.2 first: its sessions can be resumed any number of times, as vsftpd's `require_ssl_reuse` wants,
 /// while rustls uses each ticket of TLS 1.3 once and the server's supply runs out at the third file.
 fn open_secured(dial: &Dial<'_>, peer: &str, record: &SharedRecord) -> Result<Wire, Fault> {
-    let first = open(
-        dial,
-        peer,
-        Some(Connector::new(dial.terms, &TLS12, peer, record)?),
-        record,
-    );
-    let fault = match first {
-        Err(fault) if tls::with(record, |record| record.other_version_wanted) => fault,
-        first => return first.map_err(|fault| not_in_clear(dial, fault)),
-    };
-    // A server that speaks TLS 1.3 only. What it says to that is no better than the first answer if it fails
-    // for want of anything in common.
-    let second = open(
-        dial,
-        peer,
-        Some(Connector::new(dial.terms, &TLS13, peer, record)?),
-        record,
-    );
-    if tls::with(record, |record| record.other_version_wanted) {
-        return Err(fault);
+    let connector = Connector::new(dial.terms, &TLS12, peer, record)?;
+    let mut opened = open(dial, peer, Some(connector), record);
+    if opened.is_err()
+        && tls::with(record, |record| {
+            std::mem::take(&mut record.other_version_wanted)
+        })
+    {
+        // It may be a server that speaks TLS 1.3 only.
+        let connector = Connector::new(dial.terms, &TLS13, peer, record)?;
+        opened = open(dial, peer, Some(connector), record);
     }
-    second
+    opened.map_err(|fault| not_in_clear(dial, record, fault))
 }
 
 /// A rule that pins a certificate and does not list `ftp` expects TLS: a server that claims to have none is
 /// not the one meant, and the password does not follow in clear.
-fn not_in_clear(dial: &Dial<'_>, fault: Fault) -> Fault {
-    if dial.terms.ftps_fingerprint.is_none()
-        || dial.terms.ftp_is_named
-        || !fault.class.tries_next_transport()
-    {
-        return fault;
-    }
-    if fault.class == crate::domain::fault::FaultClass::Unreachable {
+fn not_in_clear(dial: &Dial<'_>, record: &SharedRecord, fault: Fault) -> Fault {
+    let without_tls = fault.class == FaultClass::Unsupported
+        || tls::with(record, |record| record.handshake_failed);
+    let expects_tls = dial.terms.ftps_fingerprint.is_some() && !dial.terms.ftp_is_named;
+    if !(expects_tls && without_tls && fault.class.tries_next_transport()) {
         return fault;
     }
     Fault::untrusted(format!(

@@ -119,18 +119,19 @@ impl FtpSession {
         }
     }
 
-    fn change_mode(&mut self, remote: &str, mode: u32) -> Result<(), Fault> {
+    /// Sets permission bits on the way to those that the rule asks for.
+    fn change_mode(&mut self, remote: &str, bits: u32, asked: u32) -> Result<(), Fault> {
         let what = format!(
-            "the rule's file_mode {mode:o} for {remote} at {}",
+            "the rule's file_mode {asked:o} for {remote} at {}",
             self.wire.peer()
         );
         let reply = self
             .wire
-            .ask(&what, &format!("SITE CHMOD {mode:03o} {remote}"))?;
+            .ask(&what, &format!("SITE CHMOD {bits:03o} {remote}"))?;
         if reply.is_done() && reply.code != 202 {
             return Ok(());
         }
-        if reply.code == 202 || reply.is_not_known() {
+        if reply.is_not_known() {
             return Err(Fault::permanent(format!(
                 "{what}: the server has no SITE CHMOD (\"{}\"); take `file_mode` out of the rule",
                 reply.quote()
@@ -146,7 +147,7 @@ impl FtpSession {
             // The file gets its bytes when nobody else may read them; a mode without the owner's write bit
             // could not be written to at all.
             self.store(&remote, |_| Ok(0), &mut |_| {})?;
-            self.change_mode(&remote, 0o600 & (mode | 0o200))?;
+            self.change_mode(&remote, 0o600 & (mode | 0o200), mode)?;
         }
         let mut left = upload.size;
         let source = |buffer: &mut [u8]| {
@@ -166,7 +167,7 @@ impl FtpSession {
         };
         self.store(&remote, source, progress)?;
         match upload.mode {
-            Some(mode) => self.change_mode(&remote, mode),
+            Some(mode) => self.change_mode(&remote, mode, mode),
             None => Ok(()),
         }
     }

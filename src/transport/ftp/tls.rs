@@ -34,6 +34,8 @@ pub(super) struct Record {
     pub(super) negotiated: Option<String>,
     /// Why the last handshake failed.
     pub(super) failure: Option<Fault>,
+    /// Whether the server promised TLS and then there was none.
+    pub(super) handshake_failed: bool,
     /// Whether it failed because the server does not speak our version of TLS.
     pub(super) other_version_wanted: bool,
 }
@@ -73,7 +75,7 @@ impl ServerCertVerifier for Judge {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let fingerprint = fingerprint_of(end_entity);
         with(&self.record, |record| {
-            record.fingerprint = Some(fingerprint.clone())
+            record.fingerprint = Some(fingerprint.clone());
         });
         match &self.trust {
             Trust::Pinned(pinned) if *pinned == fingerprint => Ok(ServerCertVerified::assertion()),
@@ -185,6 +187,7 @@ impl Connector {
                     self.peer
                 )),
             });
+            record.handshake_failed = true;
             record.other_version_wanted = matches!(
                 tls,
                 Some(

@@ -188,7 +188,7 @@ mod tests {
         let (mut ours, _theirs) = pair();
         let stop = StopFlag::default();
         let watch = Watch::start(&ours, &stop).unwrap();
-        watch.arm(Duration::from_secs(600));
+        watch.arm(Duration::from_mins(10));
         stop.raise();
         assert_eq!(ours.read(&mut [0]).unwrap(), 0);
         assert_eq!(watch.cut(), Some(Cut::Stopped));

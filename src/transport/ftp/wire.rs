@@ -430,3 +430,17 @@ fn no_tls(peer: &str, cut: Option<Cut>, record: &SharedRecord, error: &FtpError)
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_takes_its_place_once_and_only_on_the_wire() {
+        let names = Names::default();
+        names.put(Some(Secret::new("hunter2".to_owned())));
+        assert!(!format!("{names:?}").contains("hunter2"));
+        assert_eq!(names.encode("PASS ***\r\n").unwrap(), b"PASS hunter2\r\n");
+        assert_eq!(names.encode("STOR ***\r\n").unwrap(), b"STOR ***\r\n");
+    }
+}

@@ -3,7 +3,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
 
 use auto_dispatcher::domain::fault::FaultClass;
 use auto_dispatcher::domain::target::TransportKind;
@@ -95,18 +94,19 @@ fn an_endless_reply_is_given_up() {
 
 #[test]
 fn a_stop_ends_a_wait_for_the_greeting() {
-    let mut caller = Caller::new("127.0.0.1", says(""), "u", "p");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut caller = Caller::new("127.0.0.1", port, "u", "p");
     caller.terms.connect_timeout_s = 600;
     let stop = caller.stop.clone();
-    let raiser = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(50));
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a caller");
         stop.raise();
+        drop(connection.read_to_end(&mut Vec::new()));
     });
-    assert_says(
-        &caller.fails(TransportKind::Ftp, FaultClass::Transient),
-        &["told to stop"],
-    );
-    raiser.join().expect("raised");
+    let fault = caller.fails(TransportKind::Ftp, FaultClass::Transient);
+    assert_says(&fault, &["told to stop"]);
+    server.join().expect("hung up on");
 }
 
 #[test]

@@ -44,6 +44,9 @@ class Data(dtp):
             self.close()
             control.close()
 
+    if not S.get("cert"):
+        handle_read_event = handle_read
+
     def close(self):
         if once["keep"] is not None and self.receive and self.file_obj and not self.file_obj.closed:
             self.file_obj.flush()

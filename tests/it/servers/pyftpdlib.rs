@@ -31,6 +31,7 @@ impl Pyftpdlib {
         let home = dir.join("ftp-root");
         let commands = dir.join("ftp-commands");
         fs::create_dir_all(&home).expect("mkdir");
+        fs::write(&commands, "").expect("write");
         let settings = peculiar.as_object_mut().expect("an object");
         settings.insert("home".to_owned(), json!(home));
         settings.insert("commands".to_owned(), json!(commands));

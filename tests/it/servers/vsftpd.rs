@@ -145,7 +145,7 @@ fn lay_out(dir: &Path, home: &Path) {
 fn configuration(dir: &Path, log: &Path, certificate: Option<&Certificate>, more: &str) -> String {
     let mut text = format!(
         "listen=NO\nanonymous_enable=NO\nlocal_enable=YES\nwrite_enable=YES\nlocal_umask=022\n\
-         pam_service_name=vsftpd\nsecure_chroot_dir={}\nxferlog_enable=NO\nlog_ftp_protocol=YES\n\
+         pam_service_name=vsftpd\nsecure_chroot_dir={}\nxferlog_enable=YES\nxferlog_std_format=NO\nlog_ftp_protocol=YES\n\
          vsftpd_log_file={}\nseccomp_sandbox=NO\nuse_localtime=YES\n",
         dir.join("vsftpd-empty").display(),
         log.display()
