@@ -12,6 +12,8 @@ mod config_cases;
 mod config_commands;
 mod differential_ini;
 mod logging;
+mod conformance;
+mod ftp;
 mod servers;
 mod svn_changed;
 mod svn_faults;

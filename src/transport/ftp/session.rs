@@ -1,0 +1,329 @@
+//! The contract of [`Session`] in FTP's commands. Every path is absolute and every reply is looked at.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use super::login::Welcome;
+use super::reply::Features;
+use super::wire::Wire;
+use super::{digest, path};
+use crate::domain::fault::{Fault, FaultClass};
+use crate::domain::install::{InstallOutcome, InstallSpec};
+use crate::transport::{Session, SessionFacts, StopFlag, Upload, Verified};
+
+/// What is read from the spool and handed over at a time.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// One open FTP or FTPS session.
+pub(super) struct FtpSession {
+    wire: Wire,
+    facts: SessionFacts,
+    features: Features,
+    home: Option<String>,
+    stop: StopFlag,
+}
+
+/// Why a transfer ended before the file did.
+enum Broke {
+    /// On our side: nothing the server says matters.
+    Here(Fault),
+    /// On the way or on the server's side.
+    There(std::io::Error),
+}
+
+impl FtpSession {
+    pub(super) fn new(wire: Wire, facts: SessionFacts, welcome: Welcome, stop: &StopFlag) -> Self {
+        Self {
+            wire,
+            facts,
+            features: welcome.features,
+            home: welcome.home,
+            stop: stop.clone(),
+        }
+    }
+
+    /// Whether `path` is a directory that can be entered.
+    fn enters(&mut self, path: &str) -> Result<bool, Fault> {
+        let what = format!("entering the directory {path}");
+        let reply = self.wire.ask(&what, &format!("CWD {path}"))?;
+        match reply.code / 100 {
+            2 => Ok(true),
+            5 => Ok(false),
+            _ => Err(reply.refusal(&what)),
+        }
+    }
+
+    fn make_levels(&mut self, path: &str) -> Result<(), Fault> {
+        let levels = path::levels(path);
+        let mut missing = levels.len();
+        // From the bottom up: directories in the middle may be closed to listing and still lead on.
+        while missing > 0 && !self.enters(levels[missing - 1])? {
+            missing -= 1;
+        }
+        for level in &levels[missing..] {
+            let what = format!("cannot make the directory {level} at {}", self.wire.peer());
+            let reply = self.wire.ask(&what, &format!("MKD {level}"))?;
+            // Somebody else may have made it meanwhile.
+            if !reply.is_done() && !self.enters(level)? {
+                return Err(reply.refusal(&what));
+            }
+        }
+        if missing < levels.len() && !self.enters(path)? {
+            return Err(Fault::permanent(format!(
+                "made the directory {path} at {} but cannot enter it: has the login the permission?",
+                self.wire.peer()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Sends a file's bytes to `remote`, replacing what is there.
+    fn store(
+        &mut self,
+        remote: &str,
+        mut source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Fault> {
+        let what = format!("the upload of {remote} to {}", self.wire.peer());
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut sent = 0_u64;
+        let mut transfer = self.wire.open_data(&what, &format!("STOR {remote}"))?;
+        let broke = 'file: loop {
+            if let Err(fault) = self.stop.check() {
+                break Some(Broke::Here(fault));
+            }
+            let mut piece = match source(&mut buffer) {
+                Ok(0) => break None,
+                Ok(n) => &buffer[..n],
+                Err(fault) => break Some(Broke::Here(fault)),
+            };
+            while !piece.is_empty() {
+                match transfer.write(piece) {
+                    Ok(0) => break 'file Some(Broke::There(std::io::ErrorKind::WriteZero.into())),
+                    Ok(n) => {
+                        piece = &piece[n..];
+                        sent += n as u64;
+                        progress(sent);
+                    }
+                    Err(error) => break 'file Some(Broke::There(error)),
+                }
+            }
+        };
+        match broke {
+            None => transfer.finish(&what, None),
+            Some(Broke::There(error)) => transfer.finish(&what, Some(error)),
+            Some(Broke::Here(fault)) => {
+                transfer.give_up();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Sets permission bits on the way to those that the rule asks for.
+    fn change_mode(&mut self, remote: &str, bits: u32, asked: u32) -> Result<(), Fault> {
+        let what = format!(
+            "the rule's file_mode {asked:o} for {remote} at {}",
+            self.wire.peer()
+        );
+        let reply = self
+            .wire
+            .ask(&what, &format!("SITE CHMOD {bits:03o} {remote}"))?;
+        if reply.is_done() && reply.code != 202 {
+            return Ok(());
+        }
+        if reply.is_not_known() {
+            return Err(Fault::permanent(format!(
+                "{what}: the server has no SITE CHMOD (\"{}\"); take `file_mode` out of the rule",
+                reply.quote()
+            )));
+        }
+        Err(reply.refusal(&what))
+    }
+
+    fn send(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+        let remote = path::join(upload.dir, upload.temporary);
+        let mut file = File::open(upload.local).map_err(|error| local_fault(upload, &error))?;
+        if let Some(mode) = upload.mode {
+            // The file gets its bytes when nobody else may read them; a mode without the owner's write bit
+            // could not be written to at all.
+            self.store(&remote, |_| Ok(0), &mut |_| {})?;
+            self.change_mode(&remote, 0o600 & (mode | 0o200), mode)?;
+        }
+        let mut left = upload.size;
+        let source = |buffer: &mut [u8]| {
+            let n = file
+                .read(buffer)
+                .map_err(|error| local_fault(upload, &error))?;
+            let read = n as u64;
+            if read > left || (n == 0 && left > 0) {
+                return Err(Fault::permanent(format!(
+                    "the artifact {} has not the {} bytes that the journal says",
+                    upload.local.display(),
+                    upload.size
+                )));
+            }
+            left -= read;
+            Ok(n)
+        };
+        self.store(&remote, source, progress)?;
+        match upload.mode {
+            Some(mode) => self.change_mode(&remote, mode, mode),
+            None => Ok(()),
+        }
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        let what = format!("renaming {from} to {to} at {}", self.wire.peer());
+        let reply = self.wire.ask(&what, &format!("RNFR {from}"))?;
+        if !reply.wants_more() {
+            return Err(reply.refusal(&what));
+        }
+        let reply = self.wire.ask(&what, &format!("RNTO {to}"))?;
+        if reply.is_done() {
+            Ok(())
+        } else {
+            Err(reply.refusal(&what))
+        }
+    }
+}
+
+impl Session for FtpSession {
+    fn facts(&self) -> &SessionFacts {
+        &self.facts
+    }
+
+    fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault> {
+        path::check("the directory", dest_dir)?;
+        let home = match &self.home {
+            Some(home) => home.as_str(),
+            None if path::needs_home(dest_dir) => {
+                return Err(Fault::permanent(format!(
+                    "{} does not tell the login's home (PWD), which {dest_dir} begins at: give `dest_dir` as an \
+                     absolute path",
+                    self.wire.peer()
+                )));
+            }
+            None => "/",
+        };
+        let path = path::resolve(dest_dir, home);
+        self.make_levels(&path)?;
+        Ok(path)
+    }
+
+    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+        check_names(upload)?;
+        self.send(upload, progress).inspect_err(|_| {
+            // Where the connection still stands, nothing half-written stays behind.
+            let remote = path::join(upload.dir, upload.temporary);
+            self.wire.ask_in_passing(&format!("DELE {remote}"));
+        })
+    }
+
+    fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault> {
+        check_names(upload)?;
+        let remote = path::join(upload.dir, upload.temporary);
+        let peer = self.wire.peer().to_owned();
+        match digest::length(&mut self.wire, &remote)? {
+            Some(length) if length == upload.size => {}
+            Some(length) => {
+                self.wire.ask_in_passing(&format!("DELE {remote}"));
+                return Err(Fault::transient(format!(
+                    "{remote} at {peer} has {length} bytes instead of {}: removed, to be sent again",
+                    upload.size
+                )));
+            }
+            None => {
+                return Err(Fault::transient(format!(
+                    "{remote} at {peer} is gone: to be sent again"
+                )));
+            }
+        }
+        match digest::sha256(&mut self.wire, &self.features, &remote, upload.size)? {
+            None => Ok(Verified::Length),
+            Some(sha256) if sha256.eq_ignore_ascii_case(upload.sha256) => Ok(Verified::Digest),
+            Some(sha256) => {
+                self.wire.ask_in_passing(&format!("DELE {remote}"));
+                Err(Fault::transient(format!(
+                    "{remote} at {peer} has the SHA-256 {sha256} instead of {}: removed, to be sent again",
+                    upload.sha256
+                )))
+            }
+        }
+    }
+
+    fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
+        check_names(upload)?;
+        let from = path::join(upload.dir, upload.temporary);
+        let to = path::join(upload.dir, upload.name);
+        let Err(refusal) = self.rename(&from, &to) else {
+            return Ok(());
+        };
+        if refusal.class != FaultClass::Permanent {
+            return Err(refusal);
+        }
+        if self.enters(&to)? {
+            return Err(Fault::permanent(format!(
+                "a directory is in the way of {to} at {}: remove it or choose another `dest_dir`",
+                self.wire.peer()
+            )));
+        }
+        // Some servers do not rename onto a file. Removing that first is not atomic: for a moment there is no
+        // file of the name. Nothing is removed unless both files are there.
+        let both = digest::length(&mut self.wire, &from)?.is_some()
+            && digest::length(&mut self.wire, &to)?.is_some();
+        let what = format!("removing the old {to}");
+        if !both || !self.wire.ask(&what, &format!("DELE {to}"))?.is_done() {
+            return Err(refusal);
+        }
+        self.rename(&from, &to)
+    }
+
+    fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
+        check_names(upload)?;
+        let remote = path::join(upload.dir, upload.temporary);
+        let what = format!("removing {remote} at {}", self.wire.peer());
+        let reply = self.wire.ask(&what, &format!("DELE {remote}"))?;
+        if reply.is_done()
+            || (reply.code / 100 == 5 && digest::length(&mut self.wire, &remote)?.is_none())
+        {
+            return Ok(());
+        }
+        Err(reply.refusal(&what))
+    }
+
+    fn install(
+        &mut self,
+        _spec: &InstallSpec,
+        _output: &mut dyn FnMut(&[u8]),
+    ) -> Result<InstallOutcome, Fault> {
+        Err(no_commands(&self.wire))
+    }
+
+    fn forget_install(&mut self, _token: &str) -> Result<(), Fault> {
+        Err(no_commands(&self.wire))
+    }
+
+    fn close(mut self: Box<Self>) {
+        self.wire.ask_in_passing("QUIT");
+    }
+}
+
+fn no_commands(wire: &Wire) -> Fault {
+    Fault::unsupported(format!(
+        "FTP to {} cannot run commands: the install command goes over SSH",
+        wire.peer()
+    ))
+}
+
+fn check_names(upload: &Upload<'_>) -> Result<(), Fault> {
+    path::check("the directory", upload.dir)?;
+    path::check("the name", upload.name)?;
+    path::check("the temporary name", upload.temporary)
+}
+
+fn local_fault(upload: &Upload<'_>, error: &std::io::Error) -> Fault {
+    Fault::permanent(format!(
+        "cannot read the artifact {}: {error}",
+        upload.local.display()
+    ))
+}

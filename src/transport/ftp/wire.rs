@@ -1,0 +1,446 @@
+//! One control connection and its data connections: suppaftp, with every wait bounded, every reply as it
+//! came, and passwords kept out of its log. Knows how FTP talks, not what is wanted of it.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use suppaftp::{Encoding, FtpError, ImplFtpStream, Mode, TransferStream};
+
+use super::reply::Reply;
+use super::tls::{self, Connector, SharedRecord, Tls};
+use super::watch::{Cut, Watch};
+use crate::domain::fault::{Fault, FaultClass};
+use crate::domain::secret::Secret;
+use crate::transport::StopFlag;
+
+/// Stands in a command where [`Names::encode`] puts the secret.
+const PLACEHOLDER: &str = "***";
+
+/// How long cleaning up and parting may take.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// File names and commands as UTF-8. suppaftp logs each command before it is encoded, so a secret takes its
+/// place only here.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    secret: Arc<Mutex<Option<Secret>>>,
+}
+
+impl Names {
+    fn put(&self, secret: Option<Secret>) {
+        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+    }
+}
+
+impl Encoding for Names {
+    fn decode(&self, bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    fn encode(&self, text: &str) -> io::Result<Vec<u8>> {
+        let secret = self
+            .secret
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Ok(match secret {
+            Some(secret) => text.replacen(PLACEHOLDER, secret.expose(), 1).into_bytes(),
+            None => text.as_bytes().to_vec(),
+        })
+    }
+}
+
+/// What became of the last attempt at a data connection.
+#[derive(Debug, Default)]
+struct DataDial {
+    dialled: bool,
+    failure: Option<String>,
+}
+
+/// Time limits of a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// For connect, banner, TLS and login, each.
+    pub(super) connect: Duration,
+    /// Without any progress.
+    pub(super) stall: Duration,
+}
+
+/// One control connection.
+pub(super) struct Wire {
+    ftp: ImplFtpStream<Tls>,
+    watch: Watch,
+    names: Names,
+    data_dial: Arc<Mutex<DataDial>>,
+    record: SharedRecord,
+    limits: Limits,
+    extended_passive: bool,
+    /// `host:port`, for messages.
+    peer: String,
+    /// Dropped after `ftp`, for fields are dropped in their order.
+    _end: EndOfWatch,
+}
+
+impl Wire {
+    /// Waits for the banner on a fresh connection and, with a connector, turns to TLS before anything
+    /// else is said.
+    pub(super) fn open(
+        socket: TcpStream,
+        tls: Option<(Connector, &str)>,
+        record: &SharedRecord,
+        (peer, limits, stop): (&str, Limits, &StopFlag),
+    ) -> Result<Self, Fault> {
+        let local = |error: io::Error| {
+            Fault::transient(format!("cannot watch the connection to {peer}: {error}"))
+        };
+        let watch = Watch::start(&socket, stop).map_err(local)?;
+        let end = EndOfWatch(watch.clone());
+        let (ftp, names, data_dial) = Self::greet(socket, tls, record, &watch, (peer, limits))?;
+        Ok(Self {
+            ftp,
+            watch,
+            names,
+            data_dial,
+            record: Arc::clone(record),
+            limits,
+            extended_passive: true,
+            peer: peer.to_owned(),
+            _end: end,
+        })
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the parts of a Wire, named where they are put together"
+    )]
+    fn greet(
+        socket: TcpStream,
+        tls: Option<(Connector, &str)>,
+        record: &SharedRecord,
+        watch: &Watch,
+        (peer, limits): (&str, Limits),
+    ) -> Result<(ImplFtpStream<Tls>, Names, Arc<Mutex<DataDial>>), Fault> {
+        watch.arm(limits.connect);
+        let mut ftp = ImplFtpStream::<Tls>::connect_with_stream(socket)
+            .map_err(|error| no_banner(peer, watch.cut(), &error))?;
+        let names = Names::default();
+        ftp.set_encoding(names.clone());
+        ftp.set_mode(Mode::ExtendedPassive);
+        // The address in a reply to PASV is often that of a network behind NAT, and otherwise could send our
+        // bytes to a third party: the host of the control connection is always the one meant.
+        ftp.set_passive_nat_workaround(true);
+        let data_dial = Arc::new(Mutex::new(DataDial::default()));
+        let (noted, watched, limit) = (Arc::clone(&data_dial), watch.clone(), limits.connect);
+        let mut ftp = ftp.passive_stream_builder(move |address| {
+            dial_data(address, limit, &noted, &watched).map_err(FtpError::ConnectionError)
+        });
+        if let Some((connector, domain)) = tls {
+            watch.arm(limits.connect);
+            ftp = ftp
+                .into_secure(connector, domain)
+                .map_err(|error| no_tls(peer, watch.cut(), record, &error))?;
+        }
+        watch.disarm();
+        Ok((ftp, names, data_dial))
+    }
+
+    /// Sends a command and gives the reply, whatever it is. `what` is for messages: the command may hold
+    /// what they must not.
+    pub(super) fn ask(&mut self, what: &str, command: &str) -> Result<Reply, Fault> {
+        self.ask_within(self.limits.stall, what, command)
+    }
+
+    /// The same with a time limit of its own.
+    pub(super) fn ask_within(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        command: &str,
+    ) -> Result<Reply, Fault> {
+        self.watch.arm(limit);
+        // With no code expected, every reply comes back whole as the "unexpected" one; the typed methods of
+        // suppaftp lose codes they do not know and refuse replies that real servers send.
+        let answer = self.ftp.custom_command(command, &[]);
+        self.watch.disarm();
+        let response = match answer {
+            Ok(response) | Err(FtpError::UnexpectedResponse(response)) => response,
+            Err(error) => return Err(self.lost(what, &error)),
+        };
+        Reply::parse(&response.body).ok_or_else(|| self.lost(what, &FtpError::BadResponse))
+    }
+
+    /// Sends `verb` with a secret that no log and no message will hold.
+    pub(super) fn ask_secret(
+        &mut self,
+        what: &str,
+        verb: &str,
+        secret: &Secret,
+    ) -> Result<Reply, Fault> {
+        self.names.put(Some(secret.clone()));
+        let answer = self.ask_within(self.limits.connect, what, &format!("{verb} {PLACEHOLDER}"));
+        self.names.put(None);
+        Ok(answer?.without(secret))
+    }
+
+    /// Opens a data connection for `command`: by EPSV, and by PASV where that is refused or leads nowhere.
+    pub(super) fn open_data(&mut self, what: &str, command: &str) -> Result<Transfer<'_>, Fault> {
+        let limit = self
+            .limits
+            .connect
+            .saturating_mul(2)
+            .saturating_add(self.limits.stall);
+        let started = [suppaftp::Status::AboutToSend, suppaftp::Status::AlreadyOpen];
+        loop {
+            *self.dial() = DataDial::default();
+            self.watch.arm(limit);
+            let error = match self.ftp.custom_data_command(command, &started) {
+                Ok((_, stream)) => return Ok(Transfer { wire: self, stream }),
+                Err(error) => error,
+            };
+            self.watch.disarm();
+            self.watch.forget_data();
+            let DataDial { dialled, failure } = std::mem::take(&mut *self.dial());
+            let refused = matches!(
+                &error,
+                FtpError::UnexpectedResponse(_) | FtpError::BadResponse
+            );
+            if self.extended_passive && ((!dialled && refused) || failure.is_some()) {
+                self.extended_passive = false;
+                self.ftp.set_mode(Mode::Passive);
+                continue;
+            }
+            if let Some(failure) = failure
+                && self.watch.cut().is_none()
+            {
+                return Err(Fault::transient(format!(
+                    "{what}: no data connection to {failure}"
+                )));
+            }
+            return Err(self.refused_or_lost(what, &error));
+        }
+    }
+
+    fn dial(&self) -> std::sync::MutexGuard<'_, DataDial> {
+        self.data_dial
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The limit without progress.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// `host:port`.
+    pub(super) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// A command whose outcome does not matter, on a connection that may be lost, within a second even when
+    /// the worker is told to stop.
+    pub(super) fn ask_in_passing(&mut self, command: &str) {
+        self.watch.arm_regardless(PARTING);
+        drop(self.ftp.custom_command(command, &[]));
+        self.watch.disarm();
+    }
+
+    fn refused_or_lost(&self, what: &str, error: &FtpError) -> Fault {
+        if let FtpError::UnexpectedResponse(response) = error
+            && let Some(reply) = Reply::parse(&response.body)
+        {
+            return reply.refusal(what);
+        }
+        self.lost(what, error)
+    }
+
+    fn lost(&self, what: &str, error: &FtpError) -> Fault {
+        if let Some(fault) = cut_fault(what, &self.peer, self.watch.cut()) {
+            return fault;
+        }
+        if let FtpError::SecureError(_) = error
+            && let Some(fault) = tls::with(&self.record, |record| record.failure.take())
+        {
+            // After the login nothing but a changed certificate speaks against trying again.
+            let class = match fault.class {
+                FaultClass::Untrusted => FaultClass::Untrusted,
+                _ => FaultClass::Transient,
+            };
+            return Fault::new(class, format!("{what}: {}", fault.message));
+        }
+        Fault::transient(format!(
+            "{what}: the connection to {} was lost: {}",
+            self.peer,
+            cause(error)
+        ))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // Dropping a TLS stream writes a last record; the watch bounds that too.
+        self.watch.arm_regardless(PARTING);
+    }
+}
+
+/// Ends the watch when the connection is gone.
+struct EndOfWatch(Watch);
+
+impl Drop for EndOfWatch {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A file on its way.
+pub(super) struct Transfer<'a> {
+    wire: &'a mut Wire,
+    stream: TransferStream<Tls>,
+}
+
+impl Transfer<'_> {
+    /// Hands over some of `bytes` and says how many.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wire.watch.arm(self.wire.limits.stall);
+        io::Write::write(&mut self.stream, bytes)
+    }
+
+    /// Reads what the server sends.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.wire.watch.arm(self.wire.limits.stall);
+        io::Read::read(&mut self.stream, bytes)
+    }
+
+    /// Ends the file and reads the server's verdict. `broke` is what went wrong before, if anything did: the
+    /// server's own words, where there are some, explain it better.
+    pub(super) fn finish(mut self, what: &str, broke: Option<io::Error>) -> Result<(), Fault> {
+        self.wire.watch.arm(self.wire.limits.stall);
+        let broke = broke.or_else(|| io::Write::flush(&mut self.stream).err());
+        self.wire.watch.forget_data();
+        let ended = self.stream.finish();
+        self.wire.watch.disarm();
+        match (ended, broke) {
+            (Ok(()), None) => Ok(()),
+            (Err(FtpError::UnexpectedResponse(response)), _) => {
+                match Reply::parse(&response.body) {
+                    Some(reply) => Err(reply.refusal(what)),
+                    None => Err(self.wire.lost(what, &FtpError::BadResponse)),
+                }
+            }
+            (_, Some(broke)) => Err(self.wire.lost(what, &FtpError::ConnectionError(broke))),
+            (Err(error), None) => Err(self.wire.lost(what, &error)),
+        }
+    }
+
+    /// Gives the transfer up; what the server makes of it does not matter.
+    pub(super) fn give_up(self) {
+        self.wire.watch.arm_regardless(PARTING);
+        self.wire.watch.forget_data();
+        drop(self.stream.finish());
+        self.wire.watch.disarm();
+    }
+}
+
+fn dial_data(
+    address: SocketAddr,
+    limit: Duration,
+    noted: &Mutex<DataDial>,
+    watch: &Watch,
+) -> io::Result<TcpStream> {
+    let dialled = TcpStream::connect_timeout(&address, limit).and_then(|stream| {
+        // For the last record of TLS, which is written when the watch no longer holds this socket.
+        stream.set_write_timeout(Some(limit))?;
+        watch.add_data(&stream)?;
+        Ok(stream)
+    });
+    let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+    noted.dialled = true;
+    noted.failure = dialled
+        .as_ref()
+        .err()
+        .map(|error| format!("{address}: {error}"));
+    dialled
+}
+
+fn cut_fault(what: &str, peer: &str, cut: Option<Cut>) -> Option<Fault> {
+    match cut? {
+        Cut::Stopped => Some(Fault::transient("interrupted: the worker was told to stop")),
+        Cut::TimedOut(seconds) => Some(Fault::transient(format!(
+            "{what}: nothing from {peer} for {seconds} s"
+        ))),
+    }
+}
+
+fn cause(error: &FtpError) -> String {
+    match error {
+        FtpError::ConnectionError(error) => error.to_string(),
+        FtpError::BadResponse => "it sent what is not an FTP reply".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn no_banner(peer: &str, cut: Option<Cut>, error: &FtpError) -> Fault {
+    match (cut, error) {
+        (Some(Cut::Stopped), _) => Fault::transient("interrupted: the worker was told to stop"),
+        (Some(Cut::TimedOut(seconds)), _) => Fault::unreachable(format!(
+            "{peer} accepts connections but says nothing for {seconds} s"
+        )),
+        (None, FtpError::UnexpectedResponse(response)) => match Reply::parse(&response.body) {
+            Some(reply) if reply.code / 100 == 4 || reply.code / 100 == 1 => {
+                Fault::transient(format!("{peer} is not ready: \"{}\"", reply.quote()))
+            }
+            Some(reply) => Fault::unreachable(format!(
+                "{peer} takes no FTP sessions: \"{}\"",
+                reply.quote()
+            )),
+            None => Fault::unreachable(format!("{peer} is not an FTP server")),
+        },
+        (None, FtpError::ConnectionError(error)) => Fault::unreachable(format!(
+            "{peer} closes the connection before its greeting: {error}"
+        )),
+        (None, _) => Fault::unreachable(format!("{peer} is not an FTP server")),
+    }
+}
+
+fn no_tls(peer: &str, cut: Option<Cut>, record: &SharedRecord, error: &FtpError) -> Fault {
+    if let Some(fault) = cut_fault("AUTH TLS", peer, cut) {
+        return fault;
+    }
+    if let Some(fault) = tls::with(record, |record| record.failure.take()) {
+        return fault;
+    }
+    let is_secured = tls::with(record, |record| record.negotiated.is_some());
+    match error {
+        FtpError::UnexpectedResponse(response) => match Reply::parse(&response.body) {
+            Some(reply) if reply.code / 100 == 5 && is_secured => Fault::unsupported(format!(
+                "{peer} does not protect data connections (PROT P): \"{}\"",
+                reply.quote()
+            )),
+            Some(reply) if reply.code / 100 == 4 => reply.refusal(&format!("AUTH TLS at {peer}")),
+            Some(reply) => Fault::unsupported(format!(
+                "{peer} has no TLS: it answers AUTH TLS with \"{}\"",
+                reply.quote()
+            )),
+            None => Fault::unreachable(format!("{peer} is not an FTP server")),
+        },
+        error => Fault::transient(format!(
+            "the connection to {peer} was lost at AUTH TLS: {}",
+            cause(error)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_takes_its_place_once_and_only_on_the_wire() {
+        let names = Names::default();
+        names.put(Some(Secret::new("hunter2".to_owned())));
+        assert!(!format!("{names:?}").contains("hunter2"));
+        assert_eq!(names.encode("PASS ***\r\n").unwrap(), b"PASS hunter2\r\n");
+        assert_eq!(names.encode("STOR ***\r\n").unwrap(), b"STOR ***\r\n");
+    }
+}

@@ -1,0 +1,95 @@
+//! FTP and FTPS against vsftpd and pyftpdlib: what the conformance suite asks of everybody, and what is
+//! peculiar to FTP.
+
+mod conform;
+mod dialling;
+mod faults;
+mod peculiar;
+mod secured;
+
+use std::cell::{Cell, RefCell};
+
+use auto_dispatcher::domain::fault::{Fault, FaultClass};
+use auto_dispatcher::domain::secret::Secret;
+use auto_dispatcher::domain::target::{ConnectionTerms, Target, TransportKind};
+use auto_dispatcher::transport::{Credentials, Dial, Session, StopFlag, Surroundings, ftp};
+
+/// Everything that a session is opened with, and whether the password was asked for.
+pub struct Caller {
+    pub target: Target,
+    pub terms: ConnectionTerms,
+    pub password: Option<String>,
+    pub account: Option<String>,
+    pub asked: Cell<usize>,
+    pub stop: StopFlag,
+    pub at_password: RefCell<Option<Box<dyn Fn()>>>,
+}
+
+impl Caller {
+    pub fn new(host: &str, port: u16, login: &str, password: &str) -> Self {
+        let target = Target {
+            host: host.to_owned(),
+            login: login.to_owned(),
+            ssh_port: 22,
+            ftp_port: port,
+        };
+        Self {
+            target,
+            terms: ConnectionTerms {
+                connect_timeout_s: 10,
+                stall_timeout_s: 20,
+                ..ConnectionTerms::default()
+            },
+            password: Some(password.to_owned()),
+            account: None,
+            asked: Cell::new(0),
+            stop: StopFlag::default(),
+            at_password: RefCell::new(None),
+        }
+    }
+
+    pub fn connect(&self, kind: TransportKind) -> Result<Box<dyn Session>, Fault> {
+        let dial = Dial {
+            target: &self.target,
+            terms: &self.terms,
+            credentials: self,
+            surroundings: &Surroundings::default(),
+            stop: &self.stop,
+        };
+        ftp::connect(kind, &dial)
+    }
+
+    /// The fault of a session that must not come about; the class is checked.
+    #[track_caller]
+    pub fn fails(&self, kind: TransportKind, class: FaultClass) -> Fault {
+        match self.connect(kind) {
+            Ok(session) => panic!("a session: {:?}", session.facts()),
+            Err(fault) => {
+                assert_eq!(fault.class, class, "{fault}");
+                fault
+            }
+        }
+    }
+}
+
+impl Credentials for Caller {
+    fn password(&self) -> Result<Option<Secret>, Fault> {
+        self.asked.set(self.asked.get() + 1);
+        if let Some(act) = &*self.at_password.borrow() {
+            act();
+        }
+        Ok(self.password.clone().map(Secret::new))
+    }
+
+    fn account(&self) -> Result<Option<String>, Fault> {
+        Ok(self.account.clone())
+    }
+}
+
+/// The message holds all of `parts`.
+#[track_caller]
+pub fn assert_says(fault: &Fault, parts: &[&str]) {
+    for part in parts {
+        assert!(fault.message.contains(part), "no {part:?} in: {fault}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Certificates for FTPS servers, made with openssl: an authority, what it signed, and a self-signed one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest as _, Sha256};
+
+/// A certificate and its key, PEM.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// SHA-256 of the DER form, as `openssl x509 -fingerprint` counts it.
+    pub fn fingerprint(&self) -> String {
+        let der = self.cert.with_extension("der");
+        openssl(&[
+            "x509",
+            "-in",
+            text(&self.cert),
+            "-outform",
+            "DER",
+            "-out",
+            text(&der),
+        ]);
+        let digest = Sha256::digest(fs::read(&der).expect("the DER form"));
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Signed by itself, for localhost. RSA, because vsftpd's own choice of ciphers knows nothing else.
+    pub fn self_signed(dir: &Path) -> Self {
+        let made = Self::named(dir, "self");
+        openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout",
+            text(&made.key),
+            "-out",
+            text(&made.cert),
+        ]);
+        made
+    }
+
+    /// An authority.
+    pub fn authority(dir: &Path) -> Self {
+        let made = Self::named(dir, "ca");
+        openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=An Authority",
+            "-keyout",
+            text(&made.key),
+            "-out",
+            text(&made.cert),
+        ]);
+        made
+    }
+
+    /// Signed by this authority for `names` (`DNS:localhost,IP:127.0.0.1`).
+    pub fn sign(&self, dir: &Path, name: &str, names: &str) -> Self {
+        let made = Self::named(dir, name);
+        let request = dir.join(format!("{name}.csr"));
+        let extensions = dir.join(format!("{name}.ext"));
+        fs::write(
+            &extensions,
+            format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"),
+        )
+        .expect("write");
+        openssl(&[
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=server",
+            "-keyout",
+            text(&made.key),
+            "-out",
+            text(&request),
+        ]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            text(&request),
+            "-CA",
+            text(&self.cert),
+            "-CAkey",
+            text(&self.key),
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            text(&extensions),
+            "-out",
+            text(&made.cert),
+        ]);
+        made
+    }
+
+    fn named(dir: &Path, name: &str) -> Self {
+        Self {
+            cert: dir.join(format!("{name}.pem")),
+            key: dir.join(format!("{name}.key")),
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
+}
+
+fn openssl(args: &[&str]) {
+    let ran = Command::new("openssl")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run openssl (Debian package openssl): {error}"));
+    assert!(
+        ran.status.success(),
+        "openssl {args:?}: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
