@@ -7,5 +7,7 @@
     clippy::print_stderr
 )]
 
+mod differential_re;
+mod re_generator;
 mod servers;
 mod testenv;

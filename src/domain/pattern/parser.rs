@@ -15,6 +15,8 @@ const NEST_MAX: usize = 200;
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) nodes: Vec<Node>,
+    /// The fewest characters that can match.
+    pub(super) width_min: u64,
 }
 
 /// Parses `source`.
@@ -572,8 +574,8 @@ fn is_identifier(name: &str) -> bool {
         && chars.all(unicode_ident::is_xid_continue)
 }
 
-/// `repr` of a string without anything that needs escaping but quotes and backslashes.
-pub(super) fn repr(text: &str) -> String {
+/// `repr` of a string.
+fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
     } else {
@@ -584,11 +586,16 @@ pub(super) fn repr(text: &str) -> String {
         match c {
             '\\' => shown.push_str("\\\\"),
             '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
             c if c == quote => {
                 shown.push('\\');
                 shown.push(c);
             }
-            c => shown.push(c),
+            ' ' => shown.push(' '),
+            c if !c.is_control() && !c.is_whitespace() => shown.push(c),
+            c if u32::from(c) < 0x100 => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
         }
     }
     shown.push(quote);
