@@ -46,11 +46,13 @@ pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
                 .error_at(&format!("invalid group reference {group}"), position));
         }
     }
-    parser.deferred.map_or(Ok(Parsed { nodes }), |message| {
-        Err(PatternError {
+    if let Some(message) = parser.deferred {
+        return Err(PatternError {
             message: message.to_owned(),
-        })
-    })
+        });
+    }
+    let width_min = ast::width(&nodes, &parser.widths).min;
+    Ok(Parsed { nodes, width_min })
 }
 
 pub(super) struct Parser {
