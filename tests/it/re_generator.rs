@@ -163,7 +163,7 @@ impl Generator {
                 pattern.replace('a', "a ").replace("b", " b #c\n")
             );
         }
-        if self.one_in(4) {
+        if self.one_in(6) {
             for _ in 0..self.random.usize(1..3) {
                 pattern = self.mutated(&pattern);
             }

@@ -113,6 +113,9 @@ impl Emitter {
                 let flag = if *ignore_case { "i" } else { "" };
                 self.write(format_args!("(?{flag}:\\{group})"));
             }
+            // Written out, fancy-regex would take two empty branches for a test of the group.
+            Node::Conditional { yes, no, .. }
+                if is_empty(yes) && is_empty(no.as_deref().unwrap_or_default()) => {}
             Node::Conditional { group, yes, no } => {
                 self.write(format_args!("(?({group})"));
                 self.wrapped("(?:", yes);
@@ -234,4 +237,11 @@ fn is_assertion(node: &Node) -> bool {
         Node::Group { body, .. } => body.iter().all(is_assertion),
         _ => false,
     }
+}
+
+/// Whether nodes are nothing but empty groups.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes
+        .iter()
+        .all(|node| matches!(node, Node::Group { index: 0, body, .. } if is_empty(body)))
 }
