@@ -293,18 +293,22 @@ impl Generator {
     }
 
     fn group(&mut self, depth: usize) -> Piece {
+        let kind = self.random.usize(..16);
+        if matches!(kind, 0..=5 | 14) {
+            self.groups += 1;
+        }
+        let number = self.groups;
         let (body, sample) = self.alternation(depth);
-        let number = self.groups + 1;
-        let some = if self.one_in(8) {
-            number + 1
+        let some = if self.one_in(10) {
+            self.groups + 1
         } else {
-            self.random.usize(1..=number)
+            self.random.usize(..=self.groups)
         };
-        let (pattern, sample) = match self.random.usize(..16) {
+        match kind {
             0..=2 => (format!("({body})"), sample),
             3 => (format!("(?P<n{number}>{body})"), sample),
             4 => (
-                format!("(?P<n{number}>{body})-(?P=n{some})"),
+                format!("(?P<n{number}>{body})-(?P=n{number})"),
                 format!("{sample}-{sample}"),
             ),
             5 => (format!(r"({body})\{number}"), sample.repeat(2)),
@@ -318,21 +322,20 @@ impl Generator {
                     letter.to_owned(),
                 )
             }
-            11 if self.one_in(2) => (format!("(?<!{body})"), String::new()),
+            11 if self.one_in(3) => (format!("(?<!{body})"), String::new()),
             11 => {
                 let set = self.set();
                 (format!("{body}(?<!{}a)", set.0), sample)
             }
             12 => (format!("(?>{body})"), sample),
-            13 => (format!("(?({some}){body})"), sample),
+            13 if some == 0 => (format!("(?:{body})"), sample),
+            13 if self.one_in(2) => (format!(r"(?:{body})\{some}"), format!("{sample}{sample}")),
+            13 => (format!("(?({some})(?:{body}))"), sample),
             14 => (format!("({body})?(?({number})b|c)"), format!("{sample}b")),
             _ => (
                 format!("(?{}:{body})", self.pick_mostly(FLAGS, BAD_FLAGS)),
                 sample,
             ),
-        };
-        self.groups += pattern.matches('(').count() - pattern.matches("(?").count()
-            + pattern.matches("(?P<").count();
-        (pattern, sample)
+        }
     }
 }

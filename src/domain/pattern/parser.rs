@@ -28,7 +28,6 @@ pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
         widths: vec![None],
         look_behind_groups: None,
         conditions: Vec::new(),
-        deferred: None,
     };
     let nodes = parser.alternation(Flags::default(), 0)?;
     if parser.flags.has(Flags::ASCII) && parser.flags.has(Flags::UNICODE) {
@@ -46,7 +45,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
                 .error_at(&format!("invalid group reference {group}"), position));
         }
     }
-    if let Some(message) = parser.deferred {
+    if let Some(message) = refusal_of_compiler(&nodes, parser.flags, &parser.widths) {
         return Err(PatternError {
             message: message.to_owned(),
         });
@@ -66,8 +65,6 @@ pub(super) struct Parser {
     look_behind_groups: Option<usize>,
     /// Groups that conditionals name, and where.
     conditions: Vec<(usize, usize)>,
-    /// What Python finds only after parsing.
-    deferred: Option<&'static str>,
 }
 
 /// What follows `(` and its options.
@@ -222,13 +219,6 @@ impl Parser {
         } else {
             Greed::Greedy
         };
-        if self.flags.has(Flags::TEMPLATE) {
-            self.deferred.get_or_insert(match greed {
-                Greed::Lazy => "internal: unsupported template operator MIN_REPEAT",
-                Greed::Greedy => "internal: unsupported template operator MAX_REPEAT",
-                Greed::Possessive => "internal: unsupported template operator POSSESSIVE_REPEAT",
-            });
-        }
         nodes.push(Node::Repeat {
             min,
             max,
@@ -395,10 +385,6 @@ impl Parser {
             self.look_behind_groups = outer;
         }
         self.close(start)?;
-        if !ahead && !ast::width(&body, &self.widths).is_fixed() {
-            self.deferred
-                .get_or_insert("look-behind requires fixed-width pattern");
-        }
         Ok(Opened::Done(Node::Look {
             ahead,
             negated,
@@ -552,6 +538,30 @@ impl Parser {
     pub(super) fn add_global(&mut self, flags: Flags) {
         self.flags = self.flags.with(flags);
     }
+}
+
+/// What Python finds only when it compiles a pattern that it has parsed, outer parts first.
+fn refusal_of_compiler(
+    nodes: &[Node],
+    flags: Flags,
+    widths: &[Option<Width>],
+) -> Option<&'static str> {
+    let mut refusal = None;
+    ast::walk(nodes, &mut |node| {
+        let message = match node {
+            Node::Look {
+                ahead: false, body, ..
+            } if !ast::width(body, widths).is_fixed() => "look-behind requires fixed-width pattern",
+            Node::Repeat { greed, .. } if flags.has(Flags::TEMPLATE) => match greed {
+                Greed::Lazy => "internal: unsupported template operator MIN_REPEAT",
+                Greed::Greedy => "internal: unsupported template operator MAX_REPEAT",
+                Greed::Possessive => "internal: unsupported template operator POSSESSIVE_REPEAT",
+            },
+            _ => return,
+        };
+        refusal.get_or_insert(message);
+    });
+    refusal
 }
 
 /// A repetition count; none where nothing is written.
