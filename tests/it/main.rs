@@ -14,6 +14,8 @@ mod differential_ini;
 mod logging;
 mod conformance;
 mod ftp;
+mod differential_re;
+mod re_generator;
 mod servers;
 mod svn_changed;
 mod svn_faults;

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use super::ast::{At, Greed, Node};
 use super::charset::{self, CharSet};
 
+/// A set without members.
+const NOTHING: &str = r"[^\x{0}-\x{10ffff}]";
+
 /// What the text to be matched consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alphabet {
@@ -110,6 +113,9 @@ impl Emitter {
                 let flag = if *ignore_case { "i" } else { "" };
                 self.write(format_args!("(?{flag}:\\{group})"));
             }
+            // Written out, fancy-regex would take two empty branches for a test of the group.
+            Node::Conditional { yes, no, .. }
+                if is_empty(yes) && is_empty(no.as_deref().unwrap_or_default()) => {}
             Node::Conditional { group, yes, no } => {
                 self.write(format_args!("(?({group})"));
                 self.wrapped("(?:", yes);
@@ -122,14 +128,20 @@ impl Emitter {
 
     fn repeat(&mut self, min: u32, max: Option<u32>, greed: Greed, body: &Node) {
         let body = std::slice::from_ref(body);
+        // Python gives nothing back of a possessive repetition, neither a whole turn nor a part of one.
         if greed == Greed::Possessive {
-            // Python gives nothing back, neither a whole turn nor a part of one.
-            self.out.push_str("(?>(?:");
-            self.wrapped("(?>", body);
-            self.out.push(')');
-        } else {
-            self.wrapped("(?:", body);
+            self.out.push_str("(?>");
         }
+        self.out.push_str("(?:");
+        match greed {
+            Greed::Possessive => self.wrapped("(?>", body),
+            Greed::Lazy | Greed::Greedy => self.sequence(body),
+        }
+        if self.engine == Engine::Backtracking && body.iter().all(is_assertion) {
+            // fancy-regex refuses to repeat a bare assertion, but not an alternation that comes to one.
+            self.write(format_args!("|{NOTHING}"));
+        }
+        self.out.push(')');
         match (min, max) {
             (0, None) => self.out.push('*'),
             (1, None) => self.out.push('+'),
@@ -188,7 +200,7 @@ impl Emitter {
         };
         let ranges: Vec<(char, char)> = set.ranges_up_to(last).collect();
         match ranges[..] {
-            [] => self.out.push_str(r"[^\x{0}-\x{10ffff}]"),
+            [] => self.out.push_str(NOTHING),
             [(low, high)] if low == high => self.character(low),
             _ => {
                 self.out.push('[');
@@ -216,4 +228,20 @@ impl Emitter {
         // Writing to a String cannot fail.
         let _ = self.out.write_fmt(arguments);
     }
+}
+
+/// Whether a node is nothing but an assertion.
+fn is_assertion(node: &Node) -> bool {
+    match node {
+        Node::Look { .. } | Node::At(_) => true,
+        Node::Group { body, .. } => body.iter().all(is_assertion),
+        _ => false,
+    }
+}
+
+/// Whether nodes are nothing but empty groups.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes
+        .iter()
+        .all(|node| matches!(node, Node::Group { index: 0, body, .. } if is_empty(body)))
 }

@@ -26,7 +26,7 @@ pub use required::{AnyOf, folded};
 /// Steps that a backtracking match may take before it is given up; about a tenth of a second.
 const BACKTRACK_MAX: usize = 1_000_000;
 /// Bytes that a compiled pattern may take.
-const PROGRAM_MAX_BYTES: usize = 64 << 20;
+const PROGRAM_MAX_BYTES: usize = 16 << 20;
 /// How deep the text handed to `regex` may nest; each group of ours becomes a few of its levels.
 const NEST_LIMIT: u32 = 4_000;
 
@@ -51,6 +51,8 @@ pub struct MatchError {
 pub struct Pattern {
     source: Box<str>,
     needs: Needs,
+    /// The fewest characters that can match.
+    width_min: u64,
     required: Vec<AnyOf>,
     programs: Programs,
 }
@@ -90,6 +92,7 @@ impl Pattern {
         Ok(Self {
             source: source.into(),
             needs: Needs::of(&parsed.nodes),
+            width_min: parsed.width_min,
             required: required::required(&parsed.nodes),
             programs: Programs::default(),
         })
@@ -113,6 +116,10 @@ impl Pattern {
 
     /// The same for a caller who has `folded(text)` at hand.
     pub fn matches_folded(&self, text: &str, folded: &str) -> Result<bool, MatchError> {
+        // Beside its speed this spares huge counts (`.{999999}`) their compilation.
+        if self.width_min > 1 && (text.chars().count() as u64) < self.width_min {
+            return Ok(false);
+        }
         let is_possible = self
             .required
             .iter()

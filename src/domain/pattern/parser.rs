@@ -15,6 +15,8 @@ const NEST_MAX: usize = 200;
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) nodes: Vec<Node>,
+    /// The fewest characters that can match.
+    pub(super) width_min: u64,
 }
 
 /// Parses `source`.
@@ -26,7 +28,6 @@ pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
         widths: vec![None],
         look_behind_groups: None,
         conditions: Vec::new(),
-        deferred: None,
     };
     let nodes = parser.alternation(Flags::default(), 0)?;
     if parser.flags.has(Flags::ASCII) && parser.flags.has(Flags::UNICODE) {
@@ -44,11 +45,13 @@ pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
                 .error_at(&format!("invalid group reference {group}"), position));
         }
     }
-    parser.deferred.map_or(Ok(Parsed { nodes }), |message| {
-        Err(PatternError {
+    if let Some(message) = refusal_of_compiler(&nodes, parser.flags, &parser.widths) {
+        return Err(PatternError {
             message: message.to_owned(),
-        })
-    })
+        });
+    }
+    let width_min = ast::width(&nodes, &parser.widths).min;
+    Ok(Parsed { nodes, width_min })
 }
 
 pub(super) struct Parser {
@@ -62,8 +65,6 @@ pub(super) struct Parser {
     look_behind_groups: Option<usize>,
     /// Groups that conditionals name, and where.
     conditions: Vec<(usize, usize)>,
-    /// What Python finds only after parsing.
-    deferred: Option<&'static str>,
 }
 
 /// What follows `(` and its options.
@@ -218,13 +219,6 @@ impl Parser {
         } else {
             Greed::Greedy
         };
-        if self.flags.has(Flags::TEMPLATE) {
-            self.deferred.get_or_insert(match greed {
-                Greed::Lazy => "internal: unsupported template operator MIN_REPEAT",
-                Greed::Greedy => "internal: unsupported template operator MAX_REPEAT",
-                Greed::Possessive => "internal: unsupported template operator POSSESSIVE_REPEAT",
-            });
-        }
         nodes.push(Node::Repeat {
             min,
             max,
@@ -391,10 +385,6 @@ impl Parser {
             self.look_behind_groups = outer;
         }
         self.close(start)?;
-        if !ahead && !ast::width(&body, &self.widths).is_fixed() {
-            self.deferred
-                .get_or_insert("look-behind requires fixed-width pattern");
-        }
         Ok(Opened::Done(Node::Look {
             ahead,
             negated,
@@ -550,6 +540,30 @@ impl Parser {
     }
 }
 
+/// What Python finds only when it compiles a pattern that it has parsed, outer parts first.
+fn refusal_of_compiler(
+    nodes: &[Node],
+    flags: Flags,
+    widths: &[Option<Width>],
+) -> Option<&'static str> {
+    let mut refusal = None;
+    ast::walk(nodes, &mut |node| {
+        let message = match node {
+            Node::Look {
+                ahead: false, body, ..
+            } if !ast::width(body, widths).is_fixed() => "look-behind requires fixed-width pattern",
+            Node::Repeat { greed, .. } if flags.has(Flags::TEMPLATE) => match greed {
+                Greed::Lazy => "internal: unsupported template operator MIN_REPEAT",
+                Greed::Greedy => "internal: unsupported template operator MAX_REPEAT",
+                Greed::Possessive => "internal: unsupported template operator POSSESSIVE_REPEAT",
+            },
+            _ => return,
+        };
+        refusal.get_or_insert(message);
+    });
+    refusal
+}
+
 /// A repetition count; none where nothing is written.
 fn count(digits: &str) -> Result<Option<u32>, PatternError> {
     if digits.is_empty() {
@@ -572,8 +586,8 @@ fn is_identifier(name: &str) -> bool {
         && chars.all(unicode_ident::is_xid_continue)
 }
 
-/// `repr` of a string without anything that needs escaping but quotes and backslashes.
-pub(super) fn repr(text: &str) -> String {
+/// `repr` of a string.
+fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
     } else {
@@ -584,11 +598,16 @@ pub(super) fn repr(text: &str) -> String {
         match c {
             '\\' => shown.push_str("\\\\"),
             '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
             c if c == quote => {
                 shown.push('\\');
                 shown.push(c);
             }
-            c => shown.push(c),
+            ' ' => shown.push(' '),
+            c if !c.is_control() && !c.is_whitespace() => shown.push(c),
+            c if u32::from(c) < 0x100 => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
         }
     }
     shown.push(quote);
