@@ -16,14 +16,14 @@ use crate::error::{ErrorKind, Result};
 
 /// Check the configuration: mistakes, rules that nothing reaches, secrets in the open.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
 }
 
 /// Looks at every file; exit code 3 where there is a mistake. Without a rules file there is an error.
-pub fn run(args: &CheckArgs, places: &Places, home: Option<PathBuf>) -> Result<Output> {
+pub(super) fn run(args: &CheckArgs, places: &Places, home: Option<PathBuf>) -> Result<Output> {
     let rules_file = places.rules()?;
     let (mistakes, warnings) = findings(places, rules_file, home);
     let mut output = Output::default();

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Result};
 
 /// Show which rule takes a package, and where it would go.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// Names of packages; of a path the last part is the name, and `path_pattern` sees it whole.
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
@@ -26,7 +26,7 @@ pub struct ExplainArgs {
 
 /// What a command prints on stdout, and its exit code.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(super) struct Output {
     /// Lines without their ends.
     pub lines: Vec<String>,
     /// 0, or that of an [`ErrorKind`].
@@ -78,7 +78,7 @@ struct Answer<'a> {
 }
 
 /// Answers for every name; exit code 1 where a name has no rule, or one that cannot serve.
-pub fn run(
+pub(super) fn run(
     args: &ExplainArgs,
     places: &Places,
     home: Option<PathBuf>,

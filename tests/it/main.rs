@@ -10,11 +10,11 @@
 
 mod config_cases;
 mod config_commands;
-mod differential_ini;
-mod logging;
 mod conformance;
-mod ftp;
+mod differential_ini;
 mod differential_re;
+mod ftp;
+mod logging;
 mod re_generator;
 mod servers;
 mod svn_changed;

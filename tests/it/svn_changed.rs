@@ -1,26 +1,17 @@
-//! The command `changed`, by its entry in the library.
+//! The command `changed`.
 
-use auto_dispatcher::cli::changed::{self, Args, Context};
-use auto_dispatcher::error::ErrorKind;
+use crate::servers::svn::Svn;
+use crate::testenv::{Ran, TestEnv};
 
-use crate::servers::svn::{Svn, program};
-use crate::testenv::TestEnv;
+fn changed(env: &TestEnv, svn: &Svn, revision: &str, options: &[&str]) -> Ran {
+    let repository = svn.repository.to_str().expect("UTF-8");
+    env.run(&[&["changed", repository, revision][..], options].concat())
+}
 
-fn output(svn: &Svn, revision: u64, all: bool, json: bool) -> String {
-    let svnlook = program("svnlook");
-    let context = Context {
-        svnlook: &svnlook,
-        copied_directories: false,
-    };
-    let args = Args {
-        repository: svn.repository.clone(),
-        revision,
-        all,
-        json,
-    };
-    let mut out = Vec::new();
-    changed::run(&args, &context, &mut out).expect("changed");
-    String::from_utf8(out).expect("UTF-8")
+fn output(env: &TestEnv, svn: &Svn, revision: u64, options: &[&str]) -> String {
+    changed(env, svn, &revision.to_string(), options)
+        .exits(0)
+        .stdout
 }
 
 fn hostile_repository(env: &TestEnv) -> (Svn, u64) {
@@ -46,13 +37,13 @@ fn json_shows_names_as_they_are_with_size_and_digest() {
             "{{\"path\":\"中文\u{202e}包\",\"action\":\"added\",\"size\":3,\"sha256\":\"{abc}\"}}"
         ),
     ];
-    let mut shown: Vec<String> = output(&svn, revision, false, true)
+    let mut shown: Vec<String> = output(&env, &svn, revision, &["--json"])
         .lines()
         .map(str::to_owned)
         .collect();
     shown.sort();
     assert_eq!(shown, dispatched);
-    let all = output(&svn, revision, true, true);
+    let all = output(&env, &svn, revision, &["--all", "--json"]);
     assert_eq!(all.lines().count(), 4, "{all}");
     for line in [
         r#"{"path":"dir","action":"added","skipped":"directory"}"#,
@@ -69,33 +60,18 @@ fn json_shows_names_as_they_are_with_size_and_digest() {
 fn people_see_names_escaped_and_how_many_are_skipped() {
     let env = TestEnv::new();
     let (svn, revision) = hostile_repository(&env);
-    let shown = output(&svn, revision, false, false);
+    let shown = output(&env, &svn, revision, &[]);
     assert!(shown.contains("中文\\u{202e}包\n"), "{shown}");
     assert!(shown.contains("2 to dispatch, 2 skipped"), "{shown}");
-    let all = output(&svn, revision, true, false);
+    let all = output(&env, &svn, revision, &["--all"]);
     assert!(all.contains("skipped: deleted"), "{all}");
-    assert_eq!(
-        output(&svn, 0, false, false),
-        "revision 0 changes nothing\n"
-    );
+    assert_eq!(output(&env, &svn, 0, &[]), "revision 0 changes nothing\n");
 }
 
 #[test]
 fn a_revision_that_is_not_there_prints_nothing_on_stdout() {
     let env = TestEnv::new();
     let (svn, _) = hostile_repository(&env);
-    let svnlook = program("svnlook");
-    let context = Context {
-        svnlook: &svnlook,
-        copied_directories: false,
-    };
-    let args = Args {
-        repository: svn.repository.clone(),
-        revision: 77,
-        all: true,
-        json: true,
-    };
-    let mut out = Vec::new();
-    let error = changed::run(&args, &context, &mut out).expect_err("an error");
-    assert_eq!((error.kind, out.len()), (ErrorKind::Source, 0));
+    let ran = changed(&env, &svn, "77", &["--all", "--json"]).exits(4);
+    assert_eq!(ran.stdout, "");
 }

@@ -1,6 +1,6 @@
 //! Real servers on loopback, each ended by the test that started it.
 
-pub mod svn;
 pub mod certificates;
 pub mod pyftpdlib;
+pub mod svn;
 pub mod vsftpd;
