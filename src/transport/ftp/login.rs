@@ -20,12 +20,13 @@ pub(super) struct Welcome {
 /// Logs in and makes transfers binary.
 pub(super) fn login(wire: &mut Wire, dial: &Dial<'_>) -> Result<Welcome, Fault> {
     authenticate(wire, dial)?;
-    let features = Features::parse(&wire.ask("FEAT", "FEAT")?);
+    let limit = wire.limits().connect;
+    let features = Features::parse(&wire.ask_within(limit, "FEAT", "FEAT")?);
     if features.has("UTF8") {
         // A refusal changes nothing: names go as UTF-8 in any case.
-        wire.ask("OPTS UTF8", "OPTS UTF8 ON")?;
+        wire.ask_within(limit, "OPTS UTF8", "OPTS UTF8 ON")?;
     }
-    let binary = wire.ask("TYPE I", "TYPE I")?;
+    let binary = wire.ask_within(limit, "TYPE I", "TYPE I")?;
     if !binary.is_done() {
         return Err(Fault::unsupported(format!(
             "{} has no binary transfers: it answers TYPE I with \"{}\"",
@@ -33,7 +34,7 @@ pub(super) fn login(wire: &mut Wire, dial: &Dial<'_>) -> Result<Welcome, Fault> 
             binary.quote()
         )));
     }
-    let home = wire.ask("PWD", "PWD")?;
+    let home = wire.ask_within(limit, "PWD", "PWD")?;
     let home = (home.code == 257).then(|| quoted_path(&home)).flatten();
     Ok(Welcome { features, home })
 }

@@ -24,6 +24,7 @@ mod path;
 mod reply;
 mod session;
 mod tls;
+mod trouble;
 mod watch;
 mod wire;
 

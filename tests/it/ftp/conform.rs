@@ -62,7 +62,12 @@ fn on_vsftpd(
     certificate: Option<&Certificate>,
     env: &TestEnv,
 ) {
-    let server = Vsftpd::start(env.root(), certificate, "");
+    // As strict as vsftpd can be about the end of a TLS stream: a cut upload must not look like a whole one.
+    let strict = certificate.map_or(
+        "",
+        |_| "strict_ssl_read_eof=YES\nstrict_ssl_write_shutdown=YES\n",
+    );
+    let server = Vsftpd::start(env.root(), certificate, strict);
     let mut caller = Caller::new("127.0.0.1", server.port, vsftpd::LOGIN, vsftpd::PASSWORD);
     caller.terms.ftps_fingerprint = certificate.map(Certificate::fingerprint);
     run_all(&Served {

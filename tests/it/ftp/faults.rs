@@ -110,6 +110,22 @@ fn an_upload_that_is_cut_is_transient_and_the_next_session_brings_it_whole() {
 }
 
 #[test]
+fn a_stalled_upload_is_given_up() {
+    let env = TestEnv::new();
+    let (server, mut caller) = peculiar(&env, json!({ "stall": true }));
+    caller.terms.stall_timeout_s = 1;
+    let package = Package::of_size(20_000_000);
+    let mut session = caller.connect(TransportKind::Ftp).expect("a session");
+    let fault = session
+        .upload(&package.upload("/", "name", ".stalled.tmp"), &mut |_| {})
+        .expect_err("a stall");
+    assert_eq!(fault.class, FaultClass::Transient, "{fault}");
+    assert_says(&fault, &["nothing from 127.0.0.1", "for 1 s"]);
+    session.close();
+    assert!(!server.home().join("name").exists());
+}
+
+#[test]
 fn bytes_that_the_server_lost_in_silence_are_found_by_the_length() {
     let env = TestEnv::new();
     let (server, caller) = peculiar(&env, json!({ "swallow_after": 1000 }));

@@ -7,7 +7,7 @@ mod faults;
 mod peculiar;
 mod secured;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use auto_dispatcher::domain::fault::{Fault, FaultClass};
 use auto_dispatcher::domain::secret::Secret;
@@ -22,7 +22,6 @@ pub struct Caller {
     pub account: Option<String>,
     pub asked: Cell<usize>,
     pub stop: StopFlag,
-    pub at_password: RefCell<Option<Box<dyn Fn()>>>,
 }
 
 impl Caller {
@@ -44,7 +43,6 @@ impl Caller {
             account: None,
             asked: Cell::new(0),
             stop: StopFlag::default(),
-            at_password: RefCell::new(None),
         }
     }
 
@@ -75,9 +73,6 @@ impl Caller {
 impl Credentials for Caller {
     fn password(&self) -> Result<Option<Secret>, Fault> {
         self.asked.set(self.asked.get() + 1);
-        if let Some(act) = &*self.at_password.borrow() {
-            act();
-        }
         Ok(self.password.clone().map(Secret::new))
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Caller, assert_says};
 use crate::conformance::{Package, deliver};
+use crate::servers::certificates::Certificate;
 use crate::servers::pyftpdlib::{self, Pyftpdlib};
 use crate::testenv::TestEnv;
 
@@ -95,6 +96,39 @@ fn lengths_come_from_mlst_or_a_listing_where_there_is_no_size() {
     assert_eq!(count(&delivered(&env, without_size), "MLST"), 2);
     let without_both = json!({ "refuse": { "SIZE": "502 no", "MLST": "502 no" } });
     assert_eq!(count(&delivered(&env, without_both), "LIST"), 2);
+}
+
+#[test]
+fn a_listing_over_tls_tells_lengths_too() {
+    let env = TestEnv::new();
+    let certificate = Certificate::self_signed(env.root());
+    let without_both = json!({ "refuse": { "SIZE": "502 no", "MLST": "502 no" } });
+    let server = Pyftpdlib::start(env.root(), Some(&certificate), without_both);
+    let mut caller = Caller::new(
+        "127.0.0.1",
+        server.port,
+        pyftpdlib::LOGIN,
+        pyftpdlib::PASSWORD,
+    );
+    caller.terms.ftps_fingerprint = Some(certificate.fingerprint());
+    let mut session = caller.connect(TransportKind::Ftps).expect("a session");
+    let package = Package::of_size(1_234);
+    deliver(&mut *session, &package.upload("/", "a name", ".a tmp")).expect("delivered");
+    assert_eq!(count(&server, "LIST"), 1);
+}
+
+#[test]
+fn a_server_with_an_ipv6_address_is_reached() {
+    let env = TestEnv::new();
+    let server = Pyftpdlib::start(env.root(), None, json!({ "address": "::1" }));
+    let caller = Caller::new("::1", server.port, pyftpdlib::LOGIN, pyftpdlib::PASSWORD);
+    let mut session = caller.connect(TransportKind::Ftp).expect("a session");
+    let package = Package::of_size(1_234);
+    deliver(&mut *session, &package.upload("/", "name", ".tmp")).expect("delivered");
+    let fault = session
+        .prepare_dir("/name/below")
+        .expect_err("a file in the way");
+    assert_says(&fault, &[&format!("[::1]:{}", server.port)]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Certificates for FTPS servers, made with openssl: an authority, what it signed, and a self-signed one.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,7 +28,10 @@ impl Certificate {
             text(&der),
         ]);
         let digest = Sha256::digest(fs::read(&der).expect("the DER form"));
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a string");
+            hex
+        })
     }
 
     /// Signed by itself, for localhost. RSA, because vsftpd's own choice of ciphers knows nothing else.

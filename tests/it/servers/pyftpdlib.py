@@ -10,6 +10,8 @@ account                           what ACCT has to say after PASS
 digest    "XSHA256" | "HASH"      compute SHA-256 under that command; "lie" as digest_value falsifies it
 rename_over false                 refuse RNTO onto a file
 cut_after N                       lose control and data connection after N bytes of the first upload
+stall true                        never read from a data connection
+address                           listen there instead of on 127.0.0.1
 swallow_after N                   keep N bytes of the first upload and report success
 """
 import hashlib
@@ -17,6 +19,7 @@ import json
 import logging
 import os
 import sys
+import time
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import DTPHandler, FTPHandler
@@ -33,6 +36,8 @@ once = {"left": S.get("cut_after"), "keep": S.get("swallow_after")}
 
 class Data(dtp):
     def handle_read(self):
+        if S.get("stall"):
+            time.sleep(3600)
         if once["left"] is None:
             return super().handle_read()
         before = self.tot_bytes_received
@@ -132,6 +137,6 @@ if S.get("cert"):
         context.use_certificate_chain_file(S["cert"])
         context.use_privatekey_file(S["key"])
         Handler.ssl_context = context
-server = FTPServer(("127.0.0.1", 0), Handler)
+server = FTPServer((S.get("address", "127.0.0.1"), 0), Handler)
 print(server.address[1], flush=True)
 server.serve_forever(handle_exit=False)

@@ -134,32 +134,28 @@ fn lay_out(dir: &Path, home: &Path) {
         format!("{LOGIN}:{}:19000::::::\n", hash.trim()),
     )
     .expect("write");
-    let mut users = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
-    users.push_str(&format!(
-        "{LOGIN}:x:{UID}:{UID}::{}:/bin/sh\n",
-        home.display()
-    ));
-    fs::write(dir.join("passwd"), users).expect("write");
+    let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+    let ours = format!("{LOGIN}:x:{UID}:{UID}::{}:/bin/sh\n", home.display());
+    fs::write(dir.join("passwd"), users + &ours).expect("write");
 }
 
 fn configuration(dir: &Path, log: &Path, certificate: Option<&Certificate>, more: &str) -> String {
-    let mut text = format!(
+    let text = format!(
         "listen=NO\nanonymous_enable=NO\nlocal_enable=YES\nwrite_enable=YES\nlocal_umask=022\n\
          pam_service_name=vsftpd\nsecure_chroot_dir={}\nxferlog_enable=YES\nxferlog_std_format=NO\nlog_ftp_protocol=YES\n\
          vsftpd_log_file={}\nseccomp_sandbox=NO\nuse_localtime=YES\n",
         dir.join("vsftpd-empty").display(),
         log.display()
     );
-    if let Some(certificate) = certificate {
-        text.push_str(&format!(
+    let tls = certificate.map_or_else(String::new, |certificate| {
+        format!(
             "ssl_enable=YES\nforce_local_logins_ssl=YES\nforce_local_data_ssl=YES\nrequire_ssl_reuse=YES\n\
              rsa_cert_file={0}\nrsa_private_key_file={1}\n",
             certificate.cert.display(),
             certificate.key.display()
-        ));
-    }
-    text.push_str(more);
-    text
+        )
+    });
+    text + &tls + more
 }
 
 fn serve(dir: &Path, connection: TcpStream) -> Child {
