@@ -7,7 +7,7 @@ use auto_dispatcher::domain::change::{Action, Change, SkipReason};
 use auto_dispatcher::source::repository_files::read_uuid;
 use auto_dispatcher::source::svnlook::{Repository, Svnlook};
 
-use crate::servers::svn::{Dump, Svn, program};
+use crate::servers::svn::{Dump, Svn, fake_svnlook, program};
 use crate::testenv::TestEnv;
 
 fn change(path: &str, action: Action, skipped: Option<SkipReason>) -> Change {
@@ -392,6 +392,43 @@ fn a_copied_link_is_found_where_the_properties_mention_no_link() {
         Some(SkipReason::SymbolicLink),
     ));
     assert_changes(&svn, revision, false, &expected);
+}
+
+#[test]
+fn links_are_asked_for_among_wanted_paths_alone() {
+    let env = TestEnv::new();
+    let svn = Svn::create(&env);
+    for name in ["wanted", "other"] {
+        symlink("x", svn.working_copy.join(name)).expect("a link");
+    }
+    let revision = svn.commit();
+    // A svnlook that writes down what it is asked.
+    let asked = env.path("asked");
+    let script = format!(
+        "printf '%s ' \"$@\" >> {0}; echo >> {0}; exec \"$SVNLOOK\" \"$@\"",
+        asked.display()
+    );
+    let fake = fake_svnlook(&env, "writing", &script);
+    let repository = Svnlook::new(fake)
+        .repository(&svn.repository)
+        .expect("a repository");
+    let changes = repository
+        .changes_wanted(revision, false, &|path| path == "wanted")
+        .expect("changes");
+    let is_link = Some(SkipReason::SymbolicLink);
+    assert_eq!(
+        changes,
+        [added("other"), change("wanted", Action::Added, is_link)]
+    );
+    let asked = std::fs::read_to_string(asked).expect("the questions");
+    let propgets: Vec<&str> = asked
+        .lines()
+        .filter(|line| line.starts_with("propget"))
+        .collect();
+    assert!(
+        propgets.len() == 1 && propgets[0].ends_with("svn:special wanted "),
+        "{asked}"
+    );
 }
 
 #[test]
