@@ -11,6 +11,7 @@
 mod logging;
 mod servers;
 mod svn_changed;
+mod svn_copies;
 mod svn_faults;
 mod svn_source;
 mod testenv;
