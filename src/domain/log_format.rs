@@ -283,6 +283,18 @@ mod tests {
         assert_eq!(shown("%(levelname)-9s|"), "WARNING  |");
         assert_eq!(shown("%(levelname)9s|%(levelname).4s"), "  WARNING|WARN");
         assert_eq!(
+            shown("%(levelname)-10.3s|%(lineno)-05d|"),
+            "WAR       |42   |"
+        );
+        assert_eq!(
+            shown("%(lineno).3d|%(lineno)5.1f|%(lineno)+05d|%(lineno) d"),
+            "042| 42.0|+0042| 42"
+        );
+        assert_eq!(
+            shown("%(msecs)s %(created)s %(created)d"),
+            "123.0 1469412453.123 1469412453"
+        );
+        assert_eq!(
             shown("%(lineno)05d %(lineno)+d %(msecs)03d"),
             "00042 +42 123"
         );

@@ -39,7 +39,7 @@ impl Conversion {
     pub(super) fn parse(text: &str) -> Result<(Self, &str), String> {
         let mut conversion = Self::plain('s');
         let mut chars = text.chars().peekable();
-        while let Some(flag) = chars.next_if(|c| "#0+ -".contains(*c)) {
+        while let Some(flag) = chars.next_if(|c| "0+ -".contains(*c)) {
             match flag {
                 '-' => conversion.left = true,
                 '0' => conversion.zeros = true,
@@ -57,7 +57,13 @@ impl Conversion {
         }
         conversion.kind = match chars.next() {
             Some('d' | 'i' | 'u') => 'd',
-            Some(kind @ ('o' | 'x' | 'e' | 'f' | 'g' | 'r' | 's' | 'a')) => kind,
+            Some(kind @ ('o' | 'x' | 'f' | 's')) => kind,
+            Some('e' | 'g' | 'r' | 'a' | '#') => {
+                return Err(
+                    "has a form that logs have no use for; a text is `s`, a number `d` or `f`"
+                        .to_owned(),
+                );
+            }
             _ => return Err("lacks its type; a text is `s`, a number `d`".to_owned()),
         };
         let left: usize = chars.map(char::len_utf8).sum();
@@ -98,7 +104,7 @@ impl Conversion {
 
     /// Whether it takes text as well as numbers.
     pub(super) fn is_textual(&self) -> bool {
-        matches!(self.kind, 's' | 'r' | 'a')
+        self.kind == 's'
     }
 
     fn cut(&self, text: &str) -> String {
@@ -116,18 +122,20 @@ impl Conversion {
                 clippy::cast_precision_loss,
                 reason = "Python converts to a double here as well"
             )]
-            'f' | 'e' | 'g' => return self.real(whole as f64),
+            'f' => return self.real(whole as f64),
             _ => whole.to_string(),
         };
-        self.signed(digits)
+        // No number of a log is negative, so that a precision is a matter of zeros in front.
+        self.signed(format!(
+            "{digits:0>least$}",
+            least = self.precision.unwrap_or(0)
+        ))
     }
 
     fn real(&self, real: f64) -> String {
         let places = self.precision.unwrap_or(6);
         let digits = match self.kind {
             'f' => format!("{real:.places$}"),
-            'e' => format!("{real:.places$e}"),
-            'g' => real.to_string(),
             _ => format!("{:.0}", real.trunc()),
         };
         self.signed(digits)
