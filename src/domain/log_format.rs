@@ -5,6 +5,7 @@ use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, FixedOffset};
 
 use super::log_settings::LogLevel;
+use super::percent::{Conversion, Value};
 use super::text::escape;
 
 /// A format such as `%(asctime)s [%(thread)d] %(levelname)s %(message)s`, with its date format.
@@ -49,18 +50,6 @@ enum Piece {
     },
 }
 
-/// Flags, width, precision and type of a `%` conversion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Conversion {
-    left: bool,
-    zeros: bool,
-    /// What stands before a number that is not negative.
-    sign: Option<char>,
-    width: usize,
-    precision: Option<usize>,
-    kind: char,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Name,
@@ -101,13 +90,6 @@ const FIELDS: [(&str, Field); 17] = [
     ("processName", Field::ProcessName),
     ("message", Field::Message),
 ];
-
-/// A value as Python's `%` operator sees it.
-enum Value<'a> {
-    Text(std::borrow::Cow<'a, str>),
-    Whole(i64),
-    Real(f64),
-}
 
 impl LogFormat {
     /// Reads a format and, if there is one, its date format (`strftime`). The error says what is wrong
@@ -216,85 +198,6 @@ impl LogFormat {
     }
 }
 
-impl Conversion {
-    fn plain(kind: char) -> Self {
-        Self {
-            left: false,
-            zeros: false,
-            sign: None,
-            width: 0,
-            precision: None,
-            kind,
-        }
-    }
-
-    fn write(&self, out: &mut String, value: &Value<'_>) {
-        let body = match (value, self.is_textual()) {
-            (Value::Text(text), _) => self.cut(text),
-            (Value::Whole(whole), true) => self.cut(&whole.to_string()),
-            (Value::Real(real), true) => self.cut(&format!("{real:?}")),
-            (Value::Whole(whole), false) => self.number(*whole),
-            (Value::Real(real), false) => self.real(*real),
-        };
-        let missing = self.width.saturating_sub(body.chars().count());
-        if self.left {
-            out.push_str(&body);
-            out.extend(std::iter::repeat_n(' ', missing));
-        } else if self.zeros && !self.is_textual() {
-            let sign = body.len() - body.trim_start_matches(['-', '+', ' ']).len();
-            out.push_str(&body[..sign]);
-            out.extend(std::iter::repeat_n('0', missing));
-            out.push_str(&body[sign..]);
-        } else {
-            out.extend(std::iter::repeat_n(' ', missing));
-            out.push_str(&body);
-        }
-    }
-
-    fn is_textual(&self) -> bool {
-        matches!(self.kind, 's' | 'r' | 'a')
-    }
-
-    fn cut(&self, text: &str) -> String {
-        match self.precision {
-            Some(most) => text.chars().take(most).collect(),
-            None => text.to_owned(),
-        }
-    }
-
-    fn number(&self, whole: i64) -> String {
-        let digits = match self.kind {
-            'x' => format!("{whole:x}"),
-            'o' => format!("{whole:o}"),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "Python converts to a double here as well"
-            )]
-            'f' | 'e' | 'g' => return self.real(whole as f64),
-            _ => whole.to_string(),
-        };
-        self.signed(digits)
-    }
-
-    fn real(&self, real: f64) -> String {
-        let places = self.precision.unwrap_or(6);
-        let digits = match self.kind {
-            'f' => format!("{real:.places$}"),
-            'e' => format!("{real:.places$e}"),
-            'g' => real.to_string(),
-            _ => format!("{:.0}", real.trunc()),
-        };
-        self.signed(digits)
-    }
-
-    fn signed(&self, digits: String) -> String {
-        match self.sign {
-            Some(sign) if !digits.starts_with('-') => format!("{sign}{digits}"),
-            _ => digits,
-        }
-    }
-}
-
 /// Reads what stands behind a `%`: `(name)`, flags, width, precision, type.
 fn parse_field(rest: &str) -> Result<(Piece, &str), String> {
     let named = rest
@@ -311,59 +214,15 @@ fn parse_field(rest: &str) -> Result<(Piece, &str), String> {
             known.join(", ")
         ));
     };
-    let mut conversion = Conversion::plain('s');
-    let mut chars = behind.chars().peekable();
-    while let Some(flag) = chars.next_if(|c| "#0+ -".contains(*c)) {
-        match flag {
-            '-' => conversion.left = true,
-            '0' => conversion.zeros = true,
-            '+' => conversion.sign = Some('+'),
-            ' ' => conversion.sign = conversion.sign.or(Some(' ')),
-            _ => {}
-        }
-    }
-    conversion.width = digits(&mut chars).unwrap_or(0);
-    if chars.next_if_eq(&'.').is_some() {
-        conversion.precision = Some(digits(&mut chars).unwrap_or(0));
-    }
-    let kind = chars.next().map(|kind| match kind {
-        'i' | 'u' => 'd',
-        other => other,
-    });
-    let Some(kind @ ('d' | 'o' | 'x' | 'e' | 'f' | 'g' | 'r' | 's' | 'a')) = kind else {
-        return Err(format!("`%({name})` lacks its type; try `%({name})s`"));
-    };
-    conversion.kind = kind;
-    if conversion.width > MAX_WIDTH || conversion.precision.is_some_and(|most| most > MAX_WIDTH) {
-        return Err(format!("the width of `%({name})` is above {MAX_WIDTH}"));
-    }
+    let (conversion, behind) =
+        Conversion::parse(behind).map_err(|why| format!("`%({name})` {why}"))?;
+    let kind = conversion.kind();
     if !conversion.is_textual() && field.is_text() {
         return Err(format!(
             "`%({name}){kind}`: {name} is no number; try `%({name})s`"
         ));
     }
-    let left = chars.map(char::len_utf8).sum::<usize>();
-    Ok((
-        Piece::Field { field, conversion },
-        &behind[behind.len() - left..],
-    ))
-}
-
-/// No column of a log is wider.
-const MAX_WIDTH: usize = 1000;
-
-fn digits(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize> {
-    let mut number = None;
-    while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
-        chars.next();
-        number = Some(
-            number
-                .unwrap_or(0_usize)
-                .saturating_mul(10)
-                .saturating_add(digit as usize),
-        );
-    }
-    number
+    Ok((Piece::Field { field, conversion }, behind))
 }
 
 impl Field {
@@ -423,6 +282,18 @@ mod tests {
     fn widths_and_flags_are_those_of_python() {
         assert_eq!(shown("%(levelname)-9s|"), "WARNING  |");
         assert_eq!(shown("%(levelname)9s|%(levelname).4s"), "  WARNING|WARN");
+        assert_eq!(
+            shown("%(levelname)-10.3s|%(lineno)-05d|"),
+            "WAR       |42   |"
+        );
+        assert_eq!(
+            shown("%(lineno).3d|%(lineno)5.1f|%(lineno)+05d|%(lineno) d"),
+            "042| 42.0|+0042| 42"
+        );
+        assert_eq!(
+            shown("%(msecs)s %(created)s %(created)d"),
+            "123.0 1469412453.123 1469412453"
+        );
         assert_eq!(
             shown("%(lineno)05d %(lineno)+d %(msecs)03d"),
             "00042 +42 123"

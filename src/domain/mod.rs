@@ -9,6 +9,7 @@ pub mod install;
 pub mod log_format;
 pub mod log_settings;
 pub mod pattern;
+mod percent;
 pub mod plan;
 pub mod retry;
 pub mod revision;

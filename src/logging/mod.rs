@@ -4,6 +4,7 @@
 
 mod rotating_file;
 
+use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::process;
 use std::sync::Arc;
@@ -11,13 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use chrono::Local;
+use chrono::{DateTime, FixedOffset, Local};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::domain::log_format::{LogFormat, LogLine};
 use crate::domain::log_settings::{LogLevel, LogSettings, Sink, SinkKind};
 use crate::error::{Error, Result};
 pub use rotating_file::RotatingFile;
+
+thread_local! {
+    /// When the record in hand was made: every sink shows the same time.
+    static MADE: Cell<Option<(DateTime<FixedOffset>, Instant)>> = const { Cell::new(None) };
+}
 
 /// Makes `settings` those of the process. Files are opened at the first line; an error means that
 /// a logger is installed already.
@@ -32,7 +38,11 @@ fn dispatch(settings: &LogSettings) -> fern::Dispatch {
     let mut all = fern::Dispatch::new()
         .level(filter(settings.level))
         // Libraries log what they send, passwords among it; only this crate's own words are kept.
-        .filter(|metadata| is_ours(metadata.target()));
+        .filter(|metadata| is_ours(metadata.target()))
+        .format(|out, message, _| {
+            MADE.set(Some((Local::now().fixed_offset(), Instant::now())));
+            out.finish(format_args!("{message}"));
+        });
     for sink in &settings.sinks {
         let Sink {
             kind,
@@ -63,9 +73,12 @@ fn dispatch(settings: &LogSettings) -> fern::Dispatch {
 
 fn render(format: &LogFormat, message: &str, record: &Record<'_>, started: Instant) -> String {
     let thread = thread::current();
+    let (when, made) = MADE
+        .get()
+        .unwrap_or_else(|| (Local::now().fixed_offset(), Instant::now()));
     format.render(&LogLine {
-        when: Local::now().fixed_offset(),
-        since_start_ms: started.elapsed().as_secs_f64() * 1000.0,
+        when,
+        since_start_ms: made.saturating_duration_since(started).as_secs_f64() * 1000.0,
         level: level(record.level()),
         // The old script's one logger; its configuration may show the name.
         name: "main",

@@ -90,7 +90,7 @@ fn helper_that_writes_lines() {
         .expect("a number")
         .parse()
         .expect("a number");
-    wait_until("the sign to begin", Duration::from_secs(60), || {
+    wait_until("the sign to begin", Duration::from_mins(1), || {
         place.join("go").exists()
     });
     let writers: Vec<_> = (0..THREADS)
@@ -174,11 +174,11 @@ fn a_line_longer_than_the_limit_gets_a_file_of_its_own() {
     let env = TestEnv::new();
     let log = env.path("long.log");
     let file = RotatingFile::new(sink(log.clone(), 50, 5));
-    let long = "y".repeat(500);
-    for line in ["before", &long, "after"] {
+    let wide = "y".repeat(500);
+    for line in ["before", &wide, "after"] {
         file.write_line(line).expect("a line");
     }
-    assert_eq!(files(&log), ["after\n", &format!("{long}\n"), "before\n"]);
+    assert_eq!(files(&log), ["after\n", &format!("{wide}\n"), "before\n"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod logging;
 mod re_generator;
 mod servers;
 mod svn_changed;
+mod svn_copies;
 mod svn_faults;
 mod svn_source;
 mod testenv;

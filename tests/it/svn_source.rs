@@ -10,7 +10,7 @@ use auto_dispatcher::source::svnlook::{Repository, Svnlook};
 use crate::servers::svn::{Dump, Svn, program};
 use crate::testenv::TestEnv;
 
-fn change(path: &str, action: Action, skipped: Option<SkipReason>) -> Change {
+pub fn change(path: &str, action: Action, skipped: Option<SkipReason>) -> Change {
     Change {
         path: path.to_owned(),
         action,
@@ -18,15 +18,15 @@ fn change(path: &str, action: Action, skipped: Option<SkipReason>) -> Change {
     }
 }
 
-fn added(path: &str) -> Change {
+pub fn added(path: &str) -> Change {
     change(path, Action::Added, None)
 }
 
-fn directory(path: &str) -> Change {
+pub fn directory(path: &str) -> Change {
     change(path, Action::Added, Some(SkipReason::Directory))
 }
 
-fn bytes(repository: &Repository, revision: u64, path: &str) -> Vec<u8> {
+pub fn bytes(repository: &Repository, revision: u64, path: &str) -> Vec<u8> {
     let mut content = Vec::new();
     let length = repository
         .export(revision, path, &mut content)
@@ -36,7 +36,7 @@ fn bytes(repository: &Repository, revision: u64, path: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn assert_changes(svn: &Svn, revision: u64, copied_directories: bool, expected: &[Change]) {
+pub fn assert_changes(svn: &Svn, revision: u64, copied_directories: bool, expected: &[Change]) {
     let mut changes = svn
         .open()
         .changes(revision, copied_directories)
@@ -227,171 +227,6 @@ fn a_repository_may_be_called_like_an_option() {
     let revision = svn.commit();
     assert_changes(&svn, revision, false, &[added("f")]);
     assert_eq!(bytes(&svn.open(), revision, "f"), b"x");
-}
-
-#[test]
-fn a_copied_directory_is_one_skip_that_counts_its_files_or_all_of_them() {
-    let env = TestEnv::new();
-    let svn = Svn::create(&env);
-    for name in [
-        "kept",
-        "modified",
-        "gone",
-        "properties",
-        "sub/deep",
-        "sub/replaced",
-    ] {
-        svn.write(&format!("old/{name}"), name);
-    }
-    symlink("target", svn.working_copy.join("old/link")).expect("a link");
-    svn.write("other/x", "x");
-    svn.commit();
-    svn.svn(&["copy", "-q", "old", "new"]);
-    svn.svn(&["copy", "-q", "other", "new/nested"]);
-    svn.write("new/modified", "changed");
-    svn.write("new/fresh", "fresh");
-    svn.svn(&["propset", "-q", "a", "b", "new/properties"]);
-    svn.svn(&["remove", "-q", "new/gone", "new/sub/replaced"]);
-    svn.write("new/sub/replaced", "again");
-    let revision = svn.commit();
-    let listed = [
-        change("new/modified", Action::Modified, None),
-        added("new/fresh"),
-        change("new/gone", Action::Deleted, Some(SkipReason::Deleted)),
-        change("new/sub/replaced", Action::Replaced, None),
-    ];
-    let copied = |files| Some(SkipReason::CopiedDirectory { files });
-    let mut skipped = listed.to_vec();
-    skipped.extend([
-        change("new", Action::Added, copied(8)),
-        change("new/nested", Action::Added, copied(1)),
-        change(
-            "new/properties",
-            Action::Properties,
-            Some(SkipReason::PropertiesOnly),
-        ),
-    ]);
-    assert_changes(&svn, revision, false, &skipped);
-    let mut whole = listed.to_vec();
-    whole.extend([
-        directory("new"),
-        directory("new/nested"),
-        added("new/nested/x"),
-        added("new/kept"),
-        added("new/sub/deep"),
-        added("new/properties"),
-        change("new/link", Action::Added, Some(SkipReason::SymbolicLink)),
-    ]);
-    assert_changes(&svn, revision, true, &whole);
-    assert_eq!(bytes(&svn.open(), revision, "new/sub/deep"), b"sub/deep");
-}
-
-#[test]
-fn a_moved_and_a_replaced_directory_are_copies_beside_deletions() {
-    let env = TestEnv::new();
-    let svn = Svn::create(&env);
-    svn.write("old/f", "f");
-    svn.write("replaced/was", "was");
-    svn.commit();
-    svn.svn(&["move", "-q", "old", "moved"]);
-    svn.svn(&["remove", "-q", "replaced"]);
-    svn.svn(&[
-        "copy",
-        "-q",
-        "-r",
-        "1",
-        &format!("{}/old", svn.url()),
-        "replaced",
-    ]);
-    let revision = svn.commit();
-    let one = Some(SkipReason::CopiedDirectory { files: 1 });
-    let gone = change("old", Action::Deleted, Some(SkipReason::Deleted));
-    assert_changes(
-        &svn,
-        revision,
-        false,
-        &[
-            gone.clone(),
-            change("moved", Action::Added, one.clone()),
-            change("replaced", Action::Replaced, one),
-        ],
-    );
-    let replaced = change("replaced", Action::Replaced, Some(SkipReason::Directory));
-    let whole = [
-        gone,
-        directory("moved"),
-        added("moved/f"),
-        replaced,
-        added("replaced/f"),
-    ];
-    assert_changes(&svn, revision, true, &whole);
-}
-
-#[test]
-fn a_symbolic_link_is_found_among_few_and_among_many_files() {
-    let env = TestEnv::new();
-    let svn = Svn::create(&env);
-    let link =
-        |name: &str, target: &str| symlink(target, svn.working_copy.join(name)).expect("a link");
-    let is_link = Some(SkipReason::SymbolicLink);
-    svn.write("alone", "link is how this text begins");
-    link("link", "alone");
-    let first = svn.commit();
-    assert_changes(
-        &svn,
-        first,
-        false,
-        &[
-            added("alone"),
-            change("link", Action::Added, is_link.clone()),
-        ],
-    );
-
-    let many: Vec<String> = (0..40).map(|number| format!("many/{number}")).collect();
-    for path in &many {
-        svn.write(path, path);
-    }
-    link("many/link", "0");
-    let second = svn.commit();
-    let mut expected: Vec<Change> = many.iter().map(|path| added(path)).collect();
-    expected.extend([
-        directory("many"),
-        change("many/link", Action::Added, is_link.clone()),
-    ]);
-    assert_changes(&svn, second, false, &expected);
-
-    std::fs::remove_file(svn.working_copy.join("link")).expect("rm");
-    link("link", "elsewhere");
-    svn.svn(&["copy", "-q", "many/link", "copied"]);
-    let third = svn.commit();
-    let changed = change("link", Action::Modified, is_link.clone());
-    assert_changes(
-        &svn,
-        third,
-        false,
-        &[changed, change("copied", Action::Added, is_link)],
-    );
-}
-
-#[test]
-fn a_copied_link_is_found_where_the_properties_mention_no_link() {
-    let env = TestEnv::new();
-    let svn = Svn::create(&env);
-    symlink("x", svn.working_copy.join("link")).expect("a link");
-    svn.commit();
-    svn.svn(&["copy", "-q", "link", "again"]);
-    let names: Vec<String> = (0..20).map(|number| format!("f{number}")).collect();
-    for name in &names {
-        svn.write(name, name);
-    }
-    let revision = svn.commit();
-    let mut expected: Vec<Change> = names.iter().map(|name| added(name)).collect();
-    expected.push(change(
-        "again",
-        Action::Added,
-        Some(SkipReason::SymbolicLink),
-    ));
-    assert_changes(&svn, revision, false, &expected);
 }
 
 #[test]

@@ -24,12 +24,24 @@ impl Repository {
     /// What a revision changed, in the order of the tree, and why paths are left out. With
     /// `copied_directories` the files inside a copied directory are listed as well.
     pub fn changes(&self, revision: u64, copied_directories: bool) -> Result<Vec<Change>> {
+        self.changes_wanted(revision, copied_directories, &|_| true)
+    }
+
+    /// The same for somebody who cares about some paths alone, such as those that a rule matches:
+    /// whether a file is a symbolic link may cost a process for each (3 ms, in a directory of 10,000
+    /// files 15), and is asked for `wanted` paths only. A link that is not wanted is not marked as one.
+    pub fn changes_wanted(
+        &self,
+        revision: u64,
+        copied_directories: bool,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Change>> {
         let mut entries = self.listing(revision)?;
         let replaced = take_replaced(&mut entries);
         if copied_directories {
             entries = self.expand(revision, entries)?;
         }
-        let links = self.links(revision, &entries)?;
+        let links = self.links(revision, &entries, wanted)?;
         let mut changes = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let skipped = if links.contains(&index) {
@@ -149,24 +161,26 @@ impl Repository {
         Ok(all)
     }
 
-    /// The indices of the entries that are symbolic links.
-    fn links(&self, revision: u64, entries: &[Entry]) -> Result<HashSet<usize>> {
-        let file = |entry: &Entry, status| !entry.directory && entry.status == status;
-        let added = entries
-            .iter()
-            .filter(|entry| file(entry, Status::Added))
-            .count();
-        let skip_added = added >= MANY && !self.mentions_special(revision)?;
-        let asked: Vec<usize> = entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| {
-                (file(entry, Status::Added) && !skip_added)
-                    || file(entry, Status::Copied)
-                    || file(entry, Status::Content)
-            })
-            .map(|(index, _)| index)
-            .collect();
+    /// The indices of the wanted entries that are symbolic links.
+    fn links(
+        &self,
+        revision: u64,
+        entries: &[Entry],
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<HashSet<usize>> {
+        let mut asked = Vec::new();
+        let mut added = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            match entry.status {
+                _ if entry.directory || !wanted(&entry.path) => {}
+                Status::Added => added.push(index),
+                Status::Copied | Status::Content => asked.push(index),
+                Status::Deleted | Status::Properties => {}
+            }
+        }
+        if added.len() < MANY || self.mentions_special(revision)? {
+            asked.append(&mut added);
+        }
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = cores.min(LOOKUPS_MAX).min(asked.len());
         let next = AtomicUsize::new(0);

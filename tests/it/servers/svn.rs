@@ -1,6 +1,7 @@
 //! A real repository with a working copy, and dump streams for what no client would commit.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -222,7 +223,12 @@ impl Dump {
 fn block(properties: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in properties {
-        text += &format!("K {}\n{name}\nV {}\n{value}\n", name.len(), value.len());
+        let _ = write!(
+            text,
+            "K {}\n{name}\nV {}\n{value}\n",
+            name.len(),
+            value.len()
+        );
     }
     text + "PROPS-END\n"
 }
