@@ -3,6 +3,7 @@
 
 mod command;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub enum PasswordSource {
 }
 
 /// What logs in to a host.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Found {
     /// None: there is no password; keys or an agent have to do.
     pub password: Option<Secret>,
@@ -37,6 +38,12 @@ pub struct Found {
     pub account: Option<String>,
     /// Where the password comes from.
     pub source: Option<PasswordSource>,
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Found(***, from {:?})", self.source)
+    }
 }
 
 /// What is known of a host's credentials without running or revealing anything.
@@ -176,6 +183,12 @@ impl CredentialStore {
             password: password.cloned(),
             account,
         })
+    }
+
+    /// What FTP's `ACCT` is to be told for `login` at `host`; runs nothing.
+    pub fn account(&self, rule_name: &str, host: &str, login: &str) -> Option<String> {
+        let (rule, secrets) = self.rules.rule(rule_name)?;
+        account(secrets, self.entry(rule, host, Some(login)))
     }
 
     fn login_of(&self, rule: &Rule, host: &str) -> Option<String> {

@@ -26,7 +26,14 @@ pub(super) struct FileText {
 pub(super) fn read(path: &Path) -> Result<Option<FileText>, Finding> {
     match try_read(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Finding::about(path, format!("cannot be read: {error}"))),
     }
 }

@@ -5,6 +5,7 @@
 mod reader;
 mod warnings;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::config::finding::{Finding, Mistakes};
@@ -49,7 +50,7 @@ pub const KEYS: [&str; 25] = [
 ];
 
 /// What a rule holds beside its terms; it stays in memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct RuleSecrets {
     /// The rule's own password, not empty.
     pub password: Option<Secret>,
@@ -57,6 +58,12 @@ pub struct RuleSecrets {
     pub account: Option<String>,
     /// The program, with its arguments, that prints the password.
     pub password_command: Option<Vec<String>>,
+}
+
+impl fmt::Debug for RuleSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RuleSecrets(***)")
+    }
 }
 
 /// A rules file that has no mistakes.
@@ -248,3 +255,6 @@ fn read_service(reader: &mut Reader<'_>) -> ServiceTerms {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

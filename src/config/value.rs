@@ -98,6 +98,22 @@ pub(super) fn path(text: &str, beside: &Path, home: Option<&Path>) -> Result<Pat
     Ok(beside.parent().unwrap_or(Path::new("/")).join(text))
 }
 
+/// A host name or an address, as far as its letters tell. A `;` or `#` is most likely a remark: behind a
+/// value Python has no comments, and its words would be taken for hosts.
+pub(super) fn host(word: &str) -> Result<(), &'static str> {
+    let plain = |c: char| c.is_alphanumeric() || "._-:%".contains(c);
+    if word.starts_with(['-', '.', ':', '%']) && !word.starts_with("::") || !word.chars().all(plain)
+    {
+        return Err(
+            "holds something that is neither a host name nor an address; remarks stand on lines of their own",
+        );
+    }
+    if word.matches(':').count() == 1 {
+        return Err("holds a port; ports are given by `ssh_port` and `ftp_port`");
+    }
+    Ok(())
+}
+
 /// The words of a list separated by commas or blanks.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace())
@@ -190,6 +206,33 @@ mod tests {
         assert_eq!(path("/k", beside, home), Ok("/k".into()));
         assert!(path("~/k", beside, None).is_err());
         assert!(path("~tom/k", beside, home).is_err());
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for right in [
+            "10.8.6.10",
+            "web-1.example.com",
+            "db_2",
+            "::1",
+            "fe80::1%eth0",
+            "主机",
+            "2001:db8::5",
+        ] {
+            assert_eq!(host(right), Ok(()), "{right}");
+        }
+        for wrong in [
+            ";",
+            "#main",
+            "tom@web",
+            "/etc",
+            "-oProxyCommand",
+            "web:22",
+            "[::1]",
+            "a\u{1b}",
+        ] {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

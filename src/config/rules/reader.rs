@@ -127,15 +127,8 @@ impl<'a> Reader<'a> {
         };
         let mut hosts: Vec<String> = Vec::new();
         for host in value::words(&value.text) {
-            if host.starts_with('-')
-                || host.contains(['/', '@', '\0'])
-                || host.chars().any(char::is_control)
-            {
-                self.cannot_serve(
-                    "host",
-                    value.line,
-                    "holds something that is neither a host name nor an address",
-                );
+            if let Err(why) = value::host(host) {
+                self.cannot_serve("host", value.line, why);
             } else if !hosts.iter().any(|known| known == host) {
                 hosts.push(host.to_owned());
             }

@@ -1,4 +1,5 @@
-//! What is odd in a rules file though it is no mistake: keys that nobody knows.
+//! What is odd in a rules file though it is no mistake: keys that nobody knows, and
+//! sections that are not what they seem.
 
 use crate::config::finding::Finding;
 use crate::config::ini::{Document, Entry, shown_key};
@@ -14,6 +15,21 @@ pub(super) fn of_document(document: &Document) -> Vec<Finding> {
         .filter(|entry| !KEYS.contains(&entry.key.as_str()) && !referenced.contains(&entry.key))
         .map(|entry| Finding::at(&document.file, entry.line, unknown(entry)))
         .collect();
+    for section in &document.sections {
+        if section.name.eq_ignore_ascii_case("default") {
+            let text = format!(
+                "[{}] is a rule like any other; what all rules inherit stands in [DEFAULT]",
+                section.name
+            );
+            warnings.push(Finding::at(&document.file, section.line, text));
+        }
+    }
+    if document.sections.is_empty() {
+        warnings.push(Finding::about(
+            &document.file,
+            "holds no rule: no package will be dispatched",
+        ));
+    }
     warnings.sort_by_key(|finding| finding.line);
     warnings
 }
