@@ -3,6 +3,7 @@
 //! [`crate::domain::fault`]; they decide nothing else. Knows nothing of journal, rules or sources.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::fault::Fault;
@@ -51,9 +52,9 @@ pub struct Dial<'a> {
     pub stop: &'a StopFlag,
 }
 
-/// A request to end that transfers and waits look at.
-#[derive(Debug, Default)]
-pub struct StopFlag(AtomicBool);
+/// A request to end that transfers and waits look at. Clones are the same flag: a session keeps one.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
     /// Asks everything that looks here to end.

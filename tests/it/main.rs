@@ -1,5 +1,12 @@
 //! The integration tests: real Subversion, real SSH and FTP servers, the real binary.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
+mod conformance;
 mod servers;
 mod testenv;
