@@ -10,3 +10,4 @@
 mod conformance;
 mod servers;
 mod testenv;
+mod transport_conformance;
