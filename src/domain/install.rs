@@ -1,8 +1,14 @@
-//! The install command: what it is told, how its placeholders are filled, and what became of it.
+//! The install command: what it is told, how its placeholders are filled, the scripts that run it on the
+//! host, and what became of it. Knows nothing of how a script gets to the host.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::target::InstallMode;
+use crate::domain::text::shell_quote;
+
+/// The exit status by which [`plain_script`] says that the time limit ended the command. It only counts
+/// when the limit has passed.
+pub const PLAIN_LATE_STATUS: i32 = 200;
 
 /// What one run of an install command needs. Every path is one on the host, `~` resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,4 +70,184 @@ pub struct InstallOutcome {
     pub output: Vec<u8>,
     /// Bytes that came before the tail.
     pub output_cut_bytes: u64,
+}
+
+/// The command with `{package}`, `{path}`, `{dest_dir}` and `{revision}` replaced by their quoted values.
+/// `${path}` is the shell's own and left alone, as is everything else in braces.
+pub fn fill(command: &str, facts: &InstallFacts) -> String {
+    let placeholders = [
+        ("{package}", &facts.package),
+        ("{path}", &facts.path),
+        ("{dest_dir}", &facts.dest_dir),
+        ("{revision}", &facts.revision),
+    ];
+    let mut filled = String::with_capacity(command.len() + 64);
+    let mut rest = command;
+    while let Some(brace) = rest.find('{') {
+        let (before, from_brace) = rest.split_at(brace);
+        filled.push_str(before);
+        let found = placeholders
+            .iter()
+            .find(|(name, _)| from_brace.starts_with(name) && !before.ends_with('$'));
+        if let Some((name, value)) = found {
+            filled.push_str(&shell_quote(value));
+            rest = &from_brace[name.len()..];
+        } else {
+            filled.push('{');
+            rest = &from_brace[1..];
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// The variables that the command sees, in a fixed order.
+pub fn environment(facts: &InstallFacts) -> [(&'static str, &str); 8] {
+    [
+        ("AD_PACKAGE", &facts.package),
+        ("AD_PATH", &facts.path),
+        ("AD_DEST_DIR", &facts.dest_dir),
+        ("AD_REPOSITORY", &facts.repository),
+        ("AD_REVISION", &facts.revision),
+        ("AD_AUTHOR", &facts.author),
+        ("AD_SHA256", &facts.sha256),
+        ("AD_DELIVERY", &facts.delivery),
+    ]
+}
+
+/// What every run begins with: the facts exported, the command in `$c`, home as the working directory,
+/// and `$g`, the word that gives a process a group of its own.
+fn prologue(spec: &InstallSpec) -> String {
+    let mut script = String::new();
+    for (name, value) in environment(&spec.facts) {
+        script.push_str(&format!("{name}={}; export {name}\n", shell_quote(value)));
+    }
+    script.push_str(&format!("c={}\n", shell_quote(&fill(&spec.command, &spec.facts))));
+    script.push_str(include_str!("install/prologue.sh"));
+    script
+}
+
+/// The wrapper that the host runs detached: it takes the lock, runs the command under the login's shell
+/// with a time limit for its process group, and leaves the status.
+fn wrapper(spec: &InstallSpec) -> String {
+    format!(
+        "d=${{0%/*}}\nlimit={}\n{}{}{}",
+        spec.timeout_s,
+        include_str!("install/lock.sh"),
+        prologue(spec),
+        include_str!("install/run.sh")
+    )
+}
+
+/// The script that starts the command unless that has happened before, then follows it to its end. It
+/// prints lines that begin with `nonce` and a letter: `D offset length` (followed by that many bytes of
+/// output), `A` (alive), `S status`, `L` (lost), `E reason`.
+pub fn tracked_script(spec: &InstallSpec, nonce: &str) -> String {
+    format!(
+        "N={nonce}\nt={}\nm={}\nlimit={}\nw={}\n{}{}",
+        spec.token,
+        spec.output_max_bytes,
+        spec.timeout_s,
+        shell_quote(&wrapper(spec)),
+        include_str!("install/start.sh"),
+        include_str!("install/follow.sh")
+    )
+}
+
+/// The script that runs the command attached; its exit status is the command's, or
+/// [`PLAIN_LATE_STATUS`].
+pub fn plain_script(spec: &InstallSpec) -> String {
+    format!("limit={}\n{}{}", spec.timeout_s, prologue(spec), include_str!("install/plain.sh"))
+}
+
+/// The script that removes what a tracked run keeps on the host.
+pub fn forget_script(token: &str) -> String {
+    format!("b=$HOME/.auto-dispatcher\nrm -rf \"$b/{token}\" || exit 1\nrmdir \"$b\" 2>/dev/null\ntrue\n")
+}
+
+/// Whether `token` may name a directory on the host.
+pub fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// The tail of an output, and how much came before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    max_bytes: usize,
+    kept: Vec<u8>,
+    cut_bytes: u64,
+}
+
+impl Tail {
+    /// Keeps the last `max_bytes`.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, kept: Vec::new(), cut_bytes: 0 }
+    }
+
+    /// Adds what came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+        // Trimmed in large steps, so that many small pieces do not move the tail each time.
+        if self.kept.len() > self.max_bytes.saturating_mul(2).saturating_add(65_536) {
+            self.trim();
+        }
+    }
+
+    /// Counts bytes that were never seen.
+    pub fn skip(&mut self, bytes: u64) {
+        self.cut_bytes = self.cut_bytes.saturating_add(bytes).saturating_add(self.kept.len() as u64);
+        self.kept.clear();
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.kept.len().saturating_sub(self.max_bytes);
+        self.kept.drain(..surplus);
+        self.cut_bytes += surplus as u64;
+    }
+
+    /// The outcome of a command that ended so, with this output.
+    pub fn into_outcome(mut self, end: InstallEnd) -> InstallOutcome {
+        self.trim();
+        InstallOutcome { end, output: self.kept, output_cut_bytes: self.cut_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> InstallFacts {
+        InstallFacts { package: "it's".to_owned(), path: "/a b/it's".to_owned(), ..InstallFacts::default() }
+    }
+
+    #[test]
+    fn placeholders_are_quoted_and_the_shells_own_are_left_alone() {
+        let filled = fill("x {path} ${path} {package}{revision} {other} {", &facts());
+        assert_eq!(filled, r"x '/a b/it'\''s' ${path} 'it'\''s''' {other} {");
+    }
+
+    #[test]
+    fn a_value_that_looks_like_a_placeholder_is_not_filled_again() {
+        let facts =
+            InstallFacts { package: "{path}".to_owned(), path: "/x".to_owned(), ..InstallFacts::default() };
+        assert_eq!(fill("{package}", &facts), "'{path}'");
+    }
+
+    #[test]
+    fn a_tail_counts_what_it_cut() {
+        let mut tail = Tail::new(4);
+        tail.push(b"abc");
+        tail.skip(10);
+        tail.push(b"defghi");
+        let outcome = tail.into_outcome(InstallEnd::Exited(0));
+        assert_eq!((outcome.output.as_slice(), outcome.output_cut_bytes), (&b"fghi"[..], 15));
+    }
+
+    #[test]
+    fn tokens_are_harmless_names() {
+        assert!(is_token("a-9_Z"));
+        for bad in ["", "..", "a/b", "a b", "$x"] {
+            assert!(!is_token(bad), "{bad}");
+        }
+    }
 }

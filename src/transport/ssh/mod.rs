@@ -1,11 +1,72 @@
-//! The SSH transport.
+//! The SSH transport, and the only place that names ssh2. From the bottom: `wire` (one connection, never
+//! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `login`, `exec` (scripts on
+//! the host), `link` (limits and faults), `sftp` and `shell` (files), `follow` and `install`, `session`.
+
+mod dial;
+mod exec;
+mod follow;
+mod install;
+mod known_hosts;
+mod link;
+mod login;
+mod session;
+mod sftp;
+mod shell;
+mod trust;
+mod wire;
 
 use crate::domain::fault::Fault;
 use crate::transport::{Dial, Session};
 
-/// Opens a session over SSH.
-pub fn connect(_dial: &Dial<'_>) -> Result<Box<dyn Session>, Fault> {
-    Err(Fault::unsupported("not built yet"))
+pub use trust::known_key;
+
+use login::{Login, Refusal};
+use session::SshSession;
+
+/// Why no session came about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct ConnectError {
+    /// The fault.
+    pub fault: Fault,
+    /// The fingerprint of the host key, where a key exchange ended with a key that we accept: the host has
+    /// proved itself an SSH host, whatever came after.
+    pub proved: Option<String>,
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        error.fault
+    }
+}
+
+/// Opens a session over SSH. A session that opens has proved its host key; so has an error that says so.
+pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
+    let before = |fault| ConnectError { fault, proved: None };
+    let (mut wire, mut fingerprint) = dial::open(dial).map_err(before)?;
+    match Login::new(&wire, dial).run(true) {
+        Ok(()) => {}
+        Err(Refusal::Fault(fault)) => return Err(ConnectError { fault, proved: Some(fingerprint) }),
+        Err(Refusal::CutAmongKeys(fault)) => {
+            // The server ran out of patience while keys were tried; the password had no turn yet.
+            let proved = Some(fingerprint);
+            let password = dial.credentials.password();
+            if !matches!(password, Ok(Some(_))) {
+                return Err(ConnectError { fault, proved });
+            }
+            (wire, fingerprint) =
+                dial::open(dial).map_err(|fault| ConnectError { fault, proved: proved.clone() })?;
+            match Login::new(&wire, dial).run(false) {
+                Ok(()) => {}
+                Err(Refusal::Fault(fault) | Refusal::CutAmongKeys(fault)) => {
+                    return Err(ConnectError { fault, proved });
+                }
+            }
+        }
+    }
+    let proved = Some(fingerprint.clone());
+    let session = SshSession::new(wire, dial, fingerprint).map_err(|fault| ConnectError { fault, proved })?;
+    Ok(Box::new(session))
 }
 
 /// Whether a known_hosts file holds a key of this host.

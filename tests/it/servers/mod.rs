@@ -4,3 +4,6 @@ pub mod certificates;
 pub mod pyftpdlib;
 pub mod svn;
 pub mod vsftpd;
+pub mod running;
+pub mod ssh;
+pub mod users;

@@ -1,0 +1,284 @@
+//! Scripts on the host, whatever its login shell is: the command line that reaches it holds nothing that
+//! csh, fish or a POSIX shell read differently, `/bin/sh` takes the script from its input, and marked lines
+//! tell its beginning, its end and its status from everything that start-up files print.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{self, Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use ssh2::{Channel, ExtendedData};
+
+use super::wire::{Halt, Wire};
+
+/// Reads lines up to `AD-GO`, then runs them; what follows on the input is theirs to read.
+const LAUNCHER: &str = "exec /bin/sh -c 'n=$(printf \"\\012x\"); n=${n%x}; s=; while IFS= read -r l; do \
+                        test \"x$l\" = xAD-GO && break; s=$s$l$n; done; eval \"$s\"'";
+
+/// How much is said of what a host printed instead of running a script.
+const QUOTED_BYTES: usize = 300;
+
+/// Why a script gave no status.
+#[derive(Debug)]
+pub(super) enum ExecError {
+    /// The host refuses commands, or ran something else; what it said.
+    NoShell(String),
+    /// The script began, and the connection or the script ended without a status.
+    Lost(String),
+    /// As the wire says.
+    Halt(Halt),
+}
+
+/// Bytes for a script's input.
+pub(super) struct Input<'a> {
+    /// Where they come from.
+    pub(super) reader: &'a mut dyn io::Read,
+    /// Told how many have been handed over.
+    pub(super) progress: &'a mut dyn FnMut(u64),
+}
+
+/// What a script gave.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// Its exit status.
+    pub(super) status: i32,
+    /// What it printed on both outputs.
+    pub(super) output: Vec<u8>,
+}
+
+impl Ran {
+    /// The output as text, for messages.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).trim().to_owned()
+    }
+}
+
+/// A word that nothing prints by chance.
+pub(super) fn nonce() -> String {
+    let word = || std::hash::RandomState::new().build_hasher().finish();
+    format!("AD{:016x}{:08x}", word(), word() & 0xffff_ffff)
+}
+
+/// Runs a script, shows its output as it comes, feeds it `input`; gives its status. `stall` bounds the time
+/// without a byte in either direction.
+pub(super) fn stream(
+    wire: &Wire,
+    script: &str,
+    input: Option<Input<'_>>,
+    stall: Duration,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<i32, ExecError> {
+    let nonce = nonce();
+    let head = format!(
+        "exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n)\nprintf '\\n%s %s\\n' {nonce} \"$?\"\nAD-GO\n"
+    );
+    let mut channel = open(wire, LAUNCHER, stall)?;
+    let mut reading = Reading::new(&nonce);
+    let result = pump(wire, &mut channel, &head, input, stall, &mut reading, sink);
+    let status = reading.status;
+    if let Err(halt) = result {
+        if status.is_none() {
+            return Err(match halt {
+                Halt::Ssh(error) if reading.began => ExecError::Lost(error.message().to_owned()),
+                other => ExecError::Halt(other),
+            });
+        }
+        return status.ok_or_else(|| ExecError::Lost(String::new()));
+    }
+    finish(wire, &mut channel);
+    match status {
+        Some(status) => Ok(status),
+        None if reading.began => Err(ExecError::Lost("the script ended without a status".to_owned())),
+        None => Err(ExecError::NoShell(reading.noise())),
+    }
+}
+
+/// Opens a channel and starts a command on it, its outputs merged.
+pub(super) fn open(wire: &Wire, command: &str, limit: Duration) -> Result<Channel, ExecError> {
+    let halt = |halt| match halt {
+        Halt::Ssh(error) if !super::wire::is_lost(&error) => ExecError::NoShell(error.message().to_owned()),
+        other => ExecError::Halt(other),
+    };
+    let mut channel = wire.run(limit, || wire.session.channel_session()).map_err(halt)?;
+    wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge)).map_err(halt)?;
+    wire.run(limit, || channel.exec(command)).map_err(halt)?;
+    Ok(channel)
+}
+
+/// Closes a channel and waits for the other side a moment, so that it no longer counts as a session there.
+pub(super) fn finish(wire: &Wire, channel: &mut Channel) {
+    let limit = Duration::from_secs(5);
+    let _ = wire.run(limit, || channel.close());
+    let _ = wire.run(limit, || channel.wait_close());
+}
+
+/// Writes what there is to write and reads what there is to read until the end marker or the end.
+fn pump(
+    wire: &Wire,
+    channel: &mut Channel,
+    head: &str,
+    mut input: Option<Input<'_>>,
+    stall: Duration,
+    reading: &mut Reading,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), Halt> {
+    let mut writing = Writing { pending: head.as_bytes().to_vec(), from: 0, done: false, handed: 0, head: head.len() };
+    let mut buffer = vec![0; 64 * 1024];
+    let mut end = Instant::now() + stall;
+    loop {
+        let mut moved = false;
+        if !writing.done {
+            match writing.step(channel, input.as_mut()) {
+                Ok(step) => moved |= step,
+                // A script that ended early closes its input: what it said tells why.
+                Err(_) => writing.done = true,
+            }
+        }
+        match channel.read(&mut buffer) {
+            Ok(0) if channel.eof() => return Ok(()),
+            Ok(0) => {}
+            Ok(count) => {
+                moved = true;
+                reading.take(&buffer[..count], sink);
+                if reading.status.is_some() {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(wire_error(wire, &error)),
+        }
+        if moved {
+            end = Instant::now() + stall;
+        } else {
+            wire.pause(end, stall)?;
+        }
+    }
+}
+
+fn wire_error(wire: &Wire, error: &io::Error) -> Halt {
+    match ssh2::Error::last_session_error(&wire.session) {
+        Some(last) => Halt::Ssh(last),
+        None => {
+            log::debug!("reading from the host: {error}");
+            Halt::Ssh(ssh2::Error::unknown())
+        }
+    }
+}
+
+/// The script, then the input, then the end of file.
+struct Writing {
+    pending: Vec<u8>,
+    from: usize,
+    done: bool,
+    handed: u64,
+    head: usize,
+}
+
+impl Writing {
+    /// Whether anything moved.
+    fn step(&mut self, channel: &mut Channel, input: Option<&mut Input<'_>>) -> io::Result<bool> {
+        let again = |error: io::Error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) };
+        if self.from < self.pending.len() {
+            let count = channel.write(&self.pending[self.from..]).or_else(again)?;
+            self.from += count;
+            if self.head > 0 {
+                self.head -= count;
+            } else if let Some(input) = input {
+                self.handed += count as u64;
+                if count > 0 {
+                    (input.progress)(self.handed);
+                }
+            }
+            return Ok(count > 0);
+        }
+        if let Some(input) = input {
+            self.pending.resize(256 * 1024, 0);
+            let count = input.reader.read(&mut self.pending)?;
+            self.pending.truncate(count);
+            self.from = 0;
+            if count > 0 {
+                return Ok(true);
+            }
+        }
+        match channel.send_eof().map_err(io::Error::from) {
+            Ok(()) => self.done = true,
+            Err(error) => {
+                again(error)?;
+            }
+        }
+        Ok(self.done)
+    }
+}
+
+/// Finds the markers in what comes.
+struct Reading {
+    marker: Vec<u8>,
+    held: Vec<u8>,
+    began: bool,
+    status: Option<i32>,
+}
+
+impl Reading {
+    fn new(nonce: &str) -> Self {
+        Self { marker: format!("\n{nonce}").into_bytes(), held: Vec::new(), began: false, status: None }
+    }
+
+    /// Takes bytes; what surely belongs to the script goes to `sink`.
+    fn take(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
+        self.held.extend_from_slice(bytes);
+        if !self.began {
+            let mut start = self.marker.clone();
+            start.push(b'\n');
+            let Some(at) = find(&self.held, &start) else { return };
+            self.began = true;
+            self.held.drain(..at + start.len());
+        }
+        if let Some(at) = find(&self.held, &self.marker) {
+            let line = &self.held[at + self.marker.len()..];
+            if let Some(length) = line.iter().position(|&byte| byte == b'\n') {
+                self.status = String::from_utf8_lossy(&line[..length]).trim().parse().ok();
+                sink(&self.held[..at]);
+                self.held.clear();
+            }
+            return;
+        }
+        // The last bytes may be the beginning of the end marker.
+        let partial = (0..self.held.len()).rev().take(self.marker.len()).rev();
+        let keep = partial.into_iter().find(|&at| self.marker.starts_with(&self.held[at..]));
+        let safe = keep.unwrap_or(self.held.len());
+        if safe > 0 {
+            sink(&self.held[..safe]);
+            self.held.drain(..safe);
+        }
+    }
+
+    /// What was printed instead of the script's beginning.
+    fn noise(&self) -> String {
+        let shown = &self.held[..self.held.len().min(QUOTED_BYTES)];
+        String::from_utf8_lossy(shown).trim().to_owned()
+    }
+}
+
+fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    hay.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_found_wherever_the_pieces_are_cut() {
+        let text = b"noise\nADx more\n\nADx\nout\n\nAD put\n\nADx 7\nlater";
+        for size in 1..text.len() {
+            let mut reading = Reading::new("ADx");
+            let mut seen = Vec::new();
+            for piece in text.chunks(size) {
+                if reading.status.is_none() {
+                    reading.take(piece, &mut |bytes| seen.extend_from_slice(bytes));
+                }
+            }
+            assert_eq!(reading.status, Some(7), "pieces of {size}");
+            assert_eq!(String::from_utf8_lossy(&seen), "out\n\nAD put\n", "pieces of {size}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the follower of a tracked install command prints, read piece by piece.
+
+use crate::domain::install::{InstallEnd, Tail};
+
+/// How following ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The command ended.
+    Ended(InstallEnd),
+    /// The host has no process and no status of it any more.
+    Lost,
+    /// It could not be started or followed, for this reason.
+    Trouble(String),
+}
+
+/// The reader.
+pub(super) struct Follow {
+    nonce: String,
+    line: Vec<u8>,
+    data_left: u64,
+    seen: u64,
+    /// The output so far.
+    pub(super) tail: Tail,
+    /// How it ended, once it has.
+    pub(super) ending: Option<Ending>,
+}
+
+impl Follow {
+    pub(super) fn new(nonce: &str, output_max_bytes: usize) -> Self {
+        Self {
+            nonce: nonce.to_owned(),
+            line: Vec::new(),
+            data_left: 0,
+            seen: 0,
+            tail: Tail::new(output_max_bytes),
+            ending: None,
+        }
+    }
+
+    /// Takes a piece of what the script prints; `output` is shown the command's own output.
+    pub(super) fn take(&mut self, mut bytes: &[u8], output: &mut dyn FnMut(&[u8])) {
+        while !bytes.is_empty() {
+            if self.data_left > 0 {
+                let here = usize::try_from(self.data_left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let (data, rest) = bytes.split_at(here);
+                output(data);
+                self.tail.push(data);
+                self.seen += here as u64;
+                self.data_left -= here as u64;
+                bytes = rest;
+                continue;
+            }
+            let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
+                self.line.extend_from_slice(bytes);
+                return;
+            };
+            self.line.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+            self.read(&line);
+        }
+    }
+
+    fn read(&mut self, line: &str) {
+        let Some(line) = line.strip_prefix(self.nonce.as_str()).and_then(|rest| rest.strip_prefix(' ')) else {
+            return;
+        };
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "D" => {
+                let mut numbers = rest.split(' ').filter_map(|number| number.parse::<u64>().ok());
+                if let (Some(offset), Some(length)) = (numbers.next(), numbers.next()) {
+                    if offset > self.seen {
+                        self.tail.skip(offset - self.seen);
+                        self.seen = offset;
+                    }
+                    self.data_left = length;
+                }
+            }
+            "S" => {
+                self.ending = Some(match rest.trim().parse() {
+                    Ok(status) => Ending::Ended(InstallEnd::Exited(status)),
+                    Err(_) if rest.trim() == "late" => Ending::Ended(InstallEnd::TimedOut),
+                    Err(_) => Ending::Lost,
+                });
+            }
+            "L" => self.ending = Some(Ending::Lost),
+            "E" => self.ending = Some(Ending::Trouble(rest.to_owned())),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_and_status_are_read_wherever_the_pieces_are_cut() {
+        let text = b"noise\nADx D 0 6\nADx S\nADx A\nADx D 100 2\nhiADx S 7\n";
+        for size in 1..text.len() {
+            let mut follow = Follow::new("ADx", 4);
+            let mut seen = Vec::new();
+            for piece in text.chunks(size) {
+                follow.take(piece, &mut |bytes| seen.extend_from_slice(bytes));
+            }
+            assert_eq!(seen, b"ADx S\nhi");
+            assert_eq!(follow.ending, Some(Ending::Ended(InstallEnd::Exited(7))));
+            let outcome = follow.tail.into_outcome(InstallEnd::Exited(7));
+            assert_eq!((outcome.output.as_slice(), outcome.output_cut_bytes), (&b"hi"[..], 100));
+        }
+    }
+
+    #[test]
+    fn a_late_command_and_a_lost_one_are_told_apart() {
+        let ending = |text: &str| {
+            let mut follow = Follow::new("ADx", 4);
+            follow.take(text.as_bytes(), &mut |_| {});
+            follow.ending
+        };
+        assert_eq!(ending("ADx S late\n"), Some(Ending::Ended(InstallEnd::TimedOut)));
+        assert_eq!(ending("ADx L\n"), Some(Ending::Lost));
+        assert_eq!(ending("ADx S \n"), Some(Ending::Lost));
+        assert_eq!(ending("ADx E no space\n"), Some(Ending::Trouble("no space".to_owned())));
+        assert_eq!(ending("ADx A\n"), None);
+    }
+}

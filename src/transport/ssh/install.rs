@@ -1,0 +1,175 @@
+//! Install commands over SSH: tracked, so that they survive us and run at most once; or plain, attached.
+
+use std::io::{ErrorKind, Read as _};
+use std::time::{Duration, Instant};
+
+use super::exec::{self, ExecError};
+use super::follow::{Ending, Follow};
+use super::link::{Link, refused};
+use super::wire::Halt;
+use crate::domain::fault::{Fault, FaultClass};
+use crate::domain::install::{
+    InstallEnd, InstallOutcome, InstallSpec, PLAIN_LATE_STATUS, Tail, environment, fill, forget_script, is_token,
+    plain_script, tracked_script,
+};
+use crate::domain::target::InstallMode;
+
+/// Runs the command, or collects what an earlier run of the same token came to.
+pub(super) fn install(
+    link: &mut Link,
+    spec: &InstallSpec,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<InstallOutcome, Fault> {
+    if !is_token(&spec.token) {
+        return Err(Fault::permanent(format!("{:?} cannot name an install on the host", spec.token)));
+    }
+    match spec.mode {
+        InstallMode::Tracked => tracked(link, spec, output, true),
+        InstallMode::Plain => plain(link, spec, output),
+    }
+}
+
+/// Removes what a tracked run keeps on the host.
+pub(super) fn forget(link: &mut Link, token: &str) -> Result<(), Fault> {
+    if !is_token(token) || link.shell == Some(false) {
+        return Ok(());
+    }
+    match link.script(&forget_script(token)) {
+        Ok(ran) if ran.status == 0 => Ok(()),
+        Ok(ran) => Err(refused(&link.place, "cannot remove the record of the install", token, &ran.text())),
+        // Where nothing can run, nothing was kept.
+        Err(ExecError::NoShell(_)) => Ok(()),
+        Err(error) => Err(link.exec_fault(&error, "forgetting an install")),
+    }
+}
+
+fn tracked(
+    link: &mut Link,
+    spec: &InstallSpec,
+    output: &mut dyn FnMut(&[u8]),
+    may_repeat: bool,
+) -> Result<InstallOutcome, Fault> {
+    let nonce = exec::nonce();
+    let mut follow = Follow::new(&nonce, spec.output_max_bytes);
+    let script = tracked_script(spec, &nonce);
+    let ran = link.stream(&script, None, &mut |bytes| follow.take(bytes, output));
+    match follow.ending {
+        Some(Ending::Ended(end)) => Ok(follow.tail.into_outcome(end)),
+        Some(Ending::Trouble(why)) => {
+            let fault = refused(&link.place, "cannot run the install command under", "~/.auto-dispatcher", &why);
+            // The lock is not taken yet, or the wrapper still runs: nothing is lost by trying again.
+            let again = why.starts_with("the ");
+            Err(if again { Fault::transient(fault.message) } else { fault })
+        }
+        Some(Ending::Lost) if spec.idempotent && may_repeat => {
+            forget(link, &spec.token)?;
+            tracked(link, spec, output, false)
+        }
+        Some(Ending::Lost) => Err(Fault::unknown(format!(
+            "{}: the install command began, but the host has lost its record (a power cut, or it was killed): whether \
+             it succeeded is not known; look at the host, then `retry`",
+            link.place
+        ))),
+        None => Err(match ran {
+            Ok(status) => Fault::transient(format!(
+                "{}: the install command cannot be followed (status {status}); its outcome will be collected",
+                link.place
+            )),
+            Err(error) => link.exec_fault(&error, "following the install command"),
+        }),
+    }
+}
+
+fn plain(link: &mut Link, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> Result<InstallOutcome, Fault> {
+    if link.shell.is_none() {
+        // Finds out what runs here, and sets `link.shell`.
+        let _ = link.script("true");
+    }
+    if link.shell == Some(false) {
+        return bare(link, spec, output);
+    }
+    let begun = Instant::now();
+    let mut tail = Tail::new(spec.output_max_bytes);
+    let script = plain_script(spec);
+    let stall = link.stall;
+    // A silent command is no stall: its own limit counts.
+    link.stall = Duration::from_secs(spec.timeout_s.saturating_add(30));
+    let ran = link.stream(&script, None, &mut |bytes| {
+        output(bytes);
+        tail.push(bytes);
+    });
+    link.stall = stall;
+    match ran {
+        Ok(PLAIN_LATE_STATUS) if begun.elapsed() >= Duration::from_secs(spec.timeout_s) => {
+            Ok(tail.into_outcome(InstallEnd::TimedOut))
+        }
+        Ok(status) => Ok(tail.into_outcome(InstallEnd::Exited(status))),
+        Err(error) => Err(attached_fault(link, spec, &error)),
+    }
+}
+
+/// An attached command whose connection ended may have done its work or not.
+fn attached_fault(link: &Link, spec: &InstallSpec, error: &ExecError) -> Fault {
+    let fault = link.exec_fault(error, "running the install command");
+    if spec.idempotent || fault.class != FaultClass::Transient {
+        return fault;
+    }
+    Fault::unknown(format!("{}; whether the command (install_mode plain) succeeded is not known", fault.message))
+}
+
+/// A command on a host without a POSIX shell: given as it is, its status as libssh2 tells it.
+fn bare(link: &mut Link, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> Result<InstallOutcome, Fault> {
+    let doing = "running the install command";
+    let limit = Duration::from_secs(spec.timeout_s);
+    let session = &link.wire.session;
+    let halted = |halt: Halt| link.halt_fault(&halt, doing);
+    let mut channel = link.wire.run(link.stall, || session.channel_session()).map_err(halted)?;
+    for (name, value) in environment(&spec.facts) {
+        // Most servers accept no variables; those that do give the command what it may expect.
+        let _ = link.wire.run(link.stall, || channel.setenv(name, value));
+    }
+    let merge = ssh2::ExtendedData::Merge;
+    link.wire.run(link.stall, || channel.handle_extended_data(merge)).map_err(halted)?;
+    let command = fill(&spec.command, &spec.facts);
+    match link.wire.run(link.stall, || channel.exec(&command)) {
+        Ok(()) => {}
+        Err(Halt::Ssh(error)) if !super::wire::is_lost(&error) => {
+            return Err(link.exec_fault(&ExecError::NoShell(error.message().to_owned()), doing));
+        }
+        Err(halt) => return Err(halted(halt)),
+    }
+    let mut tail = Tail::new(spec.output_max_bytes);
+    let end = Instant::now() + limit;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match channel.read(&mut buffer) {
+            Ok(0) if channel.eof() => break,
+            Ok(count) => {
+                output(&buffer[..count]);
+                tail.push(&buffer[..count]);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if Instant::now() >= end {
+                    exec::finish(&link.wire, &mut channel);
+                    return Ok(tail.into_outcome(InstallEnd::TimedOut));
+                }
+                let pause = link.wire.pause(end + Duration::from_secs(1), limit);
+                pause.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
+            }
+            Err(error) => return Err(attached_fault(link, spec, &ExecError::Lost(error.to_string()))),
+        }
+    }
+    let closed = link
+        .wire
+        .run(link.stall, || channel.close())
+        .and_then(|()| link.wire.run(link.stall, || channel.wait_close()));
+    closed.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
+    let signal = channel.exit_signal().ok().and_then(|signal| signal.exit_signal);
+    match (signal, channel.exit_status()) {
+        (None, Ok(status)) => Ok(tail.into_outcome(InstallEnd::Exited(status))),
+        (Some(signal), _) => {
+            Err(Fault::unknown(format!("{}: the install command was ended by signal {signal}", link.place)))
+        }
+        (None, Err(error)) => Err(attached_fault(link, spec, &ExecError::Lost(error.message().to_owned()))),
+    }
+}

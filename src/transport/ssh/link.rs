@@ -1,0 +1,107 @@
+//! What the two ways of handling files, and installs, share: the connection with its limits, scripts with
+//! classified faults, and the one place that says what an error of an open session means.
+
+use std::time::Duration;
+
+use ssh2::Sftp;
+
+use super::dial::stopped;
+use super::exec::{self, ExecError, Input, Ran};
+use super::wire::{Halt, Wire, is_lost};
+use crate::domain::fault::Fault;
+
+/// An authenticated connection.
+pub(super) struct Link {
+    pub(super) wire: Wire,
+    /// `login@host:port`, for messages.
+    pub(super) place: String,
+    /// Limit without progress.
+    pub(super) stall: Duration,
+    /// The SFTP channel, where one is open.
+    pub(super) sftp: Option<Sftp>,
+    /// Whether the host runs scripts; nothing while that is not known.
+    pub(super) shell: Option<bool>,
+}
+
+impl Link {
+    /// A fault of the connection, while `doing` something.
+    pub(super) fn halt_fault(&self, halt: &Halt, doing: &str) -> Fault {
+        match halt {
+            Halt::Stopped => stopped(),
+            Halt::TimedOut(limit) => Fault::transient(format!(
+                "{}: stalled while {doing}: nothing moved for {} s (stall_timeout)",
+                self.place,
+                limit.as_secs()
+            )),
+            Halt::Ssh(error) if is_lost(error) => {
+                Fault::transient(format!("{}: connection lost while {doing}: {}", self.place, error.message()))
+            }
+            Halt::Ssh(error) => Fault::transient(format!("{}: {doing} failed: {}", self.place, error.message())),
+        }
+    }
+
+    /// A fault of a script, while `doing` something.
+    pub(super) fn exec_fault(&self, error: &ExecError, doing: &str) -> Fault {
+        match error {
+            ExecError::NoShell(said) => Fault::unsupported(format!(
+                "{}: the host runs no commands (needed for {doing}){}",
+                self.place,
+                quoted(said)
+            )),
+            ExecError::Lost(why) => {
+                Fault::transient(format!("{}: connection lost while {doing}: {why}", self.place))
+            }
+            ExecError::Halt(halt) => self.halt_fault(halt, doing),
+        }
+    }
+
+    /// Runs a script of ours and keeps its output; messages are in English.
+    pub(super) fn script(&mut self, script: &str) -> Result<Ran, ExecError> {
+        let script = format!("LC_ALL=C; export LC_ALL\n{script}");
+        let mut output = Vec::new();
+        let status = self.stream(&script, None, &mut |bytes| output.extend_from_slice(bytes))?;
+        Ok(Ran { status, output })
+    }
+
+    /// Runs a script, its output shown as it comes. A server that allows one channel at a time (`MaxSessions
+    /// 1`) refuses it while SFTP is open: then SFTP is closed first.
+    pub(super) fn stream(
+        &mut self,
+        script: &str,
+        input: Option<Input<'_>>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<i32, ExecError> {
+        if self.shell == Some(false) {
+            return Err(ExecError::NoShell("as was found out before".to_owned()));
+        }
+        let has_input = input.is_some();
+        let mut result = exec::stream(&self.wire, script, input, self.stall, sink);
+        if matches!(&result, Err(ExecError::NoShell(_))) && self.shell.is_none() && self.sftp.is_some() && !has_input {
+            self.sftp = None;
+            result = exec::stream(&self.wire, script, None, self.stall, sink);
+        }
+        match &result {
+            Ok(_) => self.shell = Some(true),
+            Err(ExecError::NoShell(_)) if self.shell.is_none() => self.shell = Some(false),
+            Err(_) => {}
+        }
+        result
+    }
+}
+
+/// What a host said, for the end of a message.
+fn quoted(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!("; it said: {said}") }
+}
+
+/// The fault of a step that the host refused with a message in English.
+pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault {
+    let message = format!("{place}: {doing} {path}: {why}");
+    let lower = why.to_lowercase();
+    let passes = ["no space", "quota", "disk full", "input/output error", "too many open files", "cannot allocate"];
+    if passes.iter().any(|phrase| lower.contains(phrase)) {
+        Fault::transient(message)
+    } else {
+        Fault::permanent(message)
+    }
+}

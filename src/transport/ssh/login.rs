@@ -1,0 +1,377 @@
+//! Logging in: keys first, and the password only when they did not do. Answers prompts, handles hosts that
+//! want several methods, and says what was tried when all is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ssh2::{KeyboardInteractivePrompt, Prompt};
+use zeroize::Zeroizing;
+
+use super::dial::stopped;
+use super::wire::{Code, Halt, Wire, code, is_lost};
+use crate::domain::fault::Fault;
+use crate::domain::secret::Secret;
+use crate::transport::Dial;
+
+/// Each refused key counts against the server's `MaxAuthTries` (6), and the password needs its turn.
+const MAX_KEYS: usize = 4;
+/// Rounds of questions that are answered with the password.
+const MAX_ROUNDS: usize = 3;
+
+/// How a login that failed ended.
+pub(super) enum Refusal {
+    /// Finally.
+    Fault(Fault),
+    /// The server hung up while keys were tried; another connection may try the password alone.
+    CutAmongKeys(Fault),
+}
+
+/// One login in progress.
+pub(super) struct Login<'a> {
+    wire: &'a Wire,
+    dial: &'a Dial<'a>,
+    limit: Duration,
+    /// What was tried and what came of it, for the message.
+    tried: Vec<String>,
+    keys_left: usize,
+    password: Option<Secret>,
+}
+
+/// What one method came to.
+enum Answer {
+    In,
+    /// Refused, or one of several methods that are wanted.
+    No,
+}
+
+impl<'a> Login<'a> {
+    pub(super) fn new(wire: &'a Wire, dial: &'a Dial<'a>) -> Self {
+        let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
+        Self { wire, dial, limit, tried: Vec::new(), keys_left: MAX_KEYS, password: None }
+    }
+
+    /// Logs in; with `with_keys` false by password alone.
+    pub(super) fn run(mut self, with_keys: bool) -> Result<(), Refusal> {
+        let mut offered = match self.methods()? {
+            Some(offered) => offered,
+            None => return Ok(()),
+        };
+        // Each turn takes a method out: a server that wants several offers the rest.
+        let mut done: Vec<&str> = Vec::new();
+        for _ in 0..3 {
+            let Some(method) = next_method(&offered, &done, with_keys) else { break };
+            done.push(method);
+            let answer = match method {
+                "publickey" => self.keys()?,
+                "password" => self.by_password()?,
+                _ => self.by_questions()?,
+            };
+            if matches!(answer, Answer::In) {
+                return Ok(());
+            }
+            // A refused password asked again in another way would count twice against the account; a
+            // server that took it as one of several offers something else now.
+            let now = match self.methods()? {
+                Some(now) => now,
+                None => return Ok(()),
+            };
+            let partial = now != offered;
+            if method == "password" && !partial {
+                break;
+            }
+            offered = now;
+        }
+        Err(Refusal::Fault(self.denied(&offered)))
+    }
+
+    /// What the server offers; nothing when we are in already.
+    fn methods(&mut self) -> Result<Option<Vec<String>>, Refusal> {
+        let login = &self.dial.target.login;
+        let listed = self.wire.run(self.limit, || self.wire.session.auth_methods(login).map(str::to_owned));
+        match listed {
+            Ok(methods) => Ok(Some(methods.split(',').map(str::to_owned).collect())),
+            Err(_) if self.wire.session.authenticated() => Ok(None),
+            Err(halt) => Err(self.broken(halt, "asking for the login methods")),
+        }
+    }
+
+    /// Tries a method; an error is a connection that ended.
+    fn attempt(&self, operation: impl FnMut() -> Result<(), ssh2::Error>) -> Result<Result<(), ssh2::Error>, Halt> {
+        match self.wire.run(self.limit, operation) {
+            Ok(()) => Ok(Ok(())),
+            Err(Halt::Ssh(error)) if !is_lost(&error) => Ok(Err(error)),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    fn keys(&mut self) -> Result<Answer, Refusal> {
+        if let Some(file) = self.dial.terms.identity_file.clone() {
+            if let Answer::In = self.key_file(&file, true)? {
+                return Ok(Answer::In);
+            }
+        }
+        if let Answer::In = self.agent()? {
+            return Ok(Answer::In);
+        }
+        if let Some(home) = &self.dial.surroundings.home {
+            for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
+                let file = home.join(".ssh").join(name);
+                if Some(&file) != self.dial.terms.identity_file.as_ref() {
+                    if let Answer::In = self.key_file(&file, false)? {
+                        return Ok(Answer::In);
+                    }
+                }
+            }
+        }
+        Ok(Answer::No)
+    }
+
+    fn key_file(&mut self, file: &Path, named: bool) -> Result<Answer, Refusal> {
+        let shown = file.display();
+        let text = match fs::read_to_string(file) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) => {
+                if named {
+                    self.tried.push(format!("identity_file {shown}: cannot be read ({error})"));
+                }
+                return Ok(Answer::No);
+            }
+        };
+        if is_encrypted(&text) {
+            self.tried.push(format!("key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"));
+            return Ok(Answer::No);
+        }
+        if self.keys_left == 0 {
+            return Ok(Answer::No);
+        }
+        self.keys_left -= 1;
+        let login = &self.dial.target.login;
+        let answer = self.attempt(|| self.wire.session.userauth_pubkey_memory(login, None, &text, None));
+        self.key_answer(answer, format!("key {shown}"))
+    }
+
+    fn key_answer(
+        &mut self,
+        answer: Result<Result<(), ssh2::Error>, Halt>,
+        what: String,
+    ) -> Result<Answer, Refusal> {
+        match answer {
+            Ok(Ok(())) => Ok(Answer::In),
+            Ok(Err(error)) => {
+                let why = match code(&error) {
+                    Code::Session(-18 | -19) => "refused".to_owned(),
+                    _ => error.message().to_owned(),
+                };
+                self.tried.push(format!("{what}: {why}"));
+                Ok(Answer::No)
+            }
+            Err(halt) => {
+                self.tried.push(what);
+                match self.broken(halt, "trying keys") {
+                    Refusal::Fault(fault) if fault.class == crate::domain::fault::FaultClass::Denied => {
+                        Err(Refusal::CutAmongKeys(fault))
+                    }
+                    other => Err(other),
+                }
+            }
+        }
+    }
+
+    fn agent(&mut self) -> Result<Answer, Refusal> {
+        let Some(socket) = self.dial.surroundings.agent_socket.clone() else { return Ok(Answer::No) };
+        let opened = self.open_agent(&socket);
+        let (agent, identities) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.tried.push(format!("agent: {}", error.message()));
+                return Ok(Answer::No);
+            }
+        };
+        for identity in identities {
+            if self.keys_left == 0 {
+                break;
+            }
+            self.keys_left -= 1;
+            let answer = self.attempt(|| agent.userauth(&self.dial.target.login, &identity));
+            let what = format!("agent's key {}", identity.comment());
+            if let Answer::In = self.key_answer(answer, what)? {
+                return Ok(Answer::In);
+            }
+        }
+        Ok(Answer::No)
+    }
+
+    fn open_agent(&self, socket: &PathBuf) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
+        let mut agent = self.wire.session.agent()?;
+        agent.set_identity_path(socket)?;
+        agent.connect()?;
+        agent.list_identities()?;
+        let identities = agent.identities()?;
+        Ok((agent, identities))
+    }
+
+    /// The password, looked up at the first need.
+    fn secret(&mut self) -> Result<Option<Secret>, Refusal> {
+        if self.password.is_none() {
+            self.password = self.dial.credentials.password().map_err(Refusal::Fault)?;
+            if self.password.is_none() {
+                self.tried.push("password: none is configured".to_owned());
+            }
+        }
+        Ok(self.password.clone())
+    }
+
+    fn by_password(&mut self) -> Result<Answer, Refusal> {
+        let Some(secret) = self.secret()? else { return Ok(Answer::No) };
+        let login = &self.dial.target.login;
+        match self.attempt(|| self.wire.session.userauth_password(login, secret.expose())) {
+            Ok(Ok(())) => Ok(Answer::In),
+            Ok(Err(error)) => {
+                let why = match code(&error) {
+                    Code::Session(-18) => "refused",
+                    Code::Session(-23) => "expired, the host wants a new one",
+                    _ => "failed",
+                };
+                self.tried.push(format!("password: {why}"));
+                Ok(Answer::No)
+            }
+            Err(halt) => {
+                self.tried.push("password".to_owned());
+                Err(self.broken(halt, "trying the password"))
+            }
+        }
+    }
+
+    fn by_questions(&mut self) -> Result<Answer, Refusal> {
+        let Some(secret) = self.secret()? else { return Ok(Answer::No) };
+        let mut answers = Answers { secret, rounds: 0 };
+        let login = &self.dial.target.login;
+        let answer =
+            self.attempt(|| self.wire.session.userauth_keyboard_interactive(login, &mut answers));
+        match answer {
+            Ok(Ok(())) => Ok(Answer::In),
+            Ok(Err(_)) => {
+                self.tried.push("keyboard-interactive: refused".to_owned());
+                Ok(Answer::No)
+            }
+            Err(halt) => {
+                self.tried.push("keyboard-interactive".to_owned());
+                Err(self.broken(halt, "answering questions"))
+            }
+        }
+    }
+
+    /// A connection that ended while logging in. A server that hangs up after an attempt has refused it.
+    fn broken(&self, halt: Halt, doing: &str) -> Refusal {
+        let target = &self.dial.target;
+        let place = format!("{}@{}", target.login, super::dial::place(self.dial));
+        Refusal::Fault(match halt {
+            Halt::Stopped => stopped(),
+            Halt::TimedOut(limit) => Fault::unreachable(format!(
+                "{place}: no answer within {} s (connect_timeout) while {doing}",
+                limit.as_secs()
+            )),
+            Halt::Ssh(error) if self.tried.is_empty() => {
+                Fault::unreachable(format!("{place}: the connection ended before the login: {}", error.message()))
+            }
+            Halt::Ssh(error) => Fault::denied(format!(
+                "{place}: the server hung up while {doing} ({}); tried {}",
+                error.message(),
+                self.tried.join(", ")
+            )),
+        })
+    }
+
+    fn denied(&self, offered: &[String]) -> Fault {
+        let target = &self.dial.target;
+        let tried = if self.tried.is_empty() { "nothing that it offers".to_owned() } else { self.tried.join(", ") };
+        Fault::denied(format!(
+            "login as {} refused by {}: tried {tried}; the server offers {}",
+            target.login,
+            super::dial::place(self.dial),
+            offered.join(", ")
+        ))
+    }
+}
+
+fn next_method(offered: &[String], done: &[&str], with_keys: bool) -> Option<&'static str> {
+    ["publickey", "password", "keyboard-interactive"].into_iter().find(|method| {
+        (with_keys || *method != "publickey") && !done.contains(method) && offered.iter().any(|one| one == method)
+    })
+}
+
+/// Answers what looks like the question for the password, a bounded number of times.
+struct Answers {
+    secret: Secret,
+    rounds: usize,
+}
+
+impl KeyboardInteractivePrompt for Answers {
+    fn prompt<'b>(&mut self, _username: &str, _instructions: &str, prompts: &[Prompt<'b>]) -> Vec<String> {
+        if !prompts.is_empty() {
+            self.rounds += 1;
+        }
+        prompts
+            .iter()
+            .map(|prompt| {
+                let hidden_or_named = !prompt.echo || prompt.text.to_lowercase().contains("password");
+                if hidden_or_named && self.rounds <= MAX_ROUNDS {
+                    self.secret.expose().to_owned()
+                } else {
+                    String::new()
+                }
+            })
+            .collect()
+    }
+}
+
+/// Whether a private key file needs a pass phrase.
+fn is_encrypted(text: &str) -> bool {
+    if text.contains("ENCRYPTED") {
+        return true;
+    }
+    let Some(body) = text.split("-----BEGIN OPENSSH PRIVATE KEY-----").nth(1) else { return false };
+    let body: String = body.split("-----").next().unwrap_or("").split_whitespace().collect();
+    // magic, then the cipher's name with its length in front.
+    let start = body.get(..64).unwrap_or(&body);
+    let Ok(bytes) = STANDARD.decode(start) else { return false };
+    bytes.starts_with(b"openssh-key-v1\0") && bytes.get(15..23) != Some(b"\0\0\0\x04none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encrypted_keys_are_told_from_open_ones() {
+        let key = |cipher: &[u8]| {
+            let mut bytes = b"openssh-key-v1\0\0\0\0".to_vec();
+            bytes.push(u8::try_from(cipher.len()).unwrap());
+            bytes.extend_from_slice(cipher);
+            bytes.extend_from_slice(&[0; 80]);
+            format!(
+                "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
+                STANDARD.encode(bytes)
+            )
+        };
+        assert!(is_encrypted(&key(b"aes256-ctr")));
+        assert!(!is_encrypted(&key(b"none")));
+        assert!(is_encrypted("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+        assert!(is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"));
+        assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
+    }
+
+    #[test]
+    fn only_what_looks_like_a_password_prompt_is_answered_and_not_for_ever() {
+        let mut answers = Answers { secret: Secret::new("geheim".to_owned()), rounds: 0 };
+        let prompt = |text: &'static str, echo| Prompt { text: text.into(), echo };
+        let asked = [prompt("Password: ", false), prompt("Your name? ", true)];
+        for _ in 0..3 {
+            assert_eq!(answers.prompt("", "", &asked), ["geheim", ""]);
+        }
+        assert_eq!(answers.prompt("", "", &asked), ["", ""]);
+    }
+}

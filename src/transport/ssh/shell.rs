@@ -1,0 +1,236 @@
+//! Files by scripts, for hosts without SFTP: bytes travel by SCP where the host has it, else by `cat`.
+//! Every name is quoted, every path absolute, so no name is an option or a pattern.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::Path;
+use std::time::Instant;
+
+use super::exec::{ExecError, Input, finish};
+use super::link::{Link, refused};
+use super::wire::{Halt, is_lost};
+use crate::domain::fault::Fault;
+use crate::domain::text::shell_quote;
+use crate::transport::Upload;
+
+/// The artifact, opened.
+pub(super) fn open_local(upload: &Upload<'_>) -> Result<File, Fault> {
+    File::open(upload.local)
+        .map_err(|error| Fault::permanent(format!("cannot open the artifact {}: {error}", upload.local.display())))
+}
+
+/// An artifact that cannot be read to its end.
+pub(super) fn local_fault(error: &io::Error) -> Fault {
+    Fault::transient(format!("cannot read the artifact: {error}"))
+}
+
+/// Runs a script that concerns `path`; a status other than 0 is a fault with what the script said.
+fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String, Fault> {
+    let ran = link.script(script).map_err(|error| link.exec_fault(&error, doing))?;
+    if ran.status == 0 {
+        return Ok(ran.text());
+    }
+    let said = ran.text();
+    let why = if said.is_empty() { format!("exit status {}", ran.status) } else { said };
+    Err(refused(&link.place, doing, path, &why))
+}
+
+/// The login's home.
+pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
+    let home = run(link, "cd && pwd", "resolving", "~")?;
+    if home.starts_with('/') {
+        return Ok(home);
+    }
+    Err(Fault::permanent(format!("{}: the home directory cannot be found", link.place)))
+}
+
+/// Makes what is missing of an absolute directory.
+pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
+    let script = format!("mkdir -p {}", shell_quote(path));
+    run(link, &script, "cannot make the directory", path).map(|_| ())
+}
+
+/// The script's words that make the temporary file: new, empty, and closed to others if a mode is wanted.
+fn create_script(upload: &Upload<'_>, path: &str) -> String {
+    let umask = if upload.mode.is_some() { "umask 077; " } else { "" };
+    format!("f={}\nrm -f \"$f\" || exit 1\n( {umask}set -C; : >\"$f\" ) || exit 1\n", shell_quote(path))
+}
+
+fn mode_script(upload: &Upload<'_>) -> String {
+    upload.mode.map(|mode| format!("chmod {mode:o} \"$f\" || exit 1\n")).unwrap_or_default()
+}
+
+/// Brings the bytes to the temporary name.
+pub(super) fn upload(
+    link: &mut Link,
+    upload: &Upload<'_>,
+    path: &str,
+    scp: bool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
+    if scp && !path.contains('\n') {
+        run(link, &create_script(upload, path), "cannot create", path)?;
+        if by_scp(link, upload, path, progress)? {
+            let mode = mode_script(upload);
+            if !mode.is_empty() {
+                run(link, &format!("f={}\n{mode}", shell_quote(path)), "cannot set the mode of", path)?;
+            }
+            return Ok(());
+        }
+    }
+    by_cat(link, upload, path, progress)
+}
+
+fn by_cat(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+    let mut local = open_local(upload)?;
+    let script = format!(
+        "LC_ALL=C; export LC_ALL\n{}cat >\"$f\" || {{ rm -f \"$f\"; exit 1; }}\n{}",
+        create_script(upload, path),
+        mode_script(upload)
+    );
+    let mut said = Vec::new();
+    progress(0);
+    let input = Input { reader: &mut local, progress };
+    let result = link.stream(&script, Some(input), &mut |bytes| said.extend_from_slice(bytes));
+    match result {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(refused(&link.place, "cannot write", path, String::from_utf8_lossy(&said).trim())),
+        Err(error) => Err(link.exec_fault(&error, "uploading")),
+    }
+}
+
+/// Whether SCP took the file; `false` where the host's SCP does not work at all.
+fn by_scp(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn FnMut(u64)) -> Result<bool, Fault> {
+    let mut local = open_local(upload)?;
+    let mode = i32::try_from(upload.mode.unwrap_or(0o644) & 0o777).unwrap_or(0o644);
+    let session = &link.wire.session;
+    let opened = link.wire.run(link.stall, || session.scp_send(Path::new(path), mode, upload.size, None));
+    let mut channel = match opened {
+        Ok(channel) => channel,
+        Err(Halt::Ssh(error)) if !is_lost(&error) => {
+            log::debug!("{}: SCP does not work ({}), using cat", link.place, error.message());
+            return Ok(false);
+        }
+        Err(halt) => return Err(link.halt_fault(&halt, "uploading")),
+    };
+    let sent = scp_bytes(link, &mut channel, &mut local, progress);
+    let said = if sent.is_ok() { scp_answer(link, &mut channel) } else { Ok(Vec::new()) };
+    finish(&link.wire, &mut channel);
+    sent?;
+    let said = said?;
+    // Zero bytes are assents; an error is a 1 or 2 with a message.
+    match said.iter().position(|&byte| byte == 1 || byte == 2) {
+        None => Ok(true),
+        Some(at) => {
+            let why = String::from_utf8_lossy(&said[at + 1..]).trim().to_owned();
+            Err(refused(&link.place, "cannot write", path, &why))
+        }
+    }
+}
+
+fn scp_bytes(
+    link: &Link,
+    channel: &mut ssh2::Channel,
+    local: &mut File,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut total = 0;
+    loop {
+        let filled = local.read(&mut buffer).map_err(|error| local_fault(&error))?;
+        // The last message is the byte that says: this was all.
+        let (bytes, last) = if filled == 0 { (&b"\0"[..], true) } else { (&buffer[..filled], false) };
+        let mut from = 0;
+        let mut end = Instant::now() + link.stall;
+        while from < bytes.len() {
+            match channel.write(&bytes[from..]) {
+                Ok(count) => {
+                    from += count;
+                    end = Instant::now() + link.stall;
+                    if !last {
+                        total += count as u64;
+                        progress(total);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    link.wire.pause(end, link.stall).map_err(|halt| link.halt_fault(&halt, "uploading"))?;
+                }
+                Err(error) => {
+                    return Err(Fault::transient(format!("{}: connection lost while uploading: {error}", link.place)));
+                }
+            }
+        }
+        if last {
+            progress(total);
+            return Ok(());
+        }
+    }
+}
+
+fn scp_answer(link: &Link, channel: &mut ssh2::Channel) -> Result<Vec<u8>, Fault> {
+    let mut said = Vec::new();
+    let halted = |halt: Halt| link.halt_fault(&halt, "uploading");
+    link.wire.run(link.stall, || channel.send_eof()).map_err(halted)?;
+    let end = Instant::now() + link.stall;
+    let mut buffer = [0; 4096];
+    loop {
+        match channel.read(&mut buffer) {
+            Ok(0) if channel.eof() => return Ok(said),
+            Ok(count) => said.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                link.wire.pause(end, link.stall).map_err(halted)?;
+            }
+            Err(error) => {
+                return Err(Fault::transient(format!("{}: connection lost while uploading: {error}", link.place)));
+            }
+        }
+    }
+}
+
+/// Length and, where the host can compute it, SHA-256 of a file; nothing where there is none.
+pub(super) fn digest(link: &mut Link, path: &str) -> Result<Option<(u64, Option<String>)>, ExecError> {
+    let script = format!(
+        "f={}\n{}",
+        shell_quote(path),
+        r#"[ -f "$f" ] || exit 44
+s=$(wc -c <"$f") || exit 1
+( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
+h=
+for t in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'busybox sha256sum' 'sha256 -q' 'digest -a sha256'; do
+  h=$($t <"$f" 2>/dev/null) || continue
+  h=${h%% *}
+  [ "${#h}" -eq 64 ] && break
+  h=
+done
+kill "$b" 2>/dev/null
+echo "$((s+0)) $h"
+"#
+    );
+    let ran = link.script(&script)?;
+    match ran.status {
+        0 => {}
+        44 => return Ok(None),
+        status => return Err(ExecError::Lost(format!("exit status {status}: {}", ran.text()))),
+    }
+    let text = ran.text();
+    let mut words = text.split_ascii_whitespace();
+    match words.next().and_then(|size| size.parse().ok()) {
+        Some(size) => Ok(Some((size, words.next().map(str::to_lowercase)))),
+        None => Err(ExecError::Lost(format!("it said: {text}"))),
+    }
+}
+
+/// Renames `temporary` to `name`, replacing a file of that name in one step.
+pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<(), Fault> {
+    let script = format!(
+        "t={}\nn={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit 1; fi\nmv -f \"$t\" \"$n\"",
+        shell_quote(temporary),
+        shell_quote(name)
+    );
+    run(link, &script, "cannot publish", name).map(|_| ())
+}
+
+/// Removes a file if it is there.
+pub(super) fn remove(link: &mut Link, path: &str) -> Result<(), Fault> {
+    run(link, &format!("rm -f {}", shell_quote(path)), "cannot remove", path).map(|_| ())
+}

@@ -1,0 +1,128 @@
+//! One SSH connection driven without blocking: every call of libssh2 is repeated until it is done, the
+//! caller's patience ends, or the worker is told to stop. Knows nothing of files or commands.
+
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::{BlockDirections, ErrorCode};
+
+use crate::transport::StopFlag;
+
+/// libssh2's code for "try again".
+const EAGAIN: i32 = -37;
+/// How long one wait for the socket lasts at most, so that the stop flag is seen soon.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Why an operation did not end as wished.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The worker was told to stop.
+    Stopped,
+    /// Nothing came within this time.
+    TimedOut(Duration),
+    /// libssh2 reports an error.
+    Ssh(ssh2::Error),
+}
+
+/// A connection.
+pub(super) struct Wire {
+    /// libssh2's session, never blocking.
+    pub(super) session: ssh2::Session,
+    socket: TcpStream,
+    stop: StopFlag,
+}
+
+impl Wire {
+    /// Puts SSH on a connected socket; nothing is sent yet.
+    pub(super) fn new(socket: TcpStream, stop: StopFlag) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        socket.set_nonblocking(true).map_err(|e| text(&e))?;
+        let copy = socket.try_clone().map_err(|e| text(&e))?;
+        let mut session = ssh2::Session::new().map_err(|e| text(&e))?;
+        session.set_tcp_stream(copy);
+        session.set_blocking(false);
+        Ok(Self { session, socket, stop })
+    }
+
+    /// Repeats `operation` until it no longer says "try again", for `limit` at most. After a halt other than
+    /// an error of libssh2 itself the connection is cut, so that nothing waits for it any more.
+    pub(super) fn run<T>(
+        &self,
+        limit: Duration,
+        mut operation: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, Halt> {
+        let end = Instant::now() + limit;
+        loop {
+            match operation() {
+                Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
+                Err(error) => return Err(Halt::Ssh(error)),
+                Ok(value) => return Ok(value),
+            }
+            self.pause(end, limit)?;
+        }
+    }
+
+    /// Waits until the socket may have changed; a halt when `end` has passed or the worker is to stop.
+    pub(super) fn pause(&self, end: Instant, limit: Duration) -> Result<(), Halt> {
+        if self.stop.is_raised() {
+            self.cut();
+            return Err(Halt::Stopped);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.cut();
+            return Err(Halt::TimedOut(limit));
+        }
+        self.wait_socket(left.min(SLICE));
+        Ok(())
+    }
+
+    fn wait_socket(&self, time: Duration) {
+        // A delayed acknowledgement here and Nagle's algorithm there would cost 40 ms a command.
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
+        let flags = match self.session.block_directions() {
+            BlockDirections::Outbound => PollFlags::OUT,
+            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+            BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
+        };
+        let span = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 50_000_000 });
+        let mut fds = [PollFd::new(&self.socket, flags)];
+        // An interrupted or failed poll only means that the operation is tried again sooner.
+        let _ = poll(&mut fds, Some(&span));
+    }
+
+    /// Closes the socket both ways: whatever libssh2 still wants to say fails at once.
+    pub(super) fn cut(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.session.set_timeout(1);
+    }
+
+    /// The socket itself, for its options.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+/// The number of an SSH error, by the side it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    /// libssh2's own (negative).
+    Session(i32),
+    /// The SFTP server's.
+    Sftp(i32),
+}
+
+/// The number of `error`.
+pub(super) fn code(error: &ssh2::Error) -> Code {
+    match error.code() {
+        ErrorCode::Session(code) => Code::Session(code),
+        ErrorCode::SFTP(code) => Code::Sftp(code),
+    }
+}
+
+/// Whether `error` means that the connection itself is gone.
+pub(super) fn is_lost(error: &ssh2::Error) -> bool {
+    // Socket send, timeout, disconnect, proto, socket timeout, socket receive, bad socket.
+    matches!(code(error), Code::Session(-7 | -9 | -13 | -14 | -30 | -43 | -45))
+}

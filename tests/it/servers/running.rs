@@ -1,0 +1,63 @@
+//! A server's process: started on a port that the kernel picked, awaited, and ended with its group.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::testenv::wait_until;
+
+/// A server's process, ended when dropped.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+    pub port: u16,
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Running {
+    /// Starts what `command` makes of a port, again with another one if somebody was faster.
+    pub fn start(log: &Path, package: &str, command: impl Fn(u16) -> Command) -> Self {
+        for _ in 0..5 {
+            let port = free_port();
+            let out = std::fs::File::create(log).expect("a log");
+            let mut command = command(port);
+            command.stdin(Stdio::null()).stdout(out.try_clone().expect("dup")).stderr(out).process_group(0);
+            let child = command
+                .spawn()
+                .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}; apt-get install {package}"));
+            let mut running = Self { child, log: log.to_path_buf(), port };
+            let mut up = false;
+            wait_until("the server listens or ends", Duration::from_secs(20), || {
+                up = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+                up || running.child.try_wait().expect("wait").is_some()
+            });
+            if up && running.child.try_wait().expect("wait").is_none() {
+                return running;
+            }
+            let said = running.log();
+            assert!(said.contains("in use"), "the server ended at once (apt-get install {package}?): {said}");
+        }
+        panic!("no free port in five tries");
+    }
+
+    /// What the server has printed.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}
