@@ -13,17 +13,22 @@ pub fn connect(
     on_fault: &mut dyn FnMut(TransportKind, &Fault),
 ) -> Result<Box<dyn Session>, Fault> {
     let mut faults: Vec<(TransportKind, Fault)> = Vec::new();
+    // A session over SSH that was given up had proved a key.
+    let mut proved = given_up.contains(&TransportKind::Ssh);
     for &kind in &dial.terms.transports {
         if given_up.contains(&kind) {
             continue;
         }
-        let opened = if kind == TransportKind::Ftp && is_ssh_host(dial) {
+        let opened = if kind == TransportKind::Ftp
+            && !dial.terms.ftp_is_named
+            && (proved || ssh::known_key(dial))
+        {
             Err(Fault::unsupported(format!(
                 "{} has proved an SSH key, so its password is not sent in clear; list `ftp` in the rule's transports to allow it",
                 dial.target.host
             )))
         } else {
-            open(kind, dial)
+            open(kind, dial, &mut proved)
         };
         match opened {
             Ok(session) => return Ok(session),
@@ -37,15 +42,18 @@ pub fn connect(
     Err(sum(&faults))
 }
 
-fn open(kind: TransportKind, dial: &Dial<'_>) -> Result<Box<dyn Session>, Fault> {
+fn open(
+    kind: TransportKind,
+    dial: &Dial<'_>,
+    proved: &mut bool,
+) -> Result<Box<dyn Session>, Fault> {
     match kind {
-        TransportKind::Ssh => ssh::connect(dial),
+        TransportKind::Ssh => ssh::connect(dial).map_err(|error| {
+            *proved |= error.proved.is_some();
+            error.fault
+        }),
         TransportKind::Ftps | TransportKind::Ftp => ftp::connect(kind, dial),
     }
-}
-
-fn is_ssh_host(dial: &Dial<'_>) -> bool {
-    !dial.terms.ftp_is_named && ssh::has_proved_key(dial)
 }
 
 /// One fault out of those of all transports: unreachable if any was, since that may pass.

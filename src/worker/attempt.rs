@@ -409,7 +409,8 @@ impl<'a> Attempt<'a> {
             return Ok(());
         }
         let credentials = self.credentials();
-        let session = ssh::connect(&self.dial(&credentials)).map_err(|fault| {
+        let session = ssh::connect(&self.dial(&credentials)).map_err(|error| {
+            let fault = error.fault;
             Fault::new(
                 fault.class,
                 format!(

@@ -11,12 +11,12 @@
 mod config_cases;
 mod config_commands;
 mod conformance;
+mod conformance;
 mod differential_ini;
 mod differential_re;
 mod ftp;
 mod logging;
 mod re_generator;
-mod conformance;
 mod servers;
 mod svn_changed;
 mod svn_copies;

@@ -33,10 +33,16 @@ impl Link {
                 self.place,
                 limit.as_secs()
             )),
-            Halt::Ssh(error) if is_lost(error) => {
-                Fault::transient(format!("{}: connection lost while {doing}: {}", self.place, error.message()))
-            }
-            Halt::Ssh(error) => Fault::transient(format!("{}: {doing} failed: {}", self.place, error.message())),
+            Halt::Ssh(error) if is_lost(error) => Fault::transient(format!(
+                "{}: connection lost while {doing}: {}",
+                self.place,
+                error.message()
+            )),
+            Halt::Ssh(error) => Fault::transient(format!(
+                "{}: {doing} failed: {}",
+                self.place,
+                error.message()
+            )),
         }
     }
 
@@ -48,9 +54,10 @@ impl Link {
                 self.place,
                 quoted(said)
             )),
-            ExecError::Lost(why) => {
-                Fault::transient(format!("{}: connection lost while {doing}: {why}", self.place))
-            }
+            ExecError::Lost(why) => Fault::transient(format!(
+                "{}: connection lost while {doing}: {why}",
+                self.place
+            )),
             ExecError::Halt(halt) => self.halt_fault(halt, doing),
         }
     }
@@ -76,7 +83,11 @@ impl Link {
         }
         let has_input = input.is_some();
         let mut result = exec::stream(&self.wire, script, input, self.stall, sink);
-        if matches!(&result, Err(ExecError::NoShell(_))) && self.shell.is_none() && self.sftp.is_some() && !has_input {
+        if matches!(&result, Err(ExecError::NoShell(_)))
+            && self.shell.is_none()
+            && self.sftp.is_some()
+            && !has_input
+        {
             self.sftp = None;
             result = exec::stream(&self.wire, script, None, self.stall, sink);
         }
@@ -91,14 +102,25 @@ impl Link {
 
 /// What a host said, for the end of a message.
 fn quoted(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!("; it said: {said}") }
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {said}")
+    }
 }
 
 /// The fault of a step that the host refused with a message in English.
 pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault {
     let message = format!("{place}: {doing} {path}: {why}");
     let lower = why.to_lowercase();
-    let passes = ["no space", "quota", "disk full", "input/output error", "too many open files", "cannot allocate"];
+    let passes = [
+        "no space",
+        "quota",
+        "disk full",
+        "input/output error",
+        "too many open files",
+        "cannot allocate",
+    ];
     if passes.iter().any(|phrase| lower.contains(phrase)) {
         Fault::transient(message)
     } else {

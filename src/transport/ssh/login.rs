@@ -50,7 +50,14 @@ enum Answer {
 impl<'a> Login<'a> {
     pub(super) fn new(wire: &'a Wire, dial: &'a Dial<'a>) -> Self {
         let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
-        Self { wire, dial, limit, tried: Vec::new(), keys_left: MAX_KEYS, password: None }
+        Self {
+            wire,
+            dial,
+            limit,
+            tried: Vec::new(),
+            keys_left: MAX_KEYS,
+            password: None,
+        }
     }
 
     /// Logs in; with `with_keys` false by password alone.
@@ -62,7 +69,9 @@ impl<'a> Login<'a> {
         // Each turn takes a method out: a server that wants several offers the rest.
         let mut done: Vec<&str> = Vec::new();
         for _ in 0..3 {
-            let Some(method) = next_method(&offered, &done, with_keys) else { break };
+            let Some(method) = next_method(&offered, &done, with_keys) else {
+                break;
+            };
             done.push(method);
             let answer = match method {
                 "publickey" => self.keys()?,
@@ -90,7 +99,9 @@ impl<'a> Login<'a> {
     /// What the server offers; nothing when we are in already.
     fn methods(&mut self) -> Result<Option<Vec<String>>, Refusal> {
         let login = &self.dial.target.login;
-        let listed = self.wire.run(self.limit, || self.wire.session.auth_methods(login).map(str::to_owned));
+        let listed = self.wire.run(self.limit, || {
+            self.wire.session.auth_methods(login).map(str::to_owned)
+        });
         match listed {
             Ok(methods) => Ok(Some(methods.split(',').map(str::to_owned).collect())),
             Err(_) if self.wire.session.authenticated() => Ok(None),
@@ -99,7 +110,10 @@ impl<'a> Login<'a> {
     }
 
     /// Tries a method; an error is a connection that ended.
-    fn attempt(&self, operation: impl FnMut() -> Result<(), ssh2::Error>) -> Result<Result<(), ssh2::Error>, Halt> {
+    fn attempt(
+        &self,
+        operation: impl FnMut() -> Result<(), ssh2::Error>,
+    ) -> Result<Result<(), ssh2::Error>, Halt> {
         match self.wire.run(self.limit, operation) {
             Ok(()) => Ok(Ok(())),
             Err(Halt::Ssh(error)) if !is_lost(&error) => Ok(Err(error)),
@@ -135,13 +149,16 @@ impl<'a> Login<'a> {
             Ok(text) => Zeroizing::new(text),
             Err(error) => {
                 if named {
-                    self.tried.push(format!("identity_file {shown}: cannot be read ({error})"));
+                    self.tried
+                        .push(format!("identity_file {shown}: cannot be read ({error})"));
                 }
                 return Ok(Answer::No);
             }
         };
         if is_encrypted(&text) {
-            self.tried.push(format!("key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"));
+            self.tried.push(format!(
+                "key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"
+            ));
             return Ok(Answer::No);
         }
         if self.keys_left == 0 {
@@ -149,7 +166,11 @@ impl<'a> Login<'a> {
         }
         self.keys_left -= 1;
         let login = &self.dial.target.login;
-        let answer = self.attempt(|| self.wire.session.userauth_pubkey_memory(login, None, &text, None));
+        let answer = self.attempt(|| {
+            self.wire
+                .session
+                .userauth_pubkey_memory(login, None, &text, None)
+        });
         self.key_answer(answer, format!("key {shown}"))
     }
 
@@ -171,7 +192,9 @@ impl<'a> Login<'a> {
             Err(halt) => {
                 self.tried.push(what);
                 match self.broken(halt, "trying keys") {
-                    Refusal::Fault(fault) if fault.class == crate::domain::fault::FaultClass::Denied => {
+                    Refusal::Fault(fault)
+                        if fault.class == crate::domain::fault::FaultClass::Denied =>
+                    {
                         Err(Refusal::CutAmongKeys(fault))
                     }
                     other => Err(other),
@@ -181,7 +204,9 @@ impl<'a> Login<'a> {
     }
 
     fn agent(&mut self) -> Result<Answer, Refusal> {
-        let Some(socket) = self.dial.surroundings.agent_socket.clone() else { return Ok(Answer::No) };
+        let Some(socket) = self.dial.surroundings.agent_socket.clone() else {
+            return Ok(Answer::No);
+        };
         let opened = self.open_agent(&socket);
         let (agent, identities) = match opened {
             Ok(opened) => opened,
@@ -204,7 +229,10 @@ impl<'a> Login<'a> {
         Ok(Answer::No)
     }
 
-    fn open_agent(&self, socket: &PathBuf) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
+    fn open_agent(
+        &self,
+        socket: &PathBuf,
+    ) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
         let mut agent = self.wire.session.agent()?;
         agent.set_identity_path(socket)?;
         agent.connect()?;
@@ -225,7 +253,9 @@ impl<'a> Login<'a> {
     }
 
     fn by_password(&mut self) -> Result<Answer, Refusal> {
-        let Some(secret) = self.secret()? else { return Ok(Answer::No) };
+        let Some(secret) = self.secret()? else {
+            return Ok(Answer::No);
+        };
         let login = &self.dial.target.login;
         match self.attempt(|| self.wire.session.userauth_password(login, secret.expose())) {
             Ok(Ok(())) => Ok(Answer::In),
@@ -246,11 +276,16 @@ impl<'a> Login<'a> {
     }
 
     fn by_questions(&mut self) -> Result<Answer, Refusal> {
-        let Some(secret) = self.secret()? else { return Ok(Answer::No) };
+        let Some(secret) = self.secret()? else {
+            return Ok(Answer::No);
+        };
         let mut answers = Answers { secret, rounds: 0 };
         let login = &self.dial.target.login;
-        let answer =
-            self.attempt(|| self.wire.session.userauth_keyboard_interactive(login, &mut answers));
+        let answer = self.attempt(|| {
+            self.wire
+                .session
+                .userauth_keyboard_interactive(login, &mut answers)
+        });
         match answer {
             Ok(Ok(())) => Ok(Answer::In),
             Ok(Err(_)) => {
@@ -274,9 +309,10 @@ impl<'a> Login<'a> {
                 "{place}: no answer within {} s (connect_timeout) while {doing}",
                 limit.as_secs()
             )),
-            Halt::Ssh(error) if self.tried.is_empty() => {
-                Fault::unreachable(format!("{place}: the connection ended before the login: {}", error.message()))
-            }
+            Halt::Ssh(error) if self.tried.is_empty() => Fault::unreachable(format!(
+                "{place}: the connection ended before the login: {}",
+                error.message()
+            )),
             Halt::Ssh(error) => Fault::denied(format!(
                 "{place}: the server hung up while {doing} ({}); tried {}",
                 error.message(),
@@ -287,7 +323,11 @@ impl<'a> Login<'a> {
 
     fn denied(&self, offered: &[String]) -> Fault {
         let target = &self.dial.target;
-        let tried = if self.tried.is_empty() { "nothing that it offers".to_owned() } else { self.tried.join(", ") };
+        let tried = if self.tried.is_empty() {
+            "nothing that it offers".to_owned()
+        } else {
+            self.tried.join(", ")
+        };
         Fault::denied(format!(
             "login as {} refused by {}: tried {tried}; the server offers {}",
             target.login,
@@ -298,9 +338,13 @@ impl<'a> Login<'a> {
 }
 
 fn next_method(offered: &[String], done: &[&str], with_keys: bool) -> Option<&'static str> {
-    ["publickey", "password", "keyboard-interactive"].into_iter().find(|method| {
-        (with_keys || *method != "publickey") && !done.contains(method) && offered.iter().any(|one| one == method)
-    })
+    ["publickey", "password", "keyboard-interactive"]
+        .into_iter()
+        .find(|method| {
+            (with_keys || *method != "publickey")
+                && !done.contains(method)
+                && offered.iter().any(|one| one == method)
+        })
 }
 
 /// Answers what looks like the question for the password, a bounded number of times.
@@ -310,14 +354,20 @@ struct Answers {
 }
 
 impl KeyboardInteractivePrompt for Answers {
-    fn prompt<'b>(&mut self, _username: &str, _instructions: &str, prompts: &[Prompt<'b>]) -> Vec<String> {
+    fn prompt<'b>(
+        &mut self,
+        _username: &str,
+        _instructions: &str,
+        prompts: &[Prompt<'b>],
+    ) -> Vec<String> {
         if !prompts.is_empty() {
             self.rounds += 1;
         }
         prompts
             .iter()
             .map(|prompt| {
-                let hidden_or_named = !prompt.echo || prompt.text.to_lowercase().contains("password");
+                let hidden_or_named =
+                    !prompt.echo || prompt.text.to_lowercase().contains("password");
                 if hidden_or_named && self.rounds <= MAX_ROUNDS {
                     self.secret.expose().to_owned()
                 } else {
@@ -333,11 +383,20 @@ fn is_encrypted(text: &str) -> bool {
     if text.contains("ENCRYPTED") {
         return true;
     }
-    let Some(body) = text.split("-----BEGIN OPENSSH PRIVATE KEY-----").nth(1) else { return false };
-    let body: String = body.split("-----").next().unwrap_or("").split_whitespace().collect();
+    let Some(body) = text.split("-----BEGIN OPENSSH PRIVATE KEY-----").nth(1) else {
+        return false;
+    };
+    let body: String = body
+        .split("-----")
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
     // magic, then the cipher's name with its length in front.
     let start = body.get(..64).unwrap_or(&body);
-    let Ok(bytes) = STANDARD.decode(start) else { return false };
+    let Ok(bytes) = STANDARD.decode(start) else {
+        return false;
+    };
     bytes.starts_with(b"openssh-key-v1\0") && bytes.get(15..23) != Some(b"\0\0\0\x04none")
 }
 
@@ -360,14 +419,22 @@ mod tests {
         assert!(is_encrypted(&key(b"aes256-ctr")));
         assert!(!is_encrypted(&key(b"none")));
         assert!(is_encrypted("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-        assert!(is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"));
+        assert!(is_encrypted(
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+        ));
         assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
     }
 
     #[test]
     fn only_what_looks_like_a_password_prompt_is_answered_and_not_for_ever() {
-        let mut answers = Answers { secret: Secret::new("geheim".to_owned()), rounds: 0 };
-        let prompt = |text: &'static str, echo| Prompt { text: text.into(), echo };
+        let mut answers = Answers {
+            secret: Secret::new("geheim".to_owned()),
+            rounds: 0,
+        };
+        let prompt = |text: &'static str, echo| Prompt {
+            text: text.into(),
+            echo,
+        };
         let asked = [prompt("Password: ", false), prompt("Your name? ", true)];
         for _ in 0..3 {
             assert_eq!(answers.prompt("", "", &asked), ["geheim", ""]);

@@ -2,8 +2,8 @@
 
 pub mod certificates;
 pub mod pyftpdlib;
-pub mod svn;
-pub mod vsftpd;
 pub mod running;
 pub mod ssh;
+pub mod svn;
 pub mod users;
+pub mod vsftpd;
