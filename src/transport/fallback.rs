@@ -21,7 +21,7 @@ pub fn connect(
         }
         let opened = if kind == TransportKind::Ftp
             && !dial.terms.ftp_is_named
-            && (proved || ssh::known_key(dial))
+            && (proved || ssh::known_key(dial)?)
         {
             Err(Fault::unsupported(format!(
                 "{} has proved an SSH key, so its password is not sent in clear; list `ftp` in the rule's transports to allow it",
