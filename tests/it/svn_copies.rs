@@ -210,3 +210,26 @@ fn links_are_asked_for_among_wanted_paths_alone() {
         "{asked}"
     );
 }
+
+#[test]
+fn a_link_that_replaces_a_file_or_a_link_is_found_among_many_files() {
+    let env = TestEnv::new();
+    let svn = Svn::create(&env);
+    let link = |name: &str| symlink(name, svn.working_copy.join(name)).expect("a link");
+    svn.write("was file", "x");
+    link("was link");
+    svn.commit();
+    for name in ["was link", "was file"] {
+        svn.svn(&["remove", "-q", name]);
+        link(name);
+        svn.svn(&["add", "-q", name]);
+        for number in 0..20 {
+            svn.write(&format!("{name} {number}"), "x");
+        }
+        let revision = svn.commit();
+        let changes = svn.open().changes(revision, false).expect("changes");
+        let expected = change(name, Action::Replaced, Some(SkipReason::SymbolicLink));
+        assert_eq!(changes.len(), 21);
+        assert!(changes.contains(&expected), "{changes:?}");
+    }
+}

@@ -41,7 +41,7 @@ impl Repository {
         if copied_directories {
             entries = self.expand(revision, entries)?;
         }
-        let links = self.links(revision, &entries, wanted)?;
+        let links = self.links(revision, &entries, wanted, &replaced)?;
         let mut changes = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let skipped = if links.contains(&index) {
@@ -167,14 +167,16 @@ impl Repository {
         revision: u64,
         entries: &[Entry],
         wanted: &dyn Fn(&str) -> bool,
+        replaced: &HashSet<String>,
     ) -> Result<HashSet<usize>> {
         let mut asked = Vec::new();
         let mut added = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             match entry.status {
                 _ if entry.directory || !wanted(&entry.path) => {}
-                Status::Added => added.push(index),
-                Status::Copied | Status::Content => asked.push(index),
+                // What a replaced file is compared with is svnlook's choice: better asked about.
+                Status::Added if !replaced.contains(&entry.path) => added.push(index),
+                Status::Added | Status::Copied | Status::Content => asked.push(index),
                 Status::Deleted | Status::Properties => {}
             }
         }
