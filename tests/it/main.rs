@@ -1,11 +1,5 @@
 //! The integration tests: real Subversion, real SSH and FTP servers, the real binary.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod differential_re;
 mod re_generator;

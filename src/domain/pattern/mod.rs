@@ -1,7 +1,7 @@
 //! Python regular expressions: checked when they are read, compiled when they are first needed, matched at
 //! the start of a text as `re.match` does. Knows nothing of rules or packages.
 //!
-//! The dialect is Python 3.11's. A parser of its own (`parser`, `escape`) accepts and refuses what Python
+//! The dialect is Python 3.11's. A parser of its own (`parser`, `group`, `escape`) accepts and refuses what Python
 //! does; `emit` writes the result for an engine: `regex`, in linear time, unless the pattern needs
 //! backtracking; then `fancy-regex`, with bounded effort.
 
@@ -9,6 +9,7 @@ mod ast;
 mod charset;
 mod emit;
 mod escape;
+mod group;
 mod number;
 mod parser;
 mod required;

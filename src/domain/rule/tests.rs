@@ -109,11 +109,11 @@ fn ten_thousand_rules_find_the_last_one() {
             .map(|at| rule(&shape.replace("{}", &at.to_string()), None))
             .collect();
         let rules = RuleSet::new(list);
-        let last = shape.replace("{}", "9999");
+        let wanted = shape.replace("{}", "9999");
         for text in ["name9999-1.tar", "name9999x", "name9999"] {
             let expected = asked_one_by_one(&rules, text, "");
             assert_eq!(chosen(&rules, text, ""), expected);
-            assert!(expected == "none" || expected == last, "{expected}");
+            assert!(expected == "none" || expected == wanted, "{expected}");
         }
     }
 }
