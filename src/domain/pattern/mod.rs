@@ -27,9 +27,9 @@ pub use required::{AnyOf, folded};
 /// Steps that a backtracking match may take before it is given up; about a tenth of a second.
 const BACKTRACK_MAX: usize = 1_000_000;
 /// Bytes that a compiled pattern may take.
-const PROGRAM_MAX_BYTES: usize = 16 << 20;
+pub(super) const PROGRAM_MAX_BYTES: usize = 16 << 20;
 /// How deep the text handed to `regex` may nest; each group of ours becomes a few of its levels.
-const NEST_LIMIT: u32 = 4_000;
+pub(super) const NEST_LIMIT: u32 = 4_000;
 
 /// Why a pattern cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +86,11 @@ enum Program {
     Backtracking(fancy_regex::Regex),
 }
 
+/// Whether a text is of the kind that nearly all are: ASCII in one line, not empty.
+pub fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.is_ascii() && !text.contains('\n')
+}
+
 impl Pattern {
     /// Checks `source`, a pattern of Python 3.11's `re`, without compiling it yet.
     pub fn new(source: &str) -> Result<Self, PatternError> {
@@ -137,6 +142,20 @@ impl Pattern {
                 ),
             }),
         }
+    }
+
+    /// Whether it runs in linear time.
+    pub fn is_regular(&self) -> bool {
+        !self.needs.backtracking
+    }
+
+    /// The pattern as `regex` takes it, exact for texts that [`is_plain`] accepts; none if it needs backtracking.
+    pub fn plain_regex(&self) -> Option<String> {
+        if self.needs.backtracking {
+            return None;
+        }
+        let parsed = parser::parse(&self.source).ok()?;
+        Some(emit::emit(&parsed.nodes, Engine::Linear, Alphabet::Ascii))
     }
 
     /// The program that is exact for `text`.
