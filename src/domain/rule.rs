@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use crate::domain::pattern::{MatchError, Pattern, folded};
-use crate::domain::rule_index::RuleIndex;
+use crate::domain::rule_index::{FEW, RuleIndex};
 use crate::domain::target::{ConnectionTerms, ServiceTerms};
 
 /// What a rule says, resolved to typed values. Credentials are not part of it.
@@ -88,16 +88,27 @@ impl RuleSet {
 
     /// The first rule that takes the package.
     pub fn choose(&self, package: &str, path: &str) -> Choice<'_> {
-        let index = self
-            .index
-            .get_or_init(|| RuleIndex::new(self.rules.iter().map(|rule| &rule.pattern)));
+        let patterns = || self.rules.iter().map(|rule| &rule.pattern);
+        let index = self.index.get_or_init(|| RuleIndex::new(patterns()));
         let folded = folded(package);
-        for rule in index
-            .candidates(&folded)
-            .into_iter()
-            .filter_map(|at| self.rules.get(at))
-        {
-            match rule.matches_folded(package, &folded, path) {
+        let candidates = index.candidates(&folded);
+        let (first, rest) = candidates.split_at(candidates.len().min(FEW));
+        match self.first_of(first, package, &folded, path) {
+            Choice::None => self.first_of(
+                &index.narrowed(rest, package, |at| {
+                    self.rules.get(at).map(|rule| &rule.pattern)
+                }),
+                package,
+                &folded,
+                path,
+            ),
+            choice => choice,
+        }
+    }
+
+    fn first_of(&self, places: &[usize], package: &str, folded: &str, path: &str) -> Choice<'_> {
+        for rule in places.iter().filter_map(|&at| self.rules.get(at)) {
+            match rule.matches_folded(package, folded, path) {
                 Ok(true) => return Choice::Rule(rule),
                 Ok(false) => {}
                 Err(error) => return Choice::Undecided(rule, error),

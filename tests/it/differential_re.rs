@@ -36,7 +36,7 @@ for line in sys.stdin:
 "#;
 
 /// The Python to compare with: the system's if it is new enough, else the one in PATH.
-pub fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     for python in ["/usr/bin/python3", "python3"] {
         let check = "import sys; sys.exit(sys.version_info < (3, 11))";
         let status = Command::new(python)
@@ -72,7 +72,7 @@ fn ask_python(program: &str, input: &str) -> Vec<Value> {
         .collect()
 }
 
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     std::env::var("AD_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -149,7 +149,7 @@ fn compare(asked: &Asked, answer: &Value, tally: &mut Tally) {
             }
             (Ok(_), None) => tally.count("meant: Python takes more than a second, we answer"),
             (Err(error), _) if error.message.contains("given up") => {
-                tally.count("meant: given up by us")
+                tally.count("meant: given up by us");
             }
             (Err(error), _)
                 if error.message.contains("too large") && holds_a_large_count(&asked.pattern) =>
@@ -157,7 +157,7 @@ fn compare(asked: &Asked, answer: &Value, tally: &mut Tally) {
                 tally.count("meant: too large for us");
             }
             (Ok(_), Some(_)) if has_a_possessive_group(&asked.pattern) => {
-                tally.count(PYTHON_POSSESSIVE)
+                tally.count(PYTHON_POSSESSIVE);
             }
             (Ok(_), Some(_)) if asked.pattern.contains("(?(") => tally.count(CONDITIONAL_LOOP),
             (ours, theirs) => {
@@ -193,12 +193,6 @@ fn has_a_possessive_group(pattern: &str) -> bool {
             .or_else(|| rest.strip_prefix(['*', '+', '?']))
             .is_some_and(|after| after.starts_with('+'))
     })
-}
-
-fn holds_a_count_of_four_digits(pattern: &str) -> bool {
-    pattern
-        .split(['{', ','])
-        .any(|part| part.chars().take_while(char::is_ascii_digit).count() >= 4)
 }
 
 #[test]
@@ -264,12 +258,12 @@ fn generated_patterns_and_names_are_judged_as_python_does() {
 }
 
 /// Every character that a category takes, as ranges.
-const CATEGORIES: &str = r#"
+const CATEGORIES: &str = r"
 import sys, json, re
 for line in sys.stdin:
     takes = re.compile(json.loads(line)).match
     print(json.dumps([c for c in range(0x110000) if not 0xd800 <= c < 0xe000 and takes(chr(c))]))
-"#;
+";
 
 #[test]
 fn categories_hold_the_characters_that_python_counts() {

@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::print_stderr
 )]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod config_cases;
 mod config_commands;

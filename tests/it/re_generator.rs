@@ -134,7 +134,7 @@ const BAD_FLAGS: &[&str] = &["L", "au", "t", "i-i", "-a", "q", "", "-", "i-", "i
 const SPECIAL: &str = "()[]{}|*+?^$\\.-#<>=!:,P&~ i1a\n";
 
 /// Makes patterns and names from a seed.
-pub struct Generator {
+pub(crate) struct Generator {
     random: fastrand::Rng,
     groups: usize,
 }
@@ -143,7 +143,7 @@ pub struct Generator {
 type Piece = (String, String);
 
 impl Generator {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
             groups: 0,
@@ -151,7 +151,7 @@ impl Generator {
     }
 
     /// A pattern and names for it.
-    pub fn pattern_and_names(&mut self, names: usize) -> (String, Vec<String>) {
+    pub(crate) fn pattern_and_names(&mut self, names: usize) -> (String, Vec<String>) {
         self.groups = 0;
         let (mut pattern, sample) = self.alternation(3);
         if self.one_in(6) {
@@ -160,7 +160,7 @@ impl Generator {
         if self.one_in(12) {
             pattern = format!(
                 "(?x) {} # a comment)\n",
-                pattern.replace('a', "a ").replace("b", " b #c\n")
+                pattern.replace('a', "a ").replace('b', " b #c\n")
             );
         }
         if self.one_in(6) {

@@ -230,7 +230,7 @@ pub(super) fn walk<'n>(nodes: &'n [Node], visit: &mut impl FnMut(&'n Node)) {
         match node {
             Node::Repeat { body, .. } => walk(std::slice::from_ref(body), visit),
             Node::Group { body, .. } | Node::Atomic(body) | Node::Look { body, .. } => {
-                walk(body, visit)
+                walk(body, visit);
             }
             Node::Branch(branches) => branches.iter().for_each(|branch| walk(branch, visit)),
             Node::Conditional { yes, no, .. } => {

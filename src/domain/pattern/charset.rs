@@ -118,7 +118,7 @@ pub(super) fn set(members: &[Member], negated: bool, flags: Flags) -> CharSet {
             Member::Range(low, high) if ignore_case => lowered_range(low, high, flags, &mut ranges),
             Member::Range(low, high) => ranges.push((low, high)),
             Member::Category { category, negated } => {
-                category_ranges(category, negated, flags, &mut ranges)
+                category_ranges(category, negated, flags, &mut ranges);
             }
         }
     }
@@ -264,7 +264,9 @@ fn lower(code: u32, flags: Flags) -> u32 {
     }
     let after = LOWER.partition_point(|(first, ..)| *first <= code);
     match after.checked_sub(1).map(|at| LOWER[at]) {
-        Some((first, last, step, offset)) if code <= last && (code - first) % step == 0 => {
+        Some((first, last, step, offset))
+            if code <= last && (code - first).is_multiple_of(step) =>
+        {
             code.wrapping_add_signed(offset)
         }
         _ => code,
@@ -273,7 +275,7 @@ fn lower(code: u32, flags: Flags) -> u32 {
 
 fn is_cased(code: u32, flags: Flags) -> bool {
     if flags.has(Flags::ASCII) {
-        return code < 0x80 && (code as u8).is_ascii_alphabetic();
+        return char::from_u32(code).is_some_and(|c| c.is_ascii_alphabetic());
     }
     in_table(CASED, code)
 }

@@ -164,10 +164,10 @@ impl Emitter {
             (At::LineEnd, _) | (At::Dollar, Engine::Linear) => self.out.push_str("(?m:$)"),
             (At::Dollar, Engine::Backtracking) => self.out.push_str(r"(?=\n?\z)"),
             (At::Boundary { negated, .. }, Engine::Linear) => {
-                self.out.push_str(if negated { r"\B" } else { r"\b" })
+                self.out.push_str(if negated { r"\B" } else { r"\b" });
             }
             (At::Boundary { negated, ascii }, Engine::Backtracking) => {
-                self.boundary(negated, ascii)
+                self.boundary(negated, ascii);
             }
         }
     }

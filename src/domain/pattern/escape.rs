@@ -176,7 +176,7 @@ impl Parser {
             }
             match (low, self.set_member(that)?) {
                 (Member::One(low), Member::One(high)) if low <= high => {
-                    members.push(Member::Range(low, high))
+                    members.push(Member::Range(low, high));
                 }
                 _ => {
                     let shown = format!("{}-{}", this.text(), that.text());

@@ -1,7 +1,7 @@
 //! Python regular expressions: checked when they are read, compiled when they are first needed, matched at
 //! the start of a text as `re.match` does. Knows nothing of rules or packages.
 //!
-//! The dialect is Python 3.11's. A parser of its own (`parser`, `escape`) accepts and refuses what Python
+//! The dialect is Python 3.11's. A parser of its own (`parser`, `group`, `escape`) accepts and refuses what Python
 //! does; `emit` writes the result for an engine: `regex`, in linear time, unless the pattern needs
 //! backtracking; then `fancy-regex`, with bounded effort.
 
@@ -9,6 +9,7 @@ mod ast;
 mod charset;
 mod emit;
 mod escape;
+mod group;
 mod number;
 mod parser;
 mod required;
@@ -26,9 +27,9 @@ pub use required::{AnyOf, folded};
 /// Steps that a backtracking match may take before it is given up; about a tenth of a second.
 const BACKTRACK_MAX: usize = 1_000_000;
 /// Bytes that a compiled pattern may take.
-const PROGRAM_MAX_BYTES: usize = 16 << 20;
+pub(super) const PROGRAM_MAX_BYTES: usize = 16 << 20;
 /// How deep the text handed to `regex` may nest; each group of ours becomes a few of its levels.
-const NEST_LIMIT: u32 = 4_000;
+pub(super) const NEST_LIMIT: u32 = 4_000;
 
 /// Why a pattern cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +86,11 @@ enum Program {
     Backtracking(fancy_regex::Regex),
 }
 
+/// Whether a text is of the kind that nearly all are: ASCII in one line, not empty.
+pub fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.is_ascii() && !text.contains('\n')
+}
+
 impl Pattern {
     /// Checks `source`, a pattern of Python 3.11's `re`, without compiling it yet.
     pub fn new(source: &str) -> Result<Self, PatternError> {
@@ -136,6 +142,20 @@ impl Pattern {
                 ),
             }),
         }
+    }
+
+    /// Whether it runs in linear time.
+    pub fn is_regular(&self) -> bool {
+        !self.needs.backtracking
+    }
+
+    /// The pattern as `regex` takes it, exact for texts that [`is_plain`] accepts; none if it needs backtracking.
+    pub fn plain_regex(&self) -> Option<String> {
+        if self.needs.backtracking {
+            return None;
+        }
+        let parsed = parser::parse(&self.source).ok()?;
+        Some(emit::emit(&parsed.nodes, Engine::Linear, Alphabet::Ascii))
     }
 
     /// The program that is exact for `text`.

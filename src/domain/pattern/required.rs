@@ -76,7 +76,7 @@ impl Collector {
             Node::At(_) | Node::Look { .. } => {}
             Node::Group { body, .. } | Node::Atomic(body) => self.sequence(body),
             Node::Repeat { min: 0, .. } | Node::BackReference { .. } | Node::Conditional { .. } => {
-                self.end_run()
+                self.end_run();
             }
             Node::Repeat { min, max, body, .. } => self.repeat(*min, *max, body),
             Node::Branch(branches) => self.branches(branches),

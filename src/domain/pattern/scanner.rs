@@ -114,13 +114,13 @@ impl Scanner {
                     let message = format!("missing {end}, unterminated name");
                     return Err(self.error(&message, taken.chars().count()));
                 }
-                Some(token) if token.is(end) => {
+                Some(this) if this.is(end) => {
                     if taken.is_empty() {
                         return Err(self.error(&format!("missing {what}"), 1));
                     }
                     return Ok(taken);
                 }
-                Some(token) => taken.push_str(&token.text()),
+                Some(this) => taken.push_str(&this.text()),
             }
         }
     }

@@ -97,6 +97,46 @@ fn what_a_rule_answers_does_not_hang_on_the_strings_it_requires() {
 }
 
 #[test]
+fn rules_that_no_string_tells_apart_are_chosen_all_the_same() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut matched = 0;
+    let list = (0..300).map(|at| {
+        let (low, count) = (random.char('a'..='y'), random.usize(1..6));
+        let shape = [
+            "[{c}-z]{n}$",
+            r"(?i)[{c}z]{n}\b",
+            "[^{c}]{n}-$",
+            r"\B|[{c}-z]{n}\d$",
+            "(?=[{c}-z])..?[{c}]{n}$",
+        ][at % 5];
+        rule(
+            &shape
+                .replace("{c}", &low.to_string())
+                .replace("{n}", &format!("{{{count}}}")),
+            None,
+        )
+    });
+    let rules = RuleSet::new(list.collect());
+    for _ in 0..600 {
+        let mut name: String = (0..random.usize(..8))
+            .map(|_| random.char('a'..='z'))
+            .collect();
+        name.push_str(
+            random
+                .choice(["", "-", "7", "\n", "é", "\nx", "Z"])
+                .expect("endings"),
+        );
+        let expected = asked_one_by_one(&rules, &name, "");
+        matched += usize::from(expected != "none");
+        assert_eq!(chosen(&rules, &name, ""), expected, "{name:?}");
+    }
+    assert!(
+        matched > 100,
+        "the names must meet rules, only {matched} did"
+    );
+}
+
+#[test]
 fn ten_thousand_rules_find_the_last_one() {
     for shape in [
         "name{}-",
@@ -109,11 +149,11 @@ fn ten_thousand_rules_find_the_last_one() {
             .map(|at| rule(&shape.replace("{}", &at.to_string()), None))
             .collect();
         let rules = RuleSet::new(list);
-        let last = shape.replace("{}", "9999");
+        let wanted = shape.replace("{}", "9999");
         for text in ["name9999-1.tar", "name9999x", "name9999"] {
             let expected = asked_one_by_one(&rules, text, "");
             assert_eq!(chosen(&rules, text, ""), expected);
-            assert!(expected == "none" || expected == last, "{expected}");
+            assert!(expected == "none" || expected == wanted, "{expected}");
         }
     }
 }
