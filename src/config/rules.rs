@@ -5,6 +5,7 @@
 mod reader;
 mod warnings;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -77,12 +78,14 @@ pub struct LoadedRules {
     pub warnings: Vec<Finding>,
     /// One for each rule of `set`.
     secrets: Vec<RuleSecrets>,
+    /// Where in `set` the rule of a name is.
+    by_name: HashMap<String, usize>,
 }
 
 impl LoadedRules {
     /// The rule of that name (names are unique), and what it holds beside its terms.
     pub fn rule(&self, name: &str) -> Option<(&Rule, &RuleSecrets)> {
-        let index = self.set.rules.iter().position(|rule| rule.name == name)?;
+        let index = *self.by_name.get(name)?;
         Some((self.set.rules.get(index)?, self.secrets.get(index)?))
     }
 }
@@ -109,6 +112,11 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<LoadedRules, Mistakes> {
         mistakes.dedup();
         return Err(Mistakes(mistakes));
     }
+    let by_name = rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| (rule.name.clone(), index))
+        .collect();
     let mut warnings = warnings::of_document(&document);
     if text.is_writable_by_all() {
         warnings.push(Finding::about(
@@ -121,6 +129,7 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<LoadedRules, Mistakes> {
         set: RuleSet::new(rules),
         warnings,
         secrets,
+        by_name,
     })
 }
 

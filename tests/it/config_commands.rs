@@ -298,3 +298,40 @@ fn check_is_content_with_a_sound_configuration() {
     let ran = with_config(&env, &config, &["check"]).exits(0);
     assert_eq!(ran.stdout, "0 mistake(s), 0 warning(s)\n");
 }
+
+#[test]
+fn check_tells_where_a_netrc_password_belongs_to_another_login() {
+    let env = TestEnv::new();
+    let config = env.write(
+        "rules.cfg",
+        "[DEFAULT]\ntransports = ssh\n[one]\nhost = h1\nlogin = me\n[many]\nhost = h2\nlogin = me\n[mine]\nhost = h3\nlogin = me\n",
+    );
+    env.write(
+        "home/.netrc",
+        "machine h1 login you password 1\nmachine h2 login you password 2\nmachine h2 login they password 3\n\
+         machine h3 login me password 4\nmachine h3 login you password 5\n",
+    );
+    let ran = with_config(&env, &config, &["check"]).exits(0);
+    assert!(
+        ran.stdout.contains(
+            "rules.cfg:3: rule [one] logs in to h1 as me with a netrc password of another login"
+        ),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout
+            .contains("rules.cfg:6: netrc has several logins of h2, but none is me"),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout.ends_with("0 mistake(s), 2 warning(s)\n"),
+        "{ran}"
+    );
+    let ran = with_config(&env, &config, &["explain", "--json", "one", "many", "mine"]).exits(0);
+    let set: Vec<_> = ran
+        .json()
+        .iter()
+        .map(|answer| answer["password_set"].clone())
+        .collect();
+    assert_eq!(set, [true, false, true].map(Value::from));
+}

@@ -38,12 +38,8 @@ fn what_a_rule_does_not_say_has_the_standard_value() {
 
 #[test]
 fn an_empty_value_is_no_value() {
-    let keys: String = KEYS
-        .iter()
-        .filter(|key| **key != "host")
-        .map(|key| format!("{key} =\n"))
-        .collect();
-    let terms = terms(&format!("[a]\nhost = h\n{keys}"));
+    let keys: Vec<_> = KEYS.into_iter().filter(|key| *key != "host").collect();
+    let terms = terms(&format!("[a]\nhost = h\n{} =\n", keys.join(" =\n")));
     assert_eq!(terms.connection, ConnectionTerms::default());
     assert_eq!(terms.service, ServiceTerms::default());
 }
