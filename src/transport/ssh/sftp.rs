@@ -34,10 +34,7 @@ pub(super) enum Trouble {
 
 /// Runs one SFTP request, opening the channel where it is closed.
 pub(super) fn ask<T>(link: &mut Link, mut request: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> Result<T, Trouble> {
-    if link.sftp.is_none() {
-        let opened = link.wire.run(link.stall, || link.wire.session.sftp()).map_err(Trouble::Halt)?;
-        link.sftp = Some(opened);
-    }
+    link.open_sftp().map_err(Trouble::Halt)?;
     let Some(sftp) = &link.sftp else { return Err(Trouble::Status(FAILURE)) };
     link.wire.run(link.stall, || request(sftp)).map_err(|halt| match halt {
         Halt::Ssh(error) => match code(&error) {

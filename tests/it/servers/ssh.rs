@@ -54,12 +54,14 @@ impl SshServer {
         let dir = new_dir();
         let home = dir.path().join("user");
         fs::create_dir(&home).expect("mkdir");
-        let more = format!(
-            "SetEnv HOME={}\nSubsystem sftp internal-sftp -d {}\nPermitRootLogin yes\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\n{config}",
-            home.display(),
+        let mut more = format!(
+            "SetEnv HOME={}\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             {config}\n",
             home.display()
         );
+        if !config.contains("Subsystem") {
+            more.push_str(&format!("Subsystem sftp internal-sftp -d {}\n", home.display()));
+        }
         Self::start_sshd(dir, home, None, &more, false)
     }
 
@@ -76,15 +78,14 @@ impl SshServer {
         let dir = new_dir();
         let jail = dir.path().join("jail");
         fs::create_dir(&jail).expect("mkdir");
-        let user = PrivateUser::new(dir.path(), "/bin/sh");
+        let mut user = PrivateUser::new(dir.path(), "/bin/sh");
         let home = jail.join("home");
         fs::create_dir(&home).expect("mkdir");
         user.own(&home);
-        let config = format!(
-            "Subsystem sftp internal-sftp\nChrootDirectory {}\nForceCommand internal-sftp -d /home\n",
-            jail.display()
-        );
-        Self::start_sshd(dir, home, Some(user), &config, true)
+        // sshd refuses a root directory below one that everybody may write to, as /tmp is.
+        user.binds.push((jail, PathBuf::from("/srv")));
+        let config = "Subsystem sftp internal-sftp\nChrootDirectory /srv\nForceCommand internal-sftp -d /home\n";
+        Self::start_sshd(dir, home, Some(user), config, true)
     }
 
     fn start_sshd(dir: TempDir, home: PathBuf, user: Option<PrivateUser>, config: &str, chrooted: bool) -> Self {

@@ -11,6 +11,8 @@ pub struct PrivateUser {
     pub name: String,
     pub password: String,
     pub home: PathBuf,
+    /// Directories that its servers see elsewhere: what, and where.
+    pub binds: Vec<(PathBuf, PathBuf)>,
     etc: PathBuf,
 }
 
@@ -25,7 +27,7 @@ impl PrivateUser {
         let home = root.join("user");
         fs::create_dir(&home).expect("mkdir");
         chown(&home, Some(UID), Some(UID)).expect("chown");
-        let user = Self { name: "adtest".to_owned(), password: "Geheim 'ä\" 1".to_owned(), home, etc };
+        let user = Self { name: "adtest".to_owned(), password: "Geheim 'ä\" 1".to_owned(), home, binds: Vec::new(), etc };
         let crypt = Command::new("openssl").args(["passwd", "-6", &user.password]).output();
         let crypt = crypt.expect("openssl is missing: apt-get install openssl").stdout;
         let crypt = String::from_utf8(crypt).expect("UTF-8");
@@ -61,6 +63,9 @@ impl PrivateUser {
         let mut script = "set -e\n".to_owned();
         for name in ["passwd", "group", "shadow", "shells"] {
             script.push_str(&format!("mount --bind \"$0/{name}\" /etc/{name}\n"));
+        }
+        for (what, place) in &self.binds {
+            script.push_str(&format!("mount --bind '{}' '{}'\n", what.display(), place.display()));
         }
         script.push_str(&format!(
             "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"\n"
