@@ -9,5 +9,6 @@
 
 mod conformance;
 mod servers;
+mod ssh;
 mod testenv;
 mod transport_conformance;

@@ -88,6 +88,15 @@ impl SshServer {
         Self::start_sshd(dir, home, Some(user), config, true)
     }
 
+    /// sshd whose user's home is a file system of 1 MB. Needs root.
+    pub fn with_small_disk(config: &str) -> Self {
+        let dir = new_dir();
+        let mut user = PrivateUser::new(dir.path(), "/bin/sh");
+        let home = user.home.clone();
+        user.small_disks.push((home.clone(), 1024));
+        Self::start_sshd(dir, home, Some(user), config, false)
+    }
+
     fn start_sshd(dir: TempDir, home: PathBuf, user: Option<PrivateUser>, config: &str, chrooted: bool) -> Self {
         let root = dir.path();
         new_key(&root.join("host"), "ed25519", "");

@@ -13,6 +13,8 @@ pub struct PrivateUser {
     pub home: PathBuf,
     /// Directories that its servers see elsewhere: what, and where.
     pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Directories that are small file systems of their own to its servers: where, and how many kilobytes.
+    pub small_disks: Vec<(PathBuf, u32)>,
     etc: PathBuf,
 }
 
@@ -27,7 +29,7 @@ impl PrivateUser {
         let home = root.join("user");
         fs::create_dir(&home).expect("mkdir");
         chown(&home, Some(UID), Some(UID)).expect("chown");
-        let user = Self { name: "adtest".to_owned(), password: "Geheim 'ä\" 1".to_owned(), home, binds: Vec::new(), etc };
+        let user = Self { name: "adtest".to_owned(), password: "Geheim 'ä\" 1".to_owned(), home, binds: Vec::new(), small_disks: Vec::new(), etc };
         let crypt = Command::new("openssl").args(["passwd", "-6", &user.password]).output();
         let crypt = crypt.expect("openssl is missing: apt-get install openssl").stdout;
         let crypt = String::from_utf8(crypt).expect("UTF-8");
@@ -66,6 +68,12 @@ impl PrivateUser {
         }
         for (what, place) in &self.binds {
             script.push_str(&format!("mount --bind '{}' '{}'\n", what.display(), place.display()));
+        }
+        for (place, kilobytes) in &self.small_disks {
+            script.push_str(&format!(
+                "mount -t tmpfs -o size={kilobytes}k,mode=0755,uid={UID} none '{}'\n",
+                place.display()
+            ));
         }
         script.push_str(&format!(
             "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"\n"
