@@ -122,7 +122,10 @@ fn prologue(spec: &InstallSpec) -> String {
     for (name, value) in environment(&spec.facts) {
         script.push_str(&format!("{name}={}; export {name}\n", shell_quote(value)));
     }
-    script.push_str(&format!("c={}\n", shell_quote(&fill(&spec.command, &spec.facts))));
+    script.push_str(&format!(
+        "c={}\n",
+        shell_quote(&fill(&spec.command, &spec.facts))
+    ));
     script.push_str(include_str!("install/prologue.sh"));
     script
 }
@@ -157,17 +160,27 @@ pub fn tracked_script(spec: &InstallSpec, nonce: &str) -> String {
 /// The script that runs the command attached; its exit status is the command's, or
 /// [`PLAIN_LATE_STATUS`].
 pub fn plain_script(spec: &InstallSpec) -> String {
-    format!("limit={}\n{}{}", spec.timeout_s, prologue(spec), include_str!("install/plain.sh"))
+    format!(
+        "limit={}\n{}{}",
+        spec.timeout_s,
+        prologue(spec),
+        include_str!("install/plain.sh")
+    )
 }
 
 /// The script that removes what a tracked run keeps on the host.
 pub fn forget_script(token: &str) -> String {
-    format!("b=$HOME/.auto-dispatcher\nrm -rf \"$b/{token}\" || exit 1\nrmdir \"$b\" 2>/dev/null\ntrue\n")
+    format!(
+        "b=$HOME/.auto-dispatcher\nrm -rf \"$b/{token}\" || exit 1\nrmdir \"$b\" 2>/dev/null\ntrue\n"
+    )
 }
 
 /// Whether `token` may name a directory on the host.
 pub fn is_token(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    !token.is_empty()
+        && token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// The tail of an output, and how much came before it.
@@ -181,7 +194,11 @@ pub struct Tail {
 impl Tail {
     /// Keeps the last `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, kept: Vec::new(), cut_bytes: 0 }
+        Self {
+            max_bytes,
+            kept: Vec::new(),
+            cut_bytes: 0,
+        }
     }
 
     /// Adds what came.
@@ -195,7 +212,10 @@ impl Tail {
 
     /// Counts bytes that were never seen.
     pub fn skip(&mut self, bytes: u64) {
-        self.cut_bytes = self.cut_bytes.saturating_add(bytes).saturating_add(self.kept.len() as u64);
+        self.cut_bytes = self
+            .cut_bytes
+            .saturating_add(bytes)
+            .saturating_add(self.kept.len() as u64);
         self.kept.clear();
     }
 
@@ -208,7 +228,11 @@ impl Tail {
     /// The outcome of a command that ended so, with this output.
     pub fn into_outcome(mut self, end: InstallEnd) -> InstallOutcome {
         self.trim();
-        InstallOutcome { end, output: self.kept, output_cut_bytes: self.cut_bytes }
+        InstallOutcome {
+            end,
+            output: self.kept,
+            output_cut_bytes: self.cut_bytes,
+        }
     }
 }
 
@@ -217,7 +241,11 @@ mod tests {
     use super::*;
 
     fn facts() -> InstallFacts {
-        InstallFacts { package: "it's".to_owned(), path: "/a b/it's".to_owned(), ..InstallFacts::default() }
+        InstallFacts {
+            package: "it's".to_owned(),
+            path: "/a b/it's".to_owned(),
+            ..InstallFacts::default()
+        }
     }
 
     #[test]
@@ -228,8 +256,11 @@ mod tests {
 
     #[test]
     fn a_value_that_looks_like_a_placeholder_is_not_filled_again() {
-        let facts =
-            InstallFacts { package: "{path}".to_owned(), path: "/x".to_owned(), ..InstallFacts::default() };
+        let facts = InstallFacts {
+            package: "{path}".to_owned(),
+            path: "/x".to_owned(),
+            ..InstallFacts::default()
+        };
         assert_eq!(fill("{package}", &facts), "'{path}'");
     }
 
@@ -240,7 +271,10 @@ mod tests {
         tail.skip(10);
         tail.push(b"defghi");
         let outcome = tail.into_outcome(InstallEnd::Exited(0));
-        assert_eq!((outcome.output.as_slice(), outcome.output_cut_bytes), (&b"fghi"[..], 15));
+        assert_eq!(
+            (outcome.output.as_slice(), outcome.output_cut_bytes),
+            (&b"fghi"[..], 15)
+        );
     }
 
     #[test]

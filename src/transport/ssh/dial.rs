@@ -38,7 +38,8 @@ pub(super) fn open(dial: &Dial<'_>) -> Result<(Wire, String), Fault> {
     let _ = sockopt::set_tcp_keepidle(wire.socket(), Duration::from_secs(30));
     prefer(&wire, &known).map_err(|error| cannot(&error.to_string()))?;
     let mut session = wire.session.clone();
-    wire.run(limit, || session.handshake()).map_err(|halt| handshake_fault(&halt, &place))?;
+    wire.run(limit, || session.handshake())
+        .map_err(|halt| handshake_fault(&halt, &place))?;
     let key = wire.session.host_key().map(|(key, _)| key.to_vec());
     let key = key.ok_or_else(|| cannot("it shows no host key"))?;
     if let Err(fault) = known.judge(dial, &key) {
@@ -62,8 +63,10 @@ fn prefer(wire: &Wire, known: &Known) -> Result<(), ssh2::Error> {
         let rsa = algorithm.starts_with("rsa-sha2-") && recorded.contains(&"ssh-rsa");
         rsa || recorded.contains(&algorithm)
     };
-    let (first, last): (Vec<&str>, Vec<&str>) = supported.into_iter().partition(|name| is_recorded(name));
-    wire.session.method_pref(MethodType::HostKey, &[first, last].concat().join(","))
+    let (first, last): (Vec<&str>, Vec<&str>) =
+        supported.into_iter().partition(|name| is_recorded(name));
+    wire.session
+        .method_pref(MethodType::HostKey, &[first, last].concat().join(","))
 }
 
 fn handshake_fault(halt: &Halt, place: &str) -> Fault {
@@ -76,7 +79,9 @@ fn handshake_fault(halt: &Halt, place: &str) -> Fault {
         Halt::Ssh(error) => {
             let what = match code(error) {
                 Code::Session(-5 | -8) => "no common algorithm, or the key exchange failed",
-                Code::Session(-2 | -13 | -43 | -14) => "it does not speak SSH, or closed the connection",
+                Code::Session(-2 | -13 | -43 | -14) => {
+                    "it does not speak SSH, or closed the connection"
+                }
                 _ => "the key exchange failed",
             };
             Fault::unreachable(format!("no SSH with {place}: {what} ({})", error.message()))
@@ -103,16 +108,26 @@ fn connect(dial: &Dial<'_>, place: &str, limit: Duration) -> Result<TcpStream, F
             Err(reason) => reasons.push(format!("{address}: {reason}")),
         }
     }
-    Err(Fault::unreachable(format!("cannot connect to {place}: {}", reasons.join("; "))))
+    Err(Fault::unreachable(format!(
+        "cannot connect to {place}: {}",
+        reasons.join("; ")
+    )))
 }
 
 /// Resolves in a thread of its own: the system's resolver knows no time limit.
 fn resolve(dial: &Dial<'_>, place: &str, end: Instant) -> Result<Vec<SocketAddr>, Fault> {
-    let host = dial.target.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = dial
+        .target
+        .host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let port = dial.target.ssh_port;
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        let found = (host.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect::<Vec<_>>);
         // Nobody listens any more when the limit has passed.
         let _ = sender.send(found);
     });
@@ -121,19 +136,37 @@ fn resolve(dial: &Dial<'_>, place: &str, end: Instant) -> Result<Vec<SocketAddr>
         let slice = Duration::from_millis(100).min(end.saturating_duration_since(Instant::now()));
         match receiver.recv_timeout(slice) {
             Ok(Ok(addresses)) if !addresses.is_empty() => return Ok(addresses),
-            Ok(Ok(_)) => return Err(Fault::unreachable(format!("{place}: the name has no address"))),
+            Ok(Ok(_)) => {
+                return Err(Fault::unreachable(format!(
+                    "{place}: the name has no address"
+                )));
+            }
             Ok(Err(error)) => {
-                return Err(Fault::unreachable(format!("{place}: the name does not resolve: {error}")));
+                return Err(Fault::unreachable(format!(
+                    "{place}: the name does not resolve: {error}"
+                )));
             }
             Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < end => {}
-            Err(_) => return Err(Fault::unreachable(format!("{place}: resolving the name took too long"))),
+            Err(_) => {
+                return Err(Fault::unreachable(format!(
+                    "{place}: resolving the name took too long"
+                )));
+            }
         }
     }
 }
 
 /// A connected socket, nothing when the worker is to stop, or the reason.
-fn connect_one(address: SocketAddr, end: Instant, stop: &StopFlag) -> Result<Option<TcpStream>, String> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+fn connect_one(
+    address: SocketAddr,
+    end: Instant,
+    stop: &StopFlag,
+) -> Result<Option<TcpStream>, String> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
         .map_err(|error| error.to_string())?;
@@ -150,7 +183,10 @@ fn connect_one(address: SocketAddr, end: Instant, stop: &StopFlag) -> Result<Opt
             return Err("no answer (connect_timeout)".to_owned());
         }
         let mut fds = [PollFd::new(&socket, PollFlags::OUT)];
-        let slice = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let slice = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
         if poll(&mut fds, Some(&slice)).is_ok_and(|ready| ready > 0) {
             return match sockopt::socket_error(&socket) {
                 Ok(Ok(())) => Ok(Some(TcpStream::from(socket))),

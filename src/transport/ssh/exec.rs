@@ -94,7 +94,9 @@ pub(super) fn stream(
     finish(wire, &mut channel);
     match status {
         Some(status) => Ok(status),
-        None if reading.began => Err(ExecError::Lost("the script ended without a status".to_owned())),
+        None if reading.began => Err(ExecError::Lost(
+            "the script ended without a status".to_owned(),
+        )),
         None => Err(ExecError::NoShell(reading.noise())),
     }
 }
@@ -102,14 +104,21 @@ pub(super) fn stream(
 /// Opens a channel on which `/bin/sh` waits for a script, its outputs merged.
 pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Channel, ExecError> {
     let halt = |halt| match halt {
-        Halt::Ssh(error) if !super::wire::is_lost(&error) => ExecError::NoShell(error.message().to_owned()),
+        Halt::Ssh(error) if !super::wire::is_lost(&error) => {
+            ExecError::NoShell(error.message().to_owned())
+        }
         other => ExecError::Halt(other),
     };
-    let mut channel = wire.run(limit, || wire.session.channel_session()).map_err(|trouble| match trouble {
-        Halt::Ssh(error) if code(&error) == CHANNEL_FAILURE => ExecError::Busy(error.message().to_owned()),
-        other => halt(other),
-    })?;
-    wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge)).map_err(halt)?;
+    let mut channel = wire
+        .run(limit, || wire.session.channel_session())
+        .map_err(|trouble| match trouble {
+            Halt::Ssh(error) if code(&error) == CHANNEL_FAILURE => {
+                ExecError::Busy(error.message().to_owned())
+            }
+            other => halt(other),
+        })?;
+    wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
+        .map_err(halt)?;
     wire.run(limit, || channel.exec(LAUNCHER)).map_err(halt)?;
     Ok(channel)
 }
@@ -131,7 +140,13 @@ fn pump(
     reading: &mut Reading,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Halt> {
-    let mut writing = Writing { pending: head.as_bytes().to_vec(), from: 0, done: false, handed: 0, head: head.len() };
+    let mut writing = Writing {
+        pending: head.as_bytes().to_vec(),
+        from: 0,
+        done: false,
+        handed: 0,
+        head: head.len(),
+    };
     let mut buffer = vec![0; 64 * 1024];
     let mut end = Instant::now() + stall;
     loop {
@@ -186,7 +201,13 @@ struct Writing {
 impl Writing {
     /// Whether anything moved.
     fn step(&mut self, channel: &mut Channel, input: Option<&mut Input<'_>>) -> io::Result<bool> {
-        let again = |error: io::Error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) };
+        let again = |error: io::Error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                Ok(0)
+            } else {
+                Err(error)
+            }
+        };
         if self.from < self.pending.len() {
             let count = channel.write(&self.pending[self.from..]).or_else(again)?;
             self.from += count;
@@ -229,7 +250,12 @@ struct Reading {
 
 impl Reading {
     fn new(nonce: &str) -> Self {
-        Self { marker: format!("\n{nonce}").into_bytes(), held: Vec::new(), began: false, status: None }
+        Self {
+            marker: format!("\n{nonce}").into_bytes(),
+            held: Vec::new(),
+            began: false,
+            status: None,
+        }
     }
 
     /// Takes bytes; what surely belongs to the script goes to `sink`.
@@ -259,7 +285,9 @@ impl Reading {
         }
         // The last bytes may be the beginning of the end marker.
         let partial = (0..self.held.len()).rev().take(self.marker.len()).rev();
-        let keep = partial.into_iter().find(|&at| self.marker.starts_with(&self.held[at..]));
+        let keep = partial
+            .into_iter()
+            .find(|&at| self.marker.starts_with(&self.held[at..]));
         let safe = keep.unwrap_or(self.held.len());
         if safe > 0 {
             sink(&self.held[..safe]);
@@ -275,7 +303,8 @@ impl Reading {
 }
 
 fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len()).position(|window| window == needle)
+    hay.windows(needle.len())
+        .position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -294,7 +323,11 @@ mod tests {
                 }
             }
             assert_eq!(reading.status, Some(7), "pieces of {size}");
-            assert_eq!(String::from_utf8_lossy(&seen), "out\n\nAD put\n", "pieces of {size}");
+            assert_eq!(
+                String::from_utf8_lossy(&seen),
+                "out\n\nAD put\n",
+                "pieces of {size}"
+            );
         }
     }
 }

@@ -41,7 +41,8 @@ impl Follow {
     pub(super) fn take(&mut self, mut bytes: &[u8], output: &mut dyn FnMut(&[u8])) {
         while !bytes.is_empty() {
             if self.data_left > 0 {
-                let here = usize::try_from(self.data_left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let here = usize::try_from(self.data_left)
+                    .map_or(bytes.len(), |left| left.min(bytes.len()));
                 let (data, rest) = bytes.split_at(here);
                 output(data);
                 self.tail.push(data);
@@ -62,13 +63,18 @@ impl Follow {
     }
 
     fn read(&mut self, line: &str) {
-        let Some(line) = line.strip_prefix(self.nonce.as_str()).and_then(|rest| rest.strip_prefix(' ')) else {
+        let Some(line) = line
+            .strip_prefix(self.nonce.as_str())
+            .and_then(|rest| rest.strip_prefix(' '))
+        else {
             return;
         };
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "D" => {
-                let mut numbers = rest.split(' ').filter_map(|number| number.parse::<u64>().ok());
+                let mut numbers = rest
+                    .split(' ')
+                    .filter_map(|number| number.parse::<u64>().ok());
                 if let (Some(offset), Some(length)) = (numbers.next(), numbers.next()) {
                     if offset > self.seen {
                         self.tail.skip(offset - self.seen);
@@ -107,7 +113,10 @@ mod tests {
             assert_eq!(seen, b"ADx S\nhi");
             assert_eq!(follow.ending, Some(Ending::Ended(InstallEnd::Exited(7))));
             let outcome = follow.tail.into_outcome(InstallEnd::Exited(7));
-            assert_eq!((outcome.output.as_slice(), outcome.output_cut_bytes), (&b"hi"[..], 100));
+            assert_eq!(
+                (outcome.output.as_slice(), outcome.output_cut_bytes),
+                (&b"hi"[..], 100)
+            );
         }
     }
 
@@ -118,10 +127,16 @@ mod tests {
             follow.take(text.as_bytes(), &mut |_| {});
             follow.ending
         };
-        assert_eq!(ending("ADx S late\n"), Some(Ending::Ended(InstallEnd::TimedOut)));
+        assert_eq!(
+            ending("ADx S late\n"),
+            Some(Ending::Ended(InstallEnd::TimedOut))
+        );
         assert_eq!(ending("ADx L\n"), Some(Ending::Lost));
         assert_eq!(ending("ADx S \n"), Some(Ending::Lost));
-        assert_eq!(ending("ADx E no space\n"), Some(Ending::Trouble("no space".to_owned())));
+        assert_eq!(
+            ending("ADx E no space\n"),
+            Some(Ending::Trouble("no space".to_owned()))
+        );
         assert_eq!(ending("ADx A\n"), None);
     }
 }

@@ -9,8 +9,8 @@ use super::link::{Link, refused};
 use super::wire::Halt;
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{
-    InstallEnd, InstallOutcome, InstallSpec, PLAIN_LATE_STATUS, Tail, environment, fill, forget_script, is_token,
-    plain_script, tracked_script,
+    InstallEnd, InstallOutcome, InstallSpec, PLAIN_LATE_STATUS, Tail, environment, fill,
+    forget_script, is_token, plain_script, tracked_script,
 };
 use crate::domain::target::InstallMode;
 
@@ -21,7 +21,10 @@ pub(super) fn install(
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<InstallOutcome, Fault> {
     if !is_token(&spec.token) {
-        return Err(Fault::permanent(format!("{:?} cannot name an install on the host", spec.token)));
+        return Err(Fault::permanent(format!(
+            "{:?} cannot name an install on the host",
+            spec.token
+        )));
     }
     match spec.mode {
         InstallMode::Tracked => tracked(link, spec, output, true),
@@ -36,7 +39,12 @@ pub(super) fn forget(link: &mut Link, token: &str) -> Result<(), Fault> {
     }
     match link.script(&forget_script(token)) {
         Ok(ran) if ran.status == 0 => Ok(()),
-        Ok(ran) => Err(refused(&link.place, "cannot remove the record of the install", token, &ran.text())),
+        Ok(ran) => Err(refused(
+            &link.place,
+            "cannot remove the record of the install",
+            token,
+            &ran.text(),
+        )),
         // Where nothing can run, nothing was kept.
         Err(ExecError::NoShell(_)) => Ok(()),
         Err(error) => Err(link.exec_fault(&error, "forgetting an install")),
@@ -56,10 +64,19 @@ fn tracked(
     match follow.ending {
         Some(Ending::Ended(end)) => Ok(follow.tail.into_outcome(end)),
         Some(Ending::Trouble(why)) => {
-            let fault = refused(&link.place, "cannot run the install command under", "~/.auto-dispatcher", &why);
+            let fault = refused(
+                &link.place,
+                "cannot run the install command under",
+                "~/.auto-dispatcher",
+                &why,
+            );
             // The lock is not taken yet, or the wrapper still runs: nothing is lost by trying again.
             let again = why.starts_with("the ");
-            Err(if again { Fault::transient(fault.message) } else { fault })
+            Err(if again {
+                Fault::transient(fault.message)
+            } else {
+                fault
+            })
         }
         Some(Ending::Lost) if spec.idempotent && may_repeat => {
             forget(link, &spec.token)?;
@@ -80,7 +97,11 @@ fn tracked(
     }
 }
 
-fn plain(link: &mut Link, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> Result<InstallOutcome, Fault> {
+fn plain(
+    link: &mut Link,
+    spec: &InstallSpec,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<InstallOutcome, Fault> {
     if link.shell.is_none() {
         // Finds out what runs here, and sets `link.shell`.
         let _ = link.script("true");
@@ -114,22 +135,34 @@ fn attached_fault(link: &Link, spec: &InstallSpec, error: &ExecError) -> Fault {
     if spec.idempotent || fault.class != FaultClass::Transient {
         return fault;
     }
-    Fault::unknown(format!("{}; whether the command (install_mode plain) succeeded is not known", fault.message))
+    Fault::unknown(format!(
+        "{}; whether the command (install_mode plain) succeeded is not known",
+        fault.message
+    ))
 }
 
 /// A command on a host without a POSIX shell: given as it is, its status as libssh2 tells it.
-fn bare(link: &mut Link, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> Result<InstallOutcome, Fault> {
+fn bare(
+    link: &mut Link,
+    spec: &InstallSpec,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<InstallOutcome, Fault> {
     let doing = "running the install command";
     let limit = Duration::from_secs(spec.timeout_s);
     let session = &link.wire.session;
     let halted = |halt: Halt| link.halt_fault(&halt, doing);
-    let mut channel = link.wire.run(link.stall, || session.channel_session()).map_err(halted)?;
+    let mut channel = link
+        .wire
+        .run(link.stall, || session.channel_session())
+        .map_err(halted)?;
     for (name, value) in environment(&spec.facts) {
         // Most servers accept no variables; those that do give the command what it may expect.
         let _ = link.wire.run(link.stall, || channel.setenv(name, value));
     }
     let merge = ssh2::ExtendedData::Merge;
-    link.wire.run(link.stall, || channel.handle_extended_data(merge)).map_err(halted)?;
+    link.wire
+        .run(link.stall, || channel.handle_extended_data(merge))
+        .map_err(halted)?;
     let command = fill(&spec.command, &spec.facts);
     match link.wire.run(link.stall, || channel.exec(&command)) {
         Ok(()) => {}
@@ -156,7 +189,13 @@ fn bare(link: &mut Link, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> R
                 let pause = link.wire.pause(end + Duration::from_secs(1), limit);
                 pause.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
             }
-            Err(error) => return Err(attached_fault(link, spec, &ExecError::Lost(error.to_string()))),
+            Err(error) => {
+                return Err(attached_fault(
+                    link,
+                    spec,
+                    &ExecError::Lost(error.to_string()),
+                ));
+            }
         }
     }
     let closed = link
@@ -164,12 +203,20 @@ fn bare(link: &mut Link, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> R
         .run(link.stall, || channel.close())
         .and_then(|()| link.wire.run(link.stall, || channel.wait_close()));
     closed.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
-    let signal = channel.exit_signal().ok().and_then(|signal| signal.exit_signal);
+    let signal = channel
+        .exit_signal()
+        .ok()
+        .and_then(|signal| signal.exit_signal);
     match (signal, channel.exit_status()) {
         (None, Ok(status)) => Ok(tail.into_outcome(InstallEnd::Exited(status))),
-        (Some(signal), _) => {
-            Err(Fault::unknown(format!("{}: the install command was ended by signal {signal}", link.place)))
-        }
-        (None, Err(error)) => Err(attached_fault(link, spec, &ExecError::Lost(error.message().to_owned()))),
+        (Some(signal), _) => Err(Fault::unknown(format!(
+            "{}: the install command was ended by signal {signal}",
+            link.place
+        ))),
+        (None, Err(error)) => Err(attached_fault(
+            link,
+            spec,
+            &ExecError::Lost(error.message().to_owned()),
+        )),
     }
 }

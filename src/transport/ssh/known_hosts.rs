@@ -22,8 +22,15 @@ pub(super) struct Entry {
 
 /// The name under which known_hosts files keep a host: `[host]:port` unless the port is 22.
 pub(super) fn host_name(host: &str, port: u16) -> String {
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_lowercase();
-    if port == 22 { host } else { format!("[{host}]:{port}") }
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_lowercase();
+    if port == 22 {
+        host
+    } else {
+        format!("[{host}]:{port}")
+    }
 }
 
 /// The lines of `text` that speak of `name`, as [`host_name`] gives it. `@cert-authority` lines are
@@ -55,13 +62,21 @@ fn entry(line: usize, text: &str, name: &str) -> Option<Entry> {
     if !key_begins_with_its_type(&key, key_type) || !speaks_of(hosts, name) {
         return None;
     }
-    Some(Entry { line, revoked, key_type: key_type.to_owned(), key })
+    Some(Entry {
+        line,
+        revoked,
+        key_type: key_type.to_owned(),
+        key,
+    })
 }
 
 /// A key's first field is its type: a cheap guard against lines in another format.
 fn key_begins_with_its_type(key: &[u8], key_type: &str) -> bool {
-    let length = u32::try_from(key_type.len()).unwrap_or(u32::MAX).to_be_bytes();
-    key.strip_prefix(&length).is_some_and(|rest| rest.starts_with(key_type.as_bytes()))
+    let length = u32::try_from(key_type.len())
+        .unwrap_or(u32::MAX)
+        .to_be_bytes();
+    key.strip_prefix(&length)
+        .is_some_and(|rest| rest.starts_with(key_type.as_bytes()))
 }
 
 /// Whether the hosts field of a line means `name`.
@@ -132,14 +147,19 @@ pub(super) fn type_of(key: &[u8]) -> Option<&str> {
 
 /// The line that records a key.
 pub(super) fn line(name: &str, key: &[u8]) -> Option<String> {
-    Some(format!("{name} {} {}\n", type_of(key)?, STANDARD.encode(key)))
+    Some(format!(
+        "{name} {} {}\n",
+        type_of(key)?,
+        STANDARD.encode(key)
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbMcTvCn0y2bjmSX0hZ0nAKLCrqeUTWMnhKBG+vBVYF";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbMcTvCn0y2bjmSX0hZ0nAKLCrqeUTWMnhKBG+vBVYF";
 
     fn lines(hosts: &str, host: &str, port: u16) -> usize {
         entries(&format!("{hosts} {KEY} comment\n"), &host_name(host, port)).len()
@@ -172,14 +192,28 @@ mod tests {
     #[test]
     fn hashed_names_are_found() {
         // Made by `ssh-keygen -H` from the names `alpha` and `[alpha]:2222`.
-        for (name, salt) in [("alpha", b"0123456789abcdefghij"), ("[alpha]:2222", b"jihgfedcba9876543210")] {
+        for (name, salt) in [
+            ("alpha", b"0123456789abcdefghij"),
+            ("[alpha]:2222", b"jihgfedcba9876543210"),
+        ] {
             let mut mac = Hmac::<Sha1>::new_from_slice(salt).unwrap();
             mac.update(name.as_bytes());
-            let hosts = format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(mac.finalize().into_bytes()));
+            let hosts = format!(
+                "|1|{}|{}",
+                STANDARD.encode(salt),
+                STANDARD.encode(mac.finalize().into_bytes())
+            );
             assert_eq!(entries(&format!("{hosts} {KEY}"), name).len(), 1, "{name}");
             assert_eq!(entries(&format!("{hosts} {KEY}"), "beta").len(), 0);
         }
-        assert_eq!(lines("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg=", "192.168.1.61", 22), 1);
+        assert_eq!(
+            lines(
+                "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg=",
+                "192.168.1.61",
+                22
+            ),
+            1
+        );
     }
 
     #[test]
@@ -189,8 +223,10 @@ mod tests {
              @cert-authority alpha {KEY}\n@strange alpha {KEY}\n@revoked alpha {KEY}\n  alpha\t{KEY}\r\n",
             KEY.split(' ').nth(1).unwrap()
         );
-        let found: Vec<(usize, bool)> =
-            entries(&text, "alpha").iter().map(|entry| (entry.line, entry.revoked)).collect();
+        let found: Vec<(usize, bool)> = entries(&text, "alpha")
+            .iter()
+            .map(|entry| (entry.line, entry.revoked))
+            .collect();
         assert_eq!(found, [(9, true), (10, false)]);
     }
 

@@ -36,10 +36,16 @@ impl Link {
                 self.place,
                 limit.as_secs()
             )),
-            Halt::Ssh(error) if is_lost(error) => {
-                Fault::transient(format!("{}: connection lost while {doing}: {}", self.place, error.message()))
-            }
-            Halt::Ssh(error) => Fault::transient(format!("{}: {doing} failed: {}", self.place, error.message())),
+            Halt::Ssh(error) if is_lost(error) => Fault::transient(format!(
+                "{}: connection lost while {doing}: {}",
+                self.place,
+                error.message()
+            )),
+            Halt::Ssh(error) => Fault::transient(format!(
+                "{}: {doing} failed: {}",
+                self.place,
+                error.message()
+            )),
         }
     }
 
@@ -51,9 +57,10 @@ impl Link {
                 self.place,
                 quoted(said)
             )),
-            ExecError::Lost(why) => {
-                Fault::transient(format!("{}: connection lost while {doing}: {why}", self.place))
-            }
+            ExecError::Lost(why) => Fault::transient(format!(
+                "{}: connection lost while {doing}: {why}",
+                self.place
+            )),
             ExecError::Halt(halt) => self.halt_fault(halt, doing),
         }
     }
@@ -77,7 +84,8 @@ impl Link {
             return Err(ExecError::NoShell("as was found out before".to_owned()));
         }
         let channel = self.channel();
-        let result = channel.and_then(|channel| exec::stream(&self.wire, channel, script, input, self.stall, sink));
+        let result = channel
+            .and_then(|channel| exec::stream(&self.wire, channel, script, input, self.stall, sink));
         match &result {
             Ok(_) => self.shell = Some(true),
             Err(ExecError::NoShell(_)) if self.shell.is_none() => self.shell = Some(false),
@@ -109,7 +117,9 @@ impl Link {
         while self.sftp.is_none() {
             match self.wire.run(self.stall, || self.wire.session.sftp()) {
                 Ok(opened) => self.sftp = Some(opened),
-                Err(Halt::Ssh(error)) if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end => {
+                Err(Halt::Ssh(error))
+                    if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end =>
+                {
                     std::thread::sleep(BUSY / 50);
                 }
                 Err(halt) => return Err(halt),
@@ -121,14 +131,25 @@ impl Link {
 
 /// What a host said, for the end of a message.
 fn quoted(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!("; it said: {said}") }
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {said}")
+    }
 }
 
 /// The fault of a step that the host refused with a message in English.
 pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault {
     let message = format!("{place}: {doing} {path}: {why}");
     let lower = why.to_lowercase();
-    let passes = ["no space", "quota", "disk full", "input/output error", "too many open files", "cannot allocate"];
+    let passes = [
+        "no space",
+        "quota",
+        "disk full",
+        "input/output error",
+        "too many open files",
+        "cannot allocate",
+    ];
     if passes.iter().any(|phrase| lower.contains(phrase)) {
         Fault::transient(message)
     } else {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::dial::stopped;
 use super::wire::{Code, Halt, Wire, code, is_lost};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
 use crate::transport::Dial;
 
@@ -43,41 +43,56 @@ pub(super) struct Login<'a> {
 /// What one method came to.
 enum Answer {
     In,
-    /// Refused, or one of several methods that are wanted.
+    /// Not tried, or refused.
     No,
+    /// Refused, or taken as one of several methods that the server wants.
+    Perhaps,
 }
 
 impl<'a> Login<'a> {
     pub(super) fn new(wire: &'a Wire, dial: &'a Dial<'a>) -> Self {
         let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
-        Self { wire, dial, limit, tried: Vec::new(), keys_left: MAX_KEYS, password: None }
+        Self {
+            wire,
+            dial,
+            limit,
+            tried: Vec::new(),
+            keys_left: MAX_KEYS,
+            password: None,
+        }
     }
 
     /// Logs in; with `with_keys` false by password alone.
     pub(super) fn run(mut self, with_keys: bool) -> Result<(), Refusal> {
-        let mut offered = match self.methods()? {
-            Some(offered) => offered,
-            None => return Ok(()),
+        let Some(mut offered) = self.methods()? else {
+            return Ok(());
         };
         // Each turn takes a method out: a server that wants several offers the rest.
         let mut done: Vec<&str> = Vec::new();
         for _ in 0..3 {
-            let Some(method) = next_method(&offered, &done, with_keys) else { break };
+            let Some(method) = next_method(&offered, &done, with_keys) else {
+                break;
+            };
             done.push(method);
             let answer = match method {
                 "publickey" => self.keys()?,
                 "password" => self.by_password()?,
                 _ => self.by_questions()?,
             };
-            if matches!(answer, Answer::In) {
-                return Ok(());
+            match answer {
+                Answer::In => return Ok(()),
+                Answer::No => continue,
+                Answer::Perhaps => {}
             }
+            // To ask counts as one more failure: a server that hangs up now has refused.
+            let now = match self.methods() {
+                Ok(Some(now)) => now,
+                Ok(None) => return Ok(()),
+                Err(_) if self.dial.stop.is_raised() => return Err(Refusal::Fault(stopped())),
+                Err(_) => break,
+            };
             // A refused password asked again in another way would count twice against the account; a
             // server that took it as one of several offers something else now.
-            let now = match self.methods()? {
-                Some(now) => now,
-                None => return Ok(()),
-            };
             let partial = now != offered;
             if method == "password" && !partial {
                 break;
@@ -90,7 +105,9 @@ impl<'a> Login<'a> {
     /// What the server offers; nothing when we are in already.
     fn methods(&mut self) -> Result<Option<Vec<String>>, Refusal> {
         let login = &self.dial.target.login;
-        let listed = self.wire.run(self.limit, || self.wire.session.auth_methods(login).map(str::to_owned));
+        let listed = self.wire.run(self.limit, || {
+            self.wire.session.auth_methods(login).map(str::to_owned)
+        });
         match listed {
             Ok(methods) => Ok(Some(methods.split(',').map(str::to_owned).collect())),
             Err(_) if self.wire.session.authenticated() => Ok(None),
@@ -99,7 +116,10 @@ impl<'a> Login<'a> {
     }
 
     /// Tries a method; an error is a connection that ended.
-    fn attempt(&self, operation: impl FnMut() -> Result<(), ssh2::Error>) -> Result<Result<(), ssh2::Error>, Halt> {
+    fn attempt(
+        &self,
+        operation: impl FnMut() -> Result<(), ssh2::Error>,
+    ) -> Result<Result<(), ssh2::Error>, Halt> {
         match self.wire.run(self.limit, operation) {
             Ok(()) => Ok(Ok(())),
             Err(Halt::Ssh(error)) if !is_lost(&error) => Ok(Err(error)),
@@ -109,20 +129,24 @@ impl<'a> Login<'a> {
 
     fn keys(&mut self) -> Result<Answer, Refusal> {
         if let Some(file) = self.dial.terms.identity_file.clone() {
-            if let Answer::In = self.key_file(&file, true)? {
-                return Ok(Answer::In);
+            match self.key_file(&file, true)? {
+                Answer::No => {}
+                answer => return Ok(answer),
             }
         }
-        if let Answer::In = self.agent()? {
-            return Ok(Answer::In);
+        match self.agent()? {
+            Answer::No => {}
+            answer => return Ok(answer),
         }
         if let Some(home) = &self.dial.surroundings.home {
             for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
                 let file = home.join(".ssh").join(name);
-                if Some(&file) != self.dial.terms.identity_file.as_ref() {
-                    if let Answer::In = self.key_file(&file, false)? {
-                        return Ok(Answer::In);
-                    }
+                if Some(&file) == self.dial.terms.identity_file.as_ref() {
+                    continue;
+                }
+                match self.key_file(&file, false)? {
+                    Answer::No => {}
+                    answer => return Ok(answer),
                 }
             }
         }
@@ -135,13 +159,16 @@ impl<'a> Login<'a> {
             Ok(text) => Zeroizing::new(text),
             Err(error) => {
                 if named {
-                    self.tried.push(format!("identity_file {shown}: cannot be read ({error})"));
+                    self.tried
+                        .push(format!("identity_file {shown}: cannot be read ({error})"));
                 }
                 return Ok(Answer::No);
             }
         };
         if is_encrypted(&text) {
-            self.tried.push(format!("key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"));
+            self.tried.push(format!(
+                "key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"
+            ));
             return Ok(Answer::No);
         }
         if self.keys_left == 0 {
@@ -149,7 +176,11 @@ impl<'a> Login<'a> {
         }
         self.keys_left -= 1;
         let login = &self.dial.target.login;
-        let answer = self.attempt(|| self.wire.session.userauth_pubkey_memory(login, None, &text, None));
+        let answer = self.attempt(|| {
+            self.wire
+                .session
+                .userauth_pubkey_memory(login, None, &text, None)
+        });
         self.key_answer(answer, format!("key {shown}"))
     }
 
@@ -160,28 +191,40 @@ impl<'a> Login<'a> {
     ) -> Result<Answer, Refusal> {
         match answer {
             Ok(Ok(())) => Ok(Answer::In),
+            // libssh2 gives a hang-up at this point the same code as a refused signature.
+            Ok(Err(error)) if error.message().starts_with("Waiting") => {
+                self.tried.push(what);
+                Err(self.cut_among_keys(Halt::Ssh(error)))
+            }
             Ok(Err(error)) => {
-                let why = match code(&error) {
-                    Code::Session(-18 | -19) => "refused".to_owned(),
-                    _ => error.message().to_owned(),
+                let (why, answer) = match code(&error) {
+                    Code::Session(-18) => ("refused", Answer::No),
+                    Code::Session(-19) => ("not enough, or refused", Answer::Perhaps),
+                    _ => (error.message(), Answer::No),
                 };
                 self.tried.push(format!("{what}: {why}"));
-                Ok(Answer::No)
+                Ok(answer)
             }
             Err(halt) => {
                 self.tried.push(what);
-                match self.broken(halt, "trying keys") {
-                    Refusal::Fault(fault) if fault.class == crate::domain::fault::FaultClass::Denied => {
-                        Err(Refusal::CutAmongKeys(fault))
-                    }
-                    other => Err(other),
-                }
+                Err(self.cut_among_keys(halt))
             }
         }
     }
 
+    fn cut_among_keys(&self, halt: Halt) -> Refusal {
+        match self.broken(halt, "trying keys") {
+            Refusal::Fault(fault) if fault.class == FaultClass::Denied => {
+                Refusal::CutAmongKeys(fault)
+            }
+            other => other,
+        }
+    }
+
     fn agent(&mut self) -> Result<Answer, Refusal> {
-        let Some(socket) = self.dial.surroundings.agent_socket.clone() else { return Ok(Answer::No) };
+        let Some(socket) = self.dial.surroundings.agent_socket.clone() else {
+            return Ok(Answer::No);
+        };
         let opened = self.open_agent(&socket);
         let (agent, identities) = match opened {
             Ok(opened) => opened,
@@ -197,14 +240,18 @@ impl<'a> Login<'a> {
             self.keys_left -= 1;
             let answer = self.attempt(|| agent.userauth(&self.dial.target.login, &identity));
             let what = format!("agent's key {}", identity.comment());
-            if let Answer::In = self.key_answer(answer, what)? {
-                return Ok(Answer::In);
+            match self.key_answer(answer, what)? {
+                Answer::No => {}
+                answer => return Ok(answer),
             }
         }
         Ok(Answer::No)
     }
 
-    fn open_agent(&self, socket: &PathBuf) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
+    fn open_agent(
+        &self,
+        socket: &PathBuf,
+    ) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
         let mut agent = self.wire.session.agent()?;
         agent.set_identity_path(socket)?;
         agent.connect()?;
@@ -225,7 +272,9 @@ impl<'a> Login<'a> {
     }
 
     fn by_password(&mut self) -> Result<Answer, Refusal> {
-        let Some(secret) = self.secret()? else { return Ok(Answer::No) };
+        let Some(secret) = self.secret()? else {
+            return Ok(Answer::No);
+        };
         let login = &self.dial.target.login;
         match self.attempt(|| self.wire.session.userauth_password(login, secret.expose())) {
             Ok(Ok(())) => Ok(Answer::In),
@@ -236,7 +285,7 @@ impl<'a> Login<'a> {
                     _ => "failed",
                 };
                 self.tried.push(format!("password: {why}"));
-                Ok(Answer::No)
+                Ok(Answer::Perhaps)
             }
             Err(halt) => {
                 self.tried.push("password".to_owned());
@@ -246,16 +295,21 @@ impl<'a> Login<'a> {
     }
 
     fn by_questions(&mut self) -> Result<Answer, Refusal> {
-        let Some(secret) = self.secret()? else { return Ok(Answer::No) };
+        let Some(secret) = self.secret()? else {
+            return Ok(Answer::No);
+        };
         let mut answers = Answers { secret, rounds: 0 };
         let login = &self.dial.target.login;
-        let answer =
-            self.attempt(|| self.wire.session.userauth_keyboard_interactive(login, &mut answers));
+        let answer = self.attempt(|| {
+            self.wire
+                .session
+                .userauth_keyboard_interactive(login, &mut answers)
+        });
         match answer {
             Ok(Ok(())) => Ok(Answer::In),
             Ok(Err(_)) => {
                 self.tried.push("keyboard-interactive: refused".to_owned());
-                Ok(Answer::No)
+                Ok(Answer::Perhaps)
             }
             Err(halt) => {
                 self.tried.push("keyboard-interactive".to_owned());
@@ -274,9 +328,10 @@ impl<'a> Login<'a> {
                 "{place}: no answer within {} s (connect_timeout) while {doing}",
                 limit.as_secs()
             )),
-            Halt::Ssh(error) if self.tried.is_empty() => {
-                Fault::unreachable(format!("{place}: the connection ended before the login: {}", error.message()))
-            }
+            Halt::Ssh(error) if self.tried.is_empty() => Fault::unreachable(format!(
+                "{place}: the connection ended before the login: {}",
+                error.message()
+            )),
             Halt::Ssh(error) => Fault::denied(format!(
                 "{place}: the server hung up while {doing} ({}); tried {}",
                 error.message(),
@@ -287,7 +342,11 @@ impl<'a> Login<'a> {
 
     fn denied(&self, offered: &[String]) -> Fault {
         let target = &self.dial.target;
-        let tried = if self.tried.is_empty() { "nothing that it offers".to_owned() } else { self.tried.join(", ") };
+        let tried = if self.tried.is_empty() {
+            "nothing that it offers".to_owned()
+        } else {
+            self.tried.join(", ")
+        };
         Fault::denied(format!(
             "login as {} refused by {}: tried {tried}; the server offers {}",
             target.login,
@@ -298,9 +357,13 @@ impl<'a> Login<'a> {
 }
 
 fn next_method(offered: &[String], done: &[&str], with_keys: bool) -> Option<&'static str> {
-    ["publickey", "password", "keyboard-interactive"].into_iter().find(|method| {
-        (with_keys || *method != "publickey") && !done.contains(method) && offered.iter().any(|one| one == method)
-    })
+    ["publickey", "password", "keyboard-interactive"]
+        .into_iter()
+        .find(|method| {
+            (with_keys || *method != "publickey")
+                && !done.contains(method)
+                && offered.iter().any(|one| one == method)
+        })
 }
 
 /// Answers what looks like the question for the password, a bounded number of times.
@@ -310,14 +373,20 @@ struct Answers {
 }
 
 impl KeyboardInteractivePrompt for Answers {
-    fn prompt<'b>(&mut self, _username: &str, _instructions: &str, prompts: &[Prompt<'b>]) -> Vec<String> {
+    fn prompt<'b>(
+        &mut self,
+        _username: &str,
+        _instructions: &str,
+        prompts: &[Prompt<'b>],
+    ) -> Vec<String> {
         if !prompts.is_empty() {
             self.rounds += 1;
         }
         prompts
             .iter()
             .map(|prompt| {
-                let hidden_or_named = !prompt.echo || prompt.text.to_lowercase().contains("password");
+                let hidden_or_named =
+                    !prompt.echo || prompt.text.to_lowercase().contains("password");
                 if hidden_or_named && self.rounds <= MAX_ROUNDS {
                     self.secret.expose().to_owned()
                 } else {
@@ -333,11 +402,20 @@ fn is_encrypted(text: &str) -> bool {
     if text.contains("ENCRYPTED") {
         return true;
     }
-    let Some(body) = text.split("-----BEGIN OPENSSH PRIVATE KEY-----").nth(1) else { return false };
-    let body: String = body.split("-----").next().unwrap_or("").split_whitespace().collect();
+    let Some(body) = text.split("-----BEGIN OPENSSH PRIVATE KEY-----").nth(1) else {
+        return false;
+    };
+    let body: String = body
+        .split("-----")
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
     // magic, then the cipher's name with its length in front.
     let start = body.get(..64).unwrap_or(&body);
-    let Ok(bytes) = STANDARD.decode(start) else { return false };
+    let Ok(bytes) = STANDARD.decode(start) else {
+        return false;
+    };
     bytes.starts_with(b"openssh-key-v1\0") && bytes.get(15..23) != Some(b"\0\0\0\x04none")
 }
 
@@ -360,14 +438,22 @@ mod tests {
         assert!(is_encrypted(&key(b"aes256-ctr")));
         assert!(!is_encrypted(&key(b"none")));
         assert!(is_encrypted("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-        assert!(is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"));
+        assert!(is_encrypted(
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+        ));
         assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
     }
 
     #[test]
     fn only_what_looks_like_a_password_prompt_is_answered_and_not_for_ever() {
-        let mut answers = Answers { secret: Secret::new("geheim".to_owned()), rounds: 0 };
-        let prompt = |text: &'static str, echo| Prompt { text: text.into(), echo };
+        let mut answers = Answers {
+            secret: Secret::new("geheim".to_owned()),
+            rounds: 0,
+        };
+        let prompt = |text: &'static str, echo| Prompt {
+            text: text.into(),
+            echo,
+        };
         let asked = [prompt("Password: ", false), prompt("Your name? ", true)];
         for _ in 0..3 {
             assert_eq!(answers.prompt("", "", &asked), ["geheim", ""]);

@@ -42,11 +42,19 @@ impl From<ConnectError> for Fault {
 
 /// Opens a session over SSH. A session that opens has proved its host key; so has an error that says so.
 pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
-    let before = |fault| ConnectError { fault, proved: None };
+    let before = |fault| ConnectError {
+        fault,
+        proved: None,
+    };
     let (mut wire, mut fingerprint) = dial::open(dial).map_err(before)?;
     match Login::new(&wire, dial).run(true) {
         Ok(()) => {}
-        Err(Refusal::Fault(fault)) => return Err(ConnectError { fault, proved: Some(fingerprint) }),
+        Err(Refusal::Fault(fault)) => {
+            return Err(ConnectError {
+                fault,
+                proved: Some(fingerprint),
+            });
+        }
         Err(Refusal::CutAmongKeys(fault)) => {
             // The server ran out of patience while keys were tried; the password had no turn yet.
             let proved = Some(fingerprint);
@@ -54,8 +62,10 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
             if !matches!(password, Ok(Some(_))) {
                 return Err(ConnectError { fault, proved });
             }
-            (wire, fingerprint) =
-                dial::open(dial).map_err(|fault| ConnectError { fault, proved: proved.clone() })?;
+            (wire, fingerprint) = dial::open(dial).map_err(|fault| ConnectError {
+                fault,
+                proved: proved.clone(),
+            })?;
             match Login::new(&wire, dial).run(false) {
                 Ok(()) => {}
                 Err(Refusal::Fault(fault) | Refusal::CutAmongKeys(fault)) => {
@@ -65,6 +75,7 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
         }
     }
     let proved = Some(fingerprint.clone());
-    let session = SshSession::new(wire, dial, fingerprint).map_err(|fault| ConnectError { fault, proved })?;
+    let session =
+        SshSession::new(wire, dial, fingerprint).map_err(|fault| ConnectError { fault, proved })?;
     Ok(Box::new(session))
 }

@@ -35,7 +35,13 @@ impl SshSession {
     pub(super) fn new(wire: Wire, dial: &Dial<'_>, fingerprint: String) -> Result<Self, Fault> {
         let place = format!("{}@{}", dial.target.login, super::dial::place(dial));
         let stall = Duration::from_secs(dial.terms.stall_timeout_s.max(1));
-        let mut link = Link { wire, place, stall, sftp: None, shell: None };
+        let mut link = Link {
+            wire,
+            place,
+            stall,
+            sftp: None,
+            shell: None,
+        };
         let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
         let files = match link.wire.run(limit, || link.wire.session.sftp()) {
             Ok(opened) => {
@@ -51,23 +57,44 @@ impl SshSession {
             Files::Scp => "SCP",
             Files::Cat => "cat",
         };
-        let cipher = link.wire.session.methods(MethodType::CryptCs).unwrap_or("?");
+        let cipher = link
+            .wire
+            .session
+            .methods(MethodType::CryptCs)
+            .unwrap_or("?");
         let detail = format!("{how}, {cipher}");
-        let facts = SessionFacts { kind: TransportKind::Ssh, fingerprint: Some(fingerprint), detail };
-        Ok(Self { link, files, facts, home: None })
+        let facts = SessionFacts {
+            kind: TransportKind::Ssh,
+            fingerprint: Some(fingerprint),
+            detail,
+        };
+        Ok(Self {
+            link,
+            files,
+            facts,
+            home: None,
+        })
     }
 
     fn home(&mut self) -> Result<String, Fault> {
         if let Some(home) = &self.home {
             return Ok(home.clone());
         }
-        let home = if self.files == Files::Sftp { sftp::home(&mut self.link)? } else { shell::home(&mut self.link)? };
+        let home = if self.files == Files::Sftp {
+            sftp::home(&mut self.link)?
+        } else {
+            shell::home(&mut self.link)?
+        };
         self.home = Some(home.clone());
         Ok(home)
     }
 
     fn remove(&mut self, path: &str) -> Result<(), Fault> {
-        if self.files == Files::Sftp { sftp::remove(&mut self.link, path) } else { shell::remove(&mut self.link, path) }
+        if self.files == Files::Sftp {
+            sftp::remove(&mut self.link, path)
+        } else {
+            shell::remove(&mut self.link, path)
+        }
     }
 
     /// Length and digest of a file, the digest where the host can compute it.
@@ -97,9 +124,15 @@ fn by_script(link: &mut Link) -> Result<Files, Fault> {
 /// `name` in `dir`; names with a slash or nothing in them cannot be one component.
 fn in_dir(dir: &str, name: &str) -> Result<String, Fault> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(Fault::permanent(format!("{name:?} cannot be a file's name on the host")));
+        return Err(Fault::permanent(format!(
+            "{name:?} cannot be a file's name on the host"
+        )));
     }
-    Ok(if dir.ends_with('/') { format!("{dir}{name}") } else { format!("{dir}/{name}") })
+    Ok(if dir.ends_with('/') {
+        format!("{dir}{name}")
+    } else {
+        format!("{dir}/{name}")
+    })
 }
 
 impl Session for SshSession {
@@ -109,7 +142,9 @@ impl Session for SshSession {
 
     fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault> {
         if dest_dir.contains('\0') {
-            return Err(Fault::permanent("a directory's name cannot hold a NUL byte"));
+            return Err(Fault::permanent(
+                "a directory's name cannot hold a NUL byte",
+            ));
         }
         let below = match dest_dir {
             "" | "~" => Some(""),
@@ -144,14 +179,24 @@ impl Session for SshSession {
         let path = in_dir(upload.dir, upload.temporary)?;
         let place = self.link.place.clone();
         let difference = match self.measure(&path)? {
-            None => return Err(Fault::transient(format!("{place}: {path} has vanished before it was verified"))),
-            Some((size, _)) if size != upload.size => format!("{size} bytes arrived instead of {}", upload.size),
+            None => {
+                return Err(Fault::transient(format!(
+                    "{place}: {path} has vanished before it was verified"
+                )));
+            }
+            Some((size, _)) if size != upload.size => {
+                format!("{size} bytes arrived instead of {}", upload.size)
+            }
             Some((_, None)) => return Ok(Verified::Length),
             Some((_, Some(digest))) if digest == upload.sha256 => return Ok(Verified::Digest),
-            Some((_, Some(digest))) => format!("its SHA-256 is {digest} instead of {}", upload.sha256),
+            Some((_, Some(digest))) => {
+                format!("its SHA-256 is {digest} instead of {}", upload.sha256)
+            }
         };
         self.remove(&path)?;
-        Err(Fault::transient(format!("{place}: {path} arrived wrong: {difference}; it was removed")))
+        Err(Fault::transient(format!(
+            "{place}: {path} arrived wrong: {difference}; it was removed"
+        )))
     }
 
     fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
@@ -169,7 +214,11 @@ impl Session for SshSession {
         self.remove(&path)
     }
 
-    fn install(&mut self, spec: &InstallSpec, output: &mut dyn FnMut(&[u8])) -> Result<InstallOutcome, Fault> {
+    fn install(
+        &mut self,
+        spec: &InstallSpec,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<InstallOutcome, Fault> {
         install::install(&mut self.link, spec, output)
     }
 
@@ -179,7 +228,10 @@ impl Session for SshSession {
 
     fn close(self: Box<Self>) {
         let wire = &self.link.wire;
-        let bye = || wire.session.disconnect(Some(DisconnectCode::ByApplication), "done", None);
+        let bye = || {
+            wire.session
+                .disconnect(Some(DisconnectCode::ByApplication), "done", None)
+        };
         let _ = wire.run(Duration::from_secs(1), bye);
         wire.cut();
     }

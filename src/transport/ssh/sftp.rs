@@ -33,16 +33,23 @@ pub(super) enum Trouble {
 }
 
 /// Runs one SFTP request, opening the channel where it is closed.
-pub(super) fn ask<T>(link: &mut Link, mut request: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> Result<T, Trouble> {
+pub(super) fn ask<T>(
+    link: &mut Link,
+    mut request: impl FnMut(&Sftp) -> Result<T, ssh2::Error>,
+) -> Result<T, Trouble> {
     link.open_sftp().map_err(Trouble::Halt)?;
-    let Some(sftp) = &link.sftp else { return Err(Trouble::Status(FAILURE)) };
-    link.wire.run(link.stall, || request(sftp)).map_err(|halt| match halt {
-        Halt::Ssh(error) => match code(&error) {
-            Code::Sftp(status) => Trouble::Status(status),
-            Code::Session(_) => Trouble::Halt(Halt::Ssh(error)),
-        },
-        other => Trouble::Halt(other),
-    })
+    let Some(sftp) = &link.sftp else {
+        return Err(Trouble::Status(FAILURE));
+    };
+    link.wire
+        .run(link.stall, || request(sftp))
+        .map_err(|halt| match halt {
+            Halt::Ssh(error) => match code(&error) {
+                Code::Sftp(status) => Trouble::Status(status),
+                Code::Session(_) => Trouble::Halt(Halt::Ssh(error)),
+            },
+            other => Trouble::Halt(other),
+        })
 }
 
 /// The fault of a request.
@@ -67,10 +74,14 @@ fn fault(link: &Link, trouble: &Trouble, doing: &str, path: &str) -> Fault {
 
 /// The login's home.
 pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
-    let path = ask(link, |sftp| sftp.realpath(Path::new("."))).map_err(|t| fault(link, &t, "resolving", "~"))?;
+    let path = ask(link, |sftp| sftp.realpath(Path::new(".")))
+        .map_err(|t| fault(link, &t, "resolving", "~"))?;
     match path.into_os_string().into_string() {
         Ok(home) => Ok(home),
-        Err(_) => Err(Fault::permanent(format!("{}: the home directory's name is not UTF-8", link.place))),
+        Err(_) => Err(Fault::permanent(format!(
+            "{}: the home directory's name is not UTF-8",
+            link.place
+        ))),
     }
 }
 
@@ -89,7 +100,14 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
     loop {
         match is_dir(link, at) {
             Ok(Some(true)) => break,
-            Ok(Some(false)) => return Err(refused(&link.place, "cannot make the directory", at, "a file is in the way")),
+            Ok(Some(false)) => {
+                return Err(refused(
+                    &link.place,
+                    "cannot make the directory",
+                    at,
+                    "a file is in the way",
+                ));
+            }
             Ok(None) => missing.push(at),
             // A component that is a file answers "failure": the levels above tell.
             Err(Trouble::Status(FAILURE | 19)) if at.len() > 1 => missing.push(at),
@@ -117,12 +135,20 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
 }
 
 /// Brings the bytes to the temporary name.
-pub(super) fn upload(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+pub(super) fn upload(
+    link: &mut Link,
+    upload: &Upload<'_>,
+    path: &str,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
     let mut local = shell::open_local(upload)?;
     let mut file = create(link, upload, path)?;
     let written = write_all(link, &mut file, &mut local, path, progress);
     let result = written.and_then(|()| finish(link, &mut file, upload, path));
-    if result.as_ref().is_err_and(|fault| !fault.message.contains("lost")) {
+    if result
+        .as_ref()
+        .is_err_and(|fault| !fault.message.contains("lost"))
+    {
         // The space it takes may be what is missing.
         drop(file);
         let _ = ask(link, |sftp| sftp.unlink(Path::new(path)));
@@ -133,7 +159,11 @@ pub(super) fn upload(link: &mut Link, upload: &Upload<'_>, path: &str, progress:
 fn create(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<ssh2::File, Fault> {
     let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
     let mode = if upload.mode.is_some() { 0o600 } else { 0o666 };
-    let open = |link: &mut Link| ask(link, |sftp| sftp.open_mode(Path::new(path), flags, mode, OpenType::File));
+    let open = |link: &mut Link| {
+        ask(link, |sftp| {
+            sftp.open_mode(Path::new(path), flags, mode, OpenType::File)
+        })
+    };
     match open(link) {
         Ok(file) => Ok(file),
         Err(Trouble::Status(FAILURE | 11)) => {
@@ -158,7 +188,8 @@ fn write_all(
     let mut buffer = vec![0; LARGEST_WRITE];
     let mut total = 0;
     loop {
-        let filled = fill(local, &mut buffer[..size]).map_err(|error| shell::local_fault(&error))?;
+        let filled =
+            fill(local, &mut buffer[..size]).map_err(|error| shell::local_fault(&error))?;
         if filled == 0 {
             progress(total);
             return Ok(());
@@ -175,7 +206,9 @@ fn write_all(
                     end = Instant::now() + link.stall;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    link.wire.pause(end, link.stall).map_err(|halt| link.halt_fault(&halt, "uploading"))?;
+                    link.wire
+                        .pause(end, link.stall)
+                        .map_err(|halt| link.halt_fault(&halt, "uploading"))?;
                 }
                 Err(error) => return Err(write_fault(link, file, path, &error)),
             }
@@ -203,15 +236,25 @@ fn write_fault(link: &Link, file: &mut ssh2::File, path: &str, error: &std::io::
     if let Some(last) = last.filter(super::wire::is_lost) {
         return link.halt_fault(&Halt::Ssh(last), "uploading");
     }
-    let free = link.wire.run(link.stall, || file.statvfs()).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    let free = link
+        .wire
+        .run(link.stall, || file.statvfs())
+        .map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     let why = match free {
-        Ok(free) if free < LARGEST_WRITE as u64 => format!("no space left on the host ({free} bytes are free)"),
+        Ok(free) if free < LARGEST_WRITE as u64 => {
+            format!("no space left on the host ({free} bytes are free)")
+        }
         _ => format!("{error} (no space, a quota, or an error of the disk)"),
     };
     Fault::transient(format!("{}: cannot write {path}: {why}", link.place))
 }
 
-fn finish(link: &mut Link, file: &mut ssh2::File, upload: &Upload<'_>, path: &str) -> Result<(), Fault> {
+fn finish(
+    link: &mut Link,
+    file: &mut ssh2::File,
+    upload: &Upload<'_>,
+    path: &str,
+) -> Result<(), Fault> {
     let map = |halt: Halt| match halt {
         Halt::Ssh(error) => match code(&error) {
             Code::Sftp(status) => Trouble::Status(status),
@@ -220,14 +263,34 @@ fn finish(link: &mut Link, file: &mut ssh2::File, upload: &Upload<'_>, path: &st
         other => Trouble::Halt(other),
     };
     if let Some(mode) = upload.mode {
-        let stat = FileStat { size: None, uid: None, gid: None, perm: Some(mode), atime: None, mtime: None };
-        let set = link.wire.run(link.stall, || file.setstat(stat.clone())).map_err(map);
-        set.map_err(|trouble| fault(link, &trouble, &format!("cannot set mode {mode:o} of"), path))?;
+        let stat = FileStat {
+            size: None,
+            uid: None,
+            gid: None,
+            perm: Some(mode),
+            atime: None,
+            mtime: None,
+        };
+        let set = link
+            .wire
+            .run(link.stall, || file.setstat(stat.clone()))
+            .map_err(map);
+        set.map_err(|trouble| {
+            fault(
+                link,
+                &trouble,
+                &format!("cannot set mode {mode:o} of"),
+                path,
+            )
+        })?;
     }
     let closed = link.wire.run(link.stall, || file.close()).map_err(map);
     closed.map_err(|trouble| match trouble {
         // A file system may only notice at the end that it is full.
-        Trouble::Status(_) => Fault::transient(format!("{}: cannot finish {path}: no space, or a quota", link.place)),
+        Trouble::Status(_) => Fault::transient(format!(
+            "{}: cannot finish {path}: no space, or a quota",
+            link.place
+        )),
         Trouble::Halt(halt) => link.halt_fault(&halt, "uploading"),
     })
 }
@@ -245,11 +308,22 @@ pub(super) fn length(link: &mut Link, path: &str) -> Result<Option<u64>, Fault> 
 /// host without a shell it is removed first, which leaves a moment without the file.
 pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<(), Fault> {
     let there = match is_dir(link, name) {
-        Ok(Some(true)) => return Err(refused(&link.place, "cannot publish", name, "a directory has that name")),
+        Ok(Some(true)) => {
+            return Err(refused(
+                &link.place,
+                "cannot publish",
+                name,
+                "a directory has that name",
+            ));
+        }
         Ok(there) => there,
         Err(trouble) => return Err(fault(link, &trouble, "cannot look at", name)),
     };
-    let rename = |link: &mut Link| ask(link, |sftp| sftp.rename(Path::new(temporary), Path::new(name), None));
+    let rename = |link: &mut Link| {
+        ask(link, |sftp| {
+            sftp.rename(Path::new(temporary), Path::new(name), None)
+        })
+    };
     if there.is_none() {
         match rename(link) {
             Ok(()) => return Ok(()),

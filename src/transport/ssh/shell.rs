@@ -15,8 +15,12 @@ use crate::transport::Upload;
 
 /// The artifact, opened.
 pub(super) fn open_local(upload: &Upload<'_>) -> Result<File, Fault> {
-    File::open(upload.local)
-        .map_err(|error| Fault::permanent(format!("cannot open the artifact {}: {error}", upload.local.display())))
+    File::open(upload.local).map_err(|error| {
+        Fault::permanent(format!(
+            "cannot open the artifact {}: {error}",
+            upload.local.display()
+        ))
+    })
 }
 
 /// An artifact that cannot be read to its end.
@@ -26,12 +30,18 @@ pub(super) fn local_fault(error: &io::Error) -> Fault {
 
 /// Runs a script that concerns `path`; a status other than 0 is a fault with what the script said.
 fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String, Fault> {
-    let ran = link.script(script).map_err(|error| link.exec_fault(&error, doing))?;
+    let ran = link
+        .script(script)
+        .map_err(|error| link.exec_fault(&error, doing))?;
     if ran.status == 0 {
         return Ok(ran.text());
     }
     let said = ran.text();
-    let why = if said.is_empty() { format!("exit status {}", ran.status) } else { said };
+    let why = if said.is_empty() {
+        format!("exit status {}", ran.status)
+    } else {
+        said
+    };
     Err(refused(&link.place, doing, path, &why))
 }
 
@@ -41,7 +51,10 @@ pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
     if home.starts_with('/') {
         return Ok(home);
     }
-    Err(Fault::permanent(format!("{}: the home directory cannot be found", link.place)))
+    Err(Fault::permanent(format!(
+        "{}: the home directory cannot be found",
+        link.place
+    )))
 }
 
 /// Makes what is missing of an absolute directory.
@@ -52,12 +65,22 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
 
 /// The script's words that make the temporary file: new, empty, and closed to others if a mode is wanted.
 fn create_script(upload: &Upload<'_>, path: &str) -> String {
-    let umask = if upload.mode.is_some() { "umask 077; " } else { "" };
-    format!("f={}\nrm -f \"$f\" || exit 1\n( {umask}set -C; : >\"$f\" ) || exit 1\n", shell_quote(path))
+    let umask = if upload.mode.is_some() {
+        "umask 077; "
+    } else {
+        ""
+    };
+    format!(
+        "f={}\nrm -f \"$f\" || exit 1\n( {umask}set -C; : >\"$f\" ) || exit 1\n",
+        shell_quote(path)
+    )
 }
 
 fn mode_script(upload: &Upload<'_>) -> String {
-    upload.mode.map(|mode| format!("chmod {mode:o} \"$f\" || exit 1\n")).unwrap_or_default()
+    upload
+        .mode
+        .map(|mode| format!("chmod {mode:o} \"$f\" || exit 1\n"))
+        .unwrap_or_default()
 }
 
 /// Brings the bytes to the temporary name.
@@ -73,7 +96,12 @@ pub(super) fn upload(
         if by_scp(link, upload, path, progress)? {
             let mode = mode_script(upload);
             if !mode.is_empty() {
-                run(link, &format!("f={}\n{mode}", shell_quote(path)), "cannot set the mode of", path)?;
+                run(
+                    link,
+                    &format!("f={}\n{mode}", shell_quote(path)),
+                    "cannot set the mode of",
+                    path,
+                )?;
             }
             return Ok(());
         }
@@ -81,7 +109,12 @@ pub(super) fn upload(
     by_cat(link, upload, path, progress)
 }
 
-fn by_cat(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+fn by_cat(
+    link: &mut Link,
+    upload: &Upload<'_>,
+    path: &str,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
     let mut local = open_local(upload)?;
     let script = format!(
         "LC_ALL=C; export LC_ALL\n{}cat >\"$f\" || {{ rm -f \"$f\"; exit 1; }}\n{}",
@@ -90,31 +123,56 @@ fn by_cat(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn F
     );
     let mut said = Vec::new();
     progress(0);
-    let input = Input { reader: &mut local, progress };
-    let result = link.stream(&script, Some(input), &mut |bytes| said.extend_from_slice(bytes));
+    let input = Input {
+        reader: &mut local,
+        progress,
+    };
+    let result = link.stream(&script, Some(input), &mut |bytes| {
+        said.extend_from_slice(bytes)
+    });
     match result {
         Ok(0) => Ok(()),
-        Ok(_) => Err(refused(&link.place, "cannot write", path, String::from_utf8_lossy(&said).trim())),
+        Ok(_) => Err(refused(
+            &link.place,
+            "cannot write",
+            path,
+            String::from_utf8_lossy(&said).trim(),
+        )),
         Err(error) => Err(link.exec_fault(&error, "uploading")),
     }
 }
 
 /// Whether SCP took the file; `false` where the host's SCP does not work at all.
-fn by_scp(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn FnMut(u64)) -> Result<bool, Fault> {
+fn by_scp(
+    link: &mut Link,
+    upload: &Upload<'_>,
+    path: &str,
+    progress: &mut dyn FnMut(u64),
+) -> Result<bool, Fault> {
     let mut local = open_local(upload)?;
     let mode = i32::try_from(upload.mode.unwrap_or(0o644) & 0o777).unwrap_or(0o644);
     let session = &link.wire.session;
-    let opened = link.wire.run(link.stall, || session.scp_send(Path::new(path), mode, upload.size, None));
+    let opened = link.wire.run(link.stall, || {
+        session.scp_send(Path::new(path), mode, upload.size, None)
+    });
     let mut channel = match opened {
         Ok(channel) => channel,
         Err(Halt::Ssh(error)) if !is_lost(&error) => {
-            log::debug!("{}: SCP does not work ({}), using cat", link.place, error.message());
+            log::debug!(
+                "{}: SCP does not work ({}), using cat",
+                link.place,
+                error.message()
+            );
             return Ok(false);
         }
         Err(halt) => return Err(link.halt_fault(&halt, "uploading")),
     };
     let sent = scp_bytes(link, &mut channel, &mut local, progress);
-    let said = if sent.is_ok() { scp_answer(link, &mut channel) } else { Ok(Vec::new()) };
+    let said = if sent.is_ok() {
+        scp_answer(link, &mut channel)
+    } else {
+        Ok(Vec::new())
+    };
     finish(&link.wire, &mut channel);
     sent?;
     let said = said?;
@@ -123,6 +181,8 @@ fn by_scp(link: &mut Link, upload: &Upload<'_>, path: &str, progress: &mut dyn F
         None => Ok(true),
         Some(at) => {
             let why = String::from_utf8_lossy(&said[at + 1..]).trim().to_owned();
+            // The space it takes may be what is missing.
+            let _ = remove(link, path);
             Err(refused(&link.place, "cannot write", path, &why))
         }
     }
@@ -137,9 +197,15 @@ fn scp_bytes(
     let mut buffer = vec![0; 1024 * 1024];
     let mut total = 0;
     loop {
-        let filled = local.read(&mut buffer).map_err(|error| local_fault(&error))?;
+        let filled = local
+            .read(&mut buffer)
+            .map_err(|error| local_fault(&error))?;
         // The last message is the byte that says: this was all.
-        let (bytes, last) = if filled == 0 { (&b"\0"[..], true) } else { (&buffer[..filled], false) };
+        let (bytes, last) = if filled == 0 {
+            (&b"\0"[..], true)
+        } else {
+            (&buffer[..filled], false)
+        };
         let mut from = 0;
         let mut end = Instant::now() + link.stall;
         while from < bytes.len() {
@@ -153,10 +219,15 @@ fn scp_bytes(
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    link.wire.pause(end, link.stall).map_err(|halt| link.halt_fault(&halt, "uploading"))?;
+                    link.wire
+                        .pause(end, link.stall)
+                        .map_err(|halt| link.halt_fault(&halt, "uploading"))?;
                 }
                 Err(error) => {
-                    return Err(Fault::transient(format!("{}: connection lost while uploading: {error}", link.place)));
+                    return Err(Fault::transient(format!(
+                        "{}: connection lost while uploading: {error}",
+                        link.place
+                    )));
                 }
             }
         }
@@ -170,7 +241,9 @@ fn scp_bytes(
 fn scp_answer(link: &Link, channel: &mut ssh2::Channel) -> Result<Vec<u8>, Fault> {
     let mut said = Vec::new();
     let halted = |halt: Halt| link.halt_fault(&halt, "uploading");
-    link.wire.run(link.stall, || channel.send_eof()).map_err(halted)?;
+    link.wire
+        .run(link.stall, || channel.send_eof())
+        .map_err(halted)?;
     let end = Instant::now() + link.stall;
     let mut buffer = [0; 4096];
     loop {
@@ -181,14 +254,20 @@ fn scp_answer(link: &Link, channel: &mut ssh2::Channel) -> Result<Vec<u8>, Fault
                 link.wire.pause(end, link.stall).map_err(halted)?;
             }
             Err(error) => {
-                return Err(Fault::transient(format!("{}: connection lost while uploading: {error}", link.place)));
+                return Err(Fault::transient(format!(
+                    "{}: connection lost while uploading: {error}",
+                    link.place
+                )));
             }
         }
     }
 }
 
 /// Length and, where the host can compute it, SHA-256 of a file; nothing where there is none.
-pub(super) fn digest(link: &mut Link, path: &str) -> Result<Option<(u64, Option<String>)>, ExecError> {
+pub(super) fn digest(
+    link: &mut Link,
+    path: &str,
+) -> Result<Option<(u64, Option<String>)>, ExecError> {
     let script = format!(
         "f={}\n{}",
         shell_quote(path),
@@ -210,7 +289,12 @@ echo "$((s+0)) $h"
     match ran.status {
         0 => {}
         44 => return Ok(None),
-        status => return Err(ExecError::Lost(format!("exit status {status}: {}", ran.text()))),
+        status => {
+            return Err(ExecError::Lost(format!(
+                "exit status {status}: {}",
+                ran.text()
+            )));
+        }
     }
     let text = ran.text();
     let mut words = text.split_ascii_whitespace();
@@ -232,5 +316,11 @@ pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<()
 
 /// Removes a file if it is there.
 pub(super) fn remove(link: &mut Link, path: &str) -> Result<(), Fault> {
-    run(link, &format!("rm -f {}", shell_quote(path)), "cannot remove", path).map(|_| ())
+    run(
+        link,
+        &format!("rm -f {}", shell_quote(path)),
+        "cannot remove",
+        path,
+    )
+    .map(|_| ())
 }

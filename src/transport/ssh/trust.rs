@@ -29,12 +29,18 @@ enum Verdict {
 
 /// Whether any known_hosts file holds a key for the host: it has proved itself an SSH host.
 pub fn known_key(dial: &Dial<'_>) -> Result<bool, Fault> {
-    Ok(Known::load(dial)?.entries.iter().any(|(_, entry)| !entry.revoked))
+    Ok(Known::load(dial)?
+        .entries
+        .iter()
+        .any(|(_, entry)| !entry.revoked))
 }
 
 /// The file that accepted keys are added to.
 fn own_file<'a>(dial: &Dial<'a>) -> &'a Path {
-    dial.terms.known_hosts.as_deref().unwrap_or(&dial.surroundings.own_known_hosts)
+    dial.terms
+        .known_hosts
+        .as_deref()
+        .unwrap_or(&dial.surroundings.own_known_hosts)
 }
 
 impl Known {
@@ -52,7 +58,11 @@ impl Known {
         for file in files {
             let bytes = match fs::read(&file) {
                 Ok(bytes) => bytes,
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    continue;
+                }
                 Err(error) => {
                     return Err(Fault::permanent(format!(
                         "cannot read the known host keys in {}: {error}; make it readable or remove it",
@@ -61,7 +71,11 @@ impl Known {
                 }
             };
             let text = String::from_utf8_lossy(&bytes);
-            entries.extend(known_hosts::entries(&text, &name).into_iter().map(|entry| (file.clone(), entry)));
+            entries.extend(
+                known_hosts::entries(&text, &name)
+                    .into_iter()
+                    .map(|entry| (file.clone(), entry)),
+            );
         }
         Ok(Self { name, entries })
     }
@@ -80,7 +94,9 @@ impl Known {
     /// Accepts the key, recording a new one where the policy says so, or says why not.
     pub(super) fn judge(&self, dial: &Dial<'_>, key: &[u8]) -> Result<(), Fault> {
         match verdict(&self.entries, key) {
-            Verdict::New if dial.terms.host_key == HostKeyPolicy::AcceptNew => self.record(dial, key),
+            Verdict::New if dial.terms.host_key == HostKeyPolicy::AcceptNew => {
+                self.record(dial, key)
+            }
             other => self.answer(other, dial, key),
         }
     }
@@ -109,29 +125,41 @@ impl Known {
     fn record(&self, dial: &Dial<'_>, key: &[u8]) -> Result<(), Fault> {
         let path = own_file(dial);
         let trouble = |what: &str, error: &std::io::Error| {
-            let message = format!("{what} {} to record the host key of {}: {error}", path.display(), self.name);
-            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            let message = format!(
+                "{what} {} to record the host key of {}: {error}",
+                path.display(),
+                self.name
+            );
+            if matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            ) {
                 Fault::transient(message)
             } else {
                 Fault::permanent(message)
             }
         };
         let mut file = open_own(path).map_err(|error| trouble("cannot open", &error))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|error| trouble("cannot lock", &error.into()))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| trouble("cannot lock", &error.into()))?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.read_to_end(&mut bytes))
             .map_err(|error| trouble("cannot read", &error))?;
-        let now: Vec<(PathBuf, Entry)> = known_hosts::entries(&String::from_utf8_lossy(&bytes), &self.name)
-            .into_iter()
-            .map(|entry| (path.to_path_buf(), entry))
-            .collect();
+        let now: Vec<(PathBuf, Entry)> =
+            known_hosts::entries(&String::from_utf8_lossy(&bytes), &self.name)
+                .into_iter()
+                .map(|entry| (path.to_path_buf(), entry))
+                .collect();
         match verdict(&now, key) {
             Verdict::New => {}
             other => return self.answer(other, dial, key),
         }
         let Some(mut line) = known_hosts::line(&self.name, key) else {
-            return Err(Fault::unreachable(format!("{} shows a host key that cannot be read", self.name)));
+            return Err(Fault::unreachable(format!(
+                "{} shows a host key that cannot be read",
+                self.name
+            )));
         };
         if bytes.last().is_some_and(|&last| last != b'\n') {
             line.insert(0, '\n');
@@ -144,14 +172,25 @@ impl Known {
 
 fn open_own(path: &Path) -> std::io::Result<File> {
     if let Some(parent) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
     }
-    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
 }
 
 fn verdict(entries: &[(PathBuf, Entry)], key: &[u8]) -> Verdict {
     let place = |file: &Path, entry: &Entry| format!("{}:{}", file.display(), entry.line);
-    let same: Vec<&(PathBuf, Entry)> = entries.iter().filter(|(_, entry)| entry.key == key).collect();
+    let same: Vec<&(PathBuf, Entry)> = entries
+        .iter()
+        .filter(|(_, entry)| entry.key == key)
+        .collect();
     if let Some((file, entry)) = same.iter().find(|(_, entry)| entry.revoked) {
         return Verdict::Revoked(place(file, entry));
     }
@@ -160,13 +199,21 @@ fn verdict(entries: &[(PathBuf, Entry)], key: &[u8]) -> Verdict {
     }
     let mut others = entries.iter().filter(|(_, entry)| !entry.revoked);
     let key_type = known_hosts::type_of(key);
-    let nearest = others.clone().find(|(_, entry)| Some(entry.key_type.as_str()) == key_type);
+    let nearest = others
+        .clone()
+        .find(|(_, entry)| Some(entry.key_type.as_str()) == key_type);
     match nearest.or_else(|| others.next()) {
-        Some((file, entry)) => Verdict::Changed(format!("{} ({})", describe(&entry.key), place(file, entry))),
+        Some((file, entry)) => {
+            Verdict::Changed(format!("{} ({})", describe(&entry.key), place(file, entry)))
+        }
         None => Verdict::New,
     }
 }
 
 fn describe(key: &[u8]) -> String {
-    format!("{} {}", known_hosts::type_of(key).unwrap_or("?"), known_hosts::fingerprint(key))
+    format!(
+        "{} {}",
+        known_hosts::type_of(key).unwrap_or("?"),
+        known_hosts::fingerprint(key)
+    )
 }

@@ -42,7 +42,11 @@ impl Wire {
         let mut session = ssh2::Session::new().map_err(|e| text(&e))?;
         session.set_tcp_stream(copy);
         session.set_blocking(false);
-        Ok(Self { session, socket, stop })
+        Ok(Self {
+            session,
+            socket,
+            stop,
+        })
     }
 
     /// Repeats `operation` until it no longer says "try again", for `limit` at most. After a halt other than
@@ -86,7 +90,10 @@ impl Wire {
             BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
             BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
         };
-        let span = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 50_000_000 });
+        let span = Timespec::try_from(time).unwrap_or(Timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        });
         let mut fds = [PollFd::new(&self.socket, flags)];
         // An interrupted or failed poll only means that the operation is tried again sooner.
         let _ = poll(&mut fds, Some(&span));
@@ -124,5 +131,8 @@ pub(super) fn code(error: &ssh2::Error) -> Code {
 /// Whether `error` means that the connection itself is gone.
 pub(super) fn is_lost(error: &ssh2::Error) -> bool {
     // Socket send, timeout, disconnect, proto, socket timeout, socket receive, bad socket.
-    matches!(code(error), Code::Session(-7 | -9 | -13 | -14 | -30 | -43 | -45))
+    matches!(
+        code(error),
+        Code::Session(-7 | -9 | -13 | -14 | -30 | -43 | -45)
+    )
 }

@@ -28,21 +28,36 @@ impl Running {
             let port = free_port();
             let out = std::fs::File::create(log).expect("a log");
             let mut command = command(port);
-            command.stdin(Stdio::null()).stdout(out.try_clone().expect("dup")).stderr(out).process_group(0);
-            let child = command
-                .spawn()
-                .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}; apt-get install {package}"));
-            let mut running = Self { child, log: log.to_path_buf(), port };
-            let mut up = false;
-            wait_until("the server listens or ends", Duration::from_secs(20), || {
-                up = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
-                up || running.child.try_wait().expect("wait").is_some()
+            command
+                .stdin(Stdio::null())
+                .stdout(out.try_clone().expect("dup"))
+                .stderr(out)
+                .process_group(0);
+            let child = command.spawn().unwrap_or_else(|error| {
+                panic!("cannot start {command:?}: {error}; apt-get install {package}")
             });
+            let mut running = Self {
+                child,
+                log: log.to_path_buf(),
+                port,
+            };
+            let mut up = false;
+            wait_until(
+                "the server listens or ends",
+                Duration::from_secs(20),
+                || {
+                    up = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+                    up || running.child.try_wait().expect("wait").is_some()
+                },
+            );
             if up && running.child.try_wait().expect("wait").is_none() {
                 return running;
             }
             let said = running.log();
-            assert!(said.contains("in use"), "the server ended at once (apt-get install {package}?): {said}");
+            assert!(
+                said.contains("in use"),
+                "the server ended at once (apt-get install {package}?): {said}"
+            );
         }
         panic!("no free port in five tries");
     }

@@ -37,15 +37,24 @@ pub struct SshServer {
 }
 
 fn new_dir() -> TempDir {
-    let dir = tempfile::Builder::new().prefix("adssh").tempdir().expect("a directory");
+    let dir = tempfile::Builder::new()
+        .prefix("adssh")
+        .tempdir()
+        .expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     dir
 }
 
 /// Makes a key pair without pass phrase, unless one is given.
 pub fn new_key(path: &Path, kind: &str, phrase: &str) {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", phrase, "-f"]).arg(path).status();
-    assert!(made.expect("ssh-keygen is missing: apt-get install openssh-client").success());
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", kind, "-N", phrase, "-f"])
+        .arg(path)
+        .status();
+    assert!(
+        made.expect("ssh-keygen is missing: apt-get install openssh-client")
+            .success()
+    );
 }
 
 impl SshServer {
@@ -54,13 +63,17 @@ impl SshServer {
         let dir = new_dir();
         let home = dir.path().join("user");
         fs::create_dir(&home).expect("mkdir");
+        // sshd takes the first value of each keyword.
         let mut more = format!(
-            "SetEnv HOME={}\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             {config}\n",
+            "{config}\nSetEnv HOME={}\nPermitRootLogin yes\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n",
             home.display()
         );
         if !config.contains("Subsystem") {
-            more.push_str(&format!("Subsystem sftp internal-sftp -d {}\n", home.display()));
+            more.push_str(&format!(
+                "Subsystem sftp internal-sftp -d {}\n",
+                home.display()
+            ));
         }
         Self::start_sshd(dir, home, None, &more, false)
     }
@@ -70,7 +83,12 @@ impl SshServer {
         let dir = new_dir();
         let user = PrivateUser::new(dir.path(), shell);
         let home = user.home.clone();
-        Self::start_sshd(dir, home, Some(user), &format!("Subsystem sftp internal-sftp\n{config}"), false)
+        let sftp = if config.contains("Subsystem") {
+            ""
+        } else {
+            "Subsystem sftp internal-sftp\n"
+        };
+        Self::start_sshd(dir, home, Some(user), &format!("{sftp}{config}"), false)
     }
 
     /// sshd that lets the user have SFTP alone, in a root directory of its own. Needs root.
@@ -97,7 +115,13 @@ impl SshServer {
         Self::start_sshd(dir, home, Some(user), config, false)
     }
 
-    fn start_sshd(dir: TempDir, home: PathBuf, user: Option<PrivateUser>, config: &str, chrooted: bool) -> Self {
+    fn start_sshd(
+        dir: TempDir,
+        home: PathBuf,
+        user: Option<PrivateUser>,
+        config: &str,
+        chrooted: bool,
+    ) -> Self {
         let root = dir.path();
         new_key(&root.join("host"), "ed25519", "");
         new_key(&root.join("host_rsa"), "rsa", "");
@@ -117,10 +141,19 @@ impl SshServer {
                 Some(user) => user.command("/usr/sbin/sshd", "sshd"),
                 None => Command::new("/usr/sbin/sshd"),
             };
-            command.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(&file);
+            command
+                .args(["-D", "-e", "-p", &port.to_string(), "-f"])
+                .arg(&file);
             command
         });
-        Self { running, user, program: Program::Sshd, chrooted, home, dir }
+        Self {
+            running,
+            user,
+            program: Program::Sshd,
+            chrooted,
+            home,
+            dir,
+        }
     }
 
     /// dropbear, which has neither an SFTP server nor a digest of its own. Needs root.
@@ -128,17 +161,33 @@ impl SshServer {
         let dir = new_dir();
         let root = dir.path();
         let user = PrivateUser::new(root, "/bin/sh");
-        let made = Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(root.join("host")).output();
-        assert!(made.expect("dropbearkey is missing: apt-get install dropbear-bin").status.success());
+        let made = Command::new("dropbearkey")
+            .args(["-t", "ed25519", "-f"])
+            .arg(root.join("host"))
+            .output();
+        assert!(
+            made.expect("dropbearkey is missing: apt-get install dropbear-bin")
+                .status
+                .success()
+        );
         new_key(&root.join("client"), "ed25519", "");
         let running = Running::start(&root.join("log"), "dropbear-bin", |port| {
             let mut command = user.command("dropbear", "dropbear");
-            command.args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-P"]).arg(root.join("pid"));
+            command
+                .args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-P"])
+                .arg(root.join("pid"));
             command.arg("-r").arg(root.join("host"));
             command
         });
         let home = user.home.clone();
-        Self { running, user: Some(user), program: Program::Dropbear, chrooted: false, home, dir }
+        Self {
+            running,
+            user: Some(user),
+            program: Program::Dropbear,
+            chrooted: false,
+            home,
+            dir,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -169,7 +218,12 @@ impl SshServer {
     /// The line of a public host key: `ssh-ed25519 AAAA...`.
     pub fn host_key(&self, name: &str) -> String {
         let text = fs::read_to_string(self.path(name)).expect("a public key");
-        text.split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned()
+        text.split(' ')
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+            .trim()
+            .to_owned()
     }
 }
 
@@ -186,9 +240,21 @@ pub struct Caller {
 impl Caller {
     pub fn new(port: u16, own_known_hosts: &Path) -> Self {
         Self {
-            target: Target { host: "127.0.0.1".to_owned(), login: "nobody".to_owned(), ssh_port: port, ftp_port: 21 },
-            terms: ConnectionTerms { connect_timeout_s: 10, stall_timeout_s: 20, ..ConnectionTerms::default() },
-            surroundings: Surroundings { own_known_hosts: own_known_hosts.to_path_buf(), ..Surroundings::default() },
+            target: Target {
+                host: "127.0.0.1".to_owned(),
+                login: "nobody".to_owned(),
+                ssh_port: port,
+                ftp_port: 21,
+            },
+            terms: ConnectionTerms {
+                connect_timeout_s: 10,
+                stall_timeout_s: 20,
+                ..ConnectionTerms::default()
+            },
+            surroundings: Surroundings {
+                own_known_hosts: own_known_hosts.to_path_buf(),
+                ..Surroundings::default()
+            },
             password: None,
             asked: Cell::new(0),
             stop: StopFlag::default(),
@@ -249,11 +315,19 @@ impl ServerUnderTest for SshServer {
     }
 
     fn local(&self, remote: &str) -> PathBuf {
-        if self.chrooted { self.path("jail").join(remote.trim_start_matches('/')) } else { PathBuf::from(remote) }
+        if self.chrooted {
+            self.path("jail").join(remote.trim_start_matches('/'))
+        } else {
+            PathBuf::from(remote)
+        }
     }
 
     fn home(&self) -> String {
-        if self.chrooted { "/home".to_owned() } else { self.home.to_str().expect("UTF-8").to_owned() }
+        if self.chrooted {
+            "/home".to_owned()
+        } else {
+            self.home.to_str().expect("UTF-8").to_owned()
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

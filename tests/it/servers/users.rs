@@ -29,14 +29,31 @@ impl PrivateUser {
         let home = root.join("user");
         fs::create_dir(&home).expect("mkdir");
         chown(&home, Some(UID), Some(UID)).expect("chown");
-        let user = Self { name: "adtest".to_owned(), password: "Geheim 'ä\" 1".to_owned(), home, binds: Vec::new(), small_disks: Vec::new(), etc };
-        let crypt = Command::new("openssl").args(["passwd", "-6", &user.password]).output();
-        let crypt = crypt.expect("openssl is missing: apt-get install openssl").stdout;
+        let user = Self {
+            name: "adtest".to_owned(),
+            password: "Geheim 'ä\" 1".to_owned(),
+            home,
+            binds: Vec::new(),
+            small_disks: Vec::new(),
+            etc,
+        };
+        let crypt = Command::new("openssl")
+            .args(["passwd", "-6", &user.password])
+            .output();
+        let crypt = crypt
+            .expect("openssl is missing: apt-get install openssl")
+            .stdout;
         let crypt = String::from_utf8(crypt).expect("UTF-8");
         let home = user.home.display();
-        user.extend("passwd", &format!("{}:x:{UID}:{UID}::{home}:{shell}\n", user.name));
+        user.extend(
+            "passwd",
+            &format!("{}:x:{UID}:{UID}::{home}:{shell}\n", user.name),
+        );
         user.extend("group", &format!("{}:x:{UID}:\n", user.name));
-        user.extend("shadow", &format!("{}:{}:19000:0:99999:7:::\n", user.name, crypt.trim()));
+        user.extend(
+            "shadow",
+            &format!("{}:{}:19000:0:99999:7:::\n", user.name, crypt.trim()),
+        );
         let shells = fs::read_to_string("/etc/shells").unwrap_or_default();
         fs::write(user.etc.join("shells"), format!("{shells}{shell}\n")).expect("write");
         let pam = "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n";
@@ -67,7 +84,11 @@ impl PrivateUser {
             script.push_str(&format!("mount --bind \"$0/{name}\" /etc/{name}\n"));
         }
         for (what, place) in &self.binds {
-            script.push_str(&format!("mount --bind '{}' '{}'\n", what.display(), place.display()));
+            script.push_str(&format!(
+                "mount --bind '{}' '{}'\n",
+                what.display(),
+                place.display()
+            ));
         }
         for (place, kilobytes) in &self.small_disks {
             script.push_str(&format!(
@@ -79,7 +100,14 @@ impl PrivateUser {
             "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"\n"
         ));
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", &script]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "/bin/sh",
+            "-c",
+            &script,
+        ]);
         command.arg(&self.etc).arg(program);
         command
     }

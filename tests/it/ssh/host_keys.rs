@@ -16,8 +16,18 @@ fn line(server: &SshServer, key: &str) -> String {
 }
 
 fn fingerprint(key: &Path) -> String {
-    let shown = Command::new("ssh-keygen").arg("-lf").arg(key).output().expect("openssh-client").stdout;
-    String::from_utf8(shown).expect("UTF-8").split(' ').nth(1).expect("a fingerprint").to_owned()
+    let shown = Command::new("ssh-keygen")
+        .arg("-lf")
+        .arg(key)
+        .output()
+        .expect("openssh-client")
+        .stdout;
+    String::from_utf8(shown)
+        .expect("UTF-8")
+        .split(' ')
+        .nth(1)
+        .expect("a fingerprint")
+        .to_owned()
 }
 
 fn caller_who_knows(server: &SshServer, known_hosts: &str) -> Caller {
@@ -32,12 +42,21 @@ fn a_new_key_is_recorded_once_and_for_us_alone() {
     let caller = server.caller();
     assert!(!caller.knows_the_host());
     let session = caller.connect();
-    assert_eq!(session.facts().fingerprint, Some(fingerprint(&server.path("host.pub"))));
+    assert_eq!(
+        session.facts().fingerprint,
+        Some(fingerprint(&server.path("host.pub")))
+    );
     session.close();
     caller.connect().close();
     let file = &caller.surroundings.own_known_hosts;
-    assert_eq!(fs::read_to_string(file).expect("read"), line(&server, &server.host_key("host.pub")));
-    assert_eq!(fs::metadata(file).expect("stat").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::read_to_string(file).expect("read"),
+        line(&server, &server.host_key("host.pub"))
+    );
+    assert_eq!(
+        fs::metadata(file).expect("stat").permissions().mode() & 0o777,
+        0o600
+    );
     assert!(caller.knows_the_host());
 }
 
@@ -60,7 +79,13 @@ fn a_strict_caller_refuses_an_unknown_key_and_sends_no_password() {
     caller.terms.host_key = HostKeyPolicy::Strict;
     let error = caller.refused();
     assert_eq!(error.fault.class, FaultClass::Untrusted);
-    assert!(error.fault.message.contains(&fingerprint(&server.path("host.pub"))), "{error}");
+    assert!(
+        error
+            .fault
+            .message
+            .contains(&fingerprint(&server.path("host.pub"))),
+        "{error}"
+    );
     assert_eq!((caller.asked.get(), error.proved), (0, None));
     assert!(!caller.surroundings.own_known_hosts.exists());
     let known = caller_who_knows(&server, &line(&server, &server.host_key("host.pub")));
@@ -71,7 +96,10 @@ fn a_strict_caller_refuses_an_unknown_key_and_sends_no_password() {
 fn a_changed_key_is_untrusted_and_both_fingerprints_and_the_line_are_named() {
     let server = SshServer::sshd("");
     new_key(&server.path("other"), "ed25519", "");
-    let known = format!("# a comment\n{}", line(&server, &server.host_key("other.pub")));
+    let known = format!(
+        "# a comment\n{}",
+        line(&server, &server.host_key("other.pub"))
+    );
     let caller = caller_who_knows(&server, &known);
     let error = caller.refused();
     assert_eq!(error.fault.class, FaultClass::Untrusted);
@@ -80,10 +108,16 @@ fn a_changed_key_is_untrusted_and_both_fingerprints_and_the_line_are_named() {
         fingerprint(&server.path("other.pub")),
         format!("{}:2", caller.surroundings.own_known_hosts.display()),
     ] {
-        assert!(error.fault.message.contains(&wanted), "{wanted} is missing: {error}");
+        assert!(
+            error.fault.message.contains(&wanted),
+            "{wanted} is missing: {error}"
+        );
     }
     assert_eq!((caller.asked.get(), error.proved), (0, None));
-    assert_eq!(fs::read_to_string(&caller.surroundings.own_known_hosts).expect("read"), known);
+    assert_eq!(
+        fs::read_to_string(&caller.surroundings.own_known_hosts).expect("read"),
+        known
+    );
     assert!(caller.knows_the_host(), "the host has proved a key before");
 }
 
@@ -91,7 +125,10 @@ fn a_changed_key_is_untrusted_and_both_fingerprints_and_the_line_are_named() {
 fn a_revoked_key_is_untrusted_even_where_another_line_accepts_it() {
     let server = SshServer::sshd("");
     let key = server.host_key("host.pub");
-    let caller = caller_who_knows(&server, &format!("{}@revoked * {key}\n", line(&server, &key)));
+    let caller = caller_who_knows(
+        &server,
+        &format!("{}@revoked * {key}\n", line(&server, &key)),
+    );
     let error = caller.refused();
     assert_eq!(error.fault.class, FaultClass::Untrusted);
     assert!(error.fault.message.contains("own_known_hosts:2"), "{error}");
@@ -102,14 +139,32 @@ fn hashed_names_and_bad_lines_of_openssh_files_are_understood() {
     let server = SshServer::sshd("");
     let caller = caller_who_knows(&server, &line(&server, &server.host_key("host.pub")));
     let file = &caller.surroundings.own_known_hosts;
-    assert!(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(file).status().expect("ssh-keygen").success());
+    assert!(
+        Command::new("ssh-keygen")
+            .args(["-q", "-H", "-f"])
+            .arg(file)
+            .status()
+            .expect("ssh-keygen")
+            .success()
+    );
     let hashed = fs::read_to_string(file).expect("read");
     assert!(hashed.starts_with("|1|"), "{hashed}");
-    fs::write(file, format!("nonsense\n@cert-authority * ssh-rsa AAAA\n{hashed}")).expect("write");
+    fs::write(
+        file,
+        format!("nonsense\n@cert-authority * ssh-rsa AAAA\n{hashed}"),
+    )
+    .expect("write");
     caller.connect().close();
     new_key(&server.path("other"), "ed25519", "");
     let other = caller_who_knows(&server, &line(&server, &server.host_key("other.pub")));
-    assert!(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(file).status().expect("ssh-keygen").success());
+    assert!(
+        Command::new("ssh-keygen")
+            .args(["-q", "-H", "-f"])
+            .arg(file)
+            .status()
+            .expect("ssh-keygen")
+            .success()
+    );
     assert_eq!(other.refused().fault.class, FaultClass::Untrusted);
 }
 
@@ -118,7 +173,10 @@ fn a_host_known_by_its_rsa_key_is_asked_for_that_key() {
     let server = SshServer::sshd("");
     let caller = caller_who_knows(&server, &line(&server, &server.host_key("host_rsa.pub")));
     let session = caller.connect();
-    assert_eq!(session.facts().fingerprint, Some(fingerprint(&server.path("host_rsa.pub"))));
+    assert_eq!(
+        session.facts().fingerprint,
+        Some(fingerprint(&server.path("host_rsa.pub")))
+    );
 }
 
 #[test]

@@ -70,10 +70,16 @@ fn a_wrong_password_is_denied_asked_once_and_never_shown() {
         caller.password = Some("falsch-4711".to_owned());
         let error = caller.refused();
         assert_eq!(error.fault.class, FaultClass::Denied, "{config}: {error}");
-        assert!(error.proved.is_some(), "{config}: the host has proved its key");
+        assert!(
+            error.proved.is_some(),
+            "{config}: the host has proved its key"
+        );
         assert!(!error.fault.message.contains("falsch"), "{error}");
         let failures = server.running.log().matches("Failed password").count();
-        assert!(failures <= 1, "{config}: the password was sent {failures} times");
+        assert!(
+            failures <= 1,
+            "{config}: the password was sent {failures} times"
+        );
     }
 }
 
@@ -85,8 +91,15 @@ fn a_login_without_any_credentials_says_what_was_tried() {
     caller.terms.identity_file = Some(server.path("locked"));
     let error = caller.refused();
     assert_eq!(error.fault.class, FaultClass::Denied);
-    for wanted in ["it is encrypted", "password: none is configured", &caller.target.login] {
-        assert!(error.fault.message.contains(wanted), "{wanted} is missing: {error}");
+    for wanted in [
+        "it is encrypted",
+        "password: none is configured",
+        &caller.target.login,
+    ] {
+        assert!(
+            error.fault.message.contains(wanted),
+            "{wanted} is missing: {error}"
+        );
     }
 }
 
@@ -112,11 +125,24 @@ impl Drop for Agent {
 }
 
 fn agent(socket: &Path, key: &Path) -> Agent {
-    let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn();
+    let child = Command::new("ssh-agent")
+        .arg("-D")
+        .arg("-a")
+        .arg(socket)
+        .stdout(Stdio::null())
+        .spawn();
     let agent = Agent(child.expect("ssh-agent is missing: apt-get install openssh-client"));
-    wait_until("the agent listens", std::time::Duration::from_secs(10), || socket.exists());
-    let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", socket).status();
-    assert!(added.expect("ssh-add").success());
+    wait_until(
+        "the agent listens",
+        std::time::Duration::from_secs(10),
+        || std::os::unix::net::UnixStream::connect(socket).is_ok(),
+    );
+    let added = Command::new("ssh-add")
+        .arg(key)
+        .env("SSH_AUTH_SOCK", socket)
+        .output()
+        .expect("ssh-add");
+    assert!(added.status.success(), "{added:?}");
     agent
 }
 
@@ -135,7 +161,10 @@ fn an_agent_logs_in() {
 fn a_port_where_nobody_listens_is_unreachable() {
     let dir = tempfile::tempdir().expect("a directory");
     let error = Caller::new(free_port(), &dir.path().join("known")).refused();
-    assert_eq!((error.fault.class, error.proved), (FaultClass::Unreachable, None));
+    assert_eq!(
+        (error.fault.class, error.proved),
+        (FaultClass::Unreachable, None)
+    );
 }
 
 #[test]
@@ -148,7 +177,12 @@ fn a_name_that_does_not_resolve_is_unreachable() {
 
 #[test]
 fn a_server_that_is_no_ssh_server_or_silent_is_unreachable() {
-    for greeting in [Some("HTTP/1.0 400 Bad Request\r\n\r\n"), Some("220 FTP\r\n"), Some(""), None] {
+    for greeting in [
+        Some("HTTP/1.0 400 Bad Request\r\n\r\n"),
+        Some("220 FTP\r\n"),
+        Some(""),
+        None,
+    ] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let port = listener.local_addr().expect("an address").port();
         let server = std::thread::spawn(move || {
@@ -164,7 +198,11 @@ fn a_server_that_is_no_ssh_server_or_silent_is_unreachable() {
         let mut caller = Caller::new(port, &dir.path().join("known"));
         caller.terms.connect_timeout_s = 1;
         let error = caller.refused();
-        assert_eq!(error.fault.class, FaultClass::Unreachable, "{greeting:?}: {error}");
+        assert_eq!(
+            error.fault.class,
+            FaultClass::Unreachable,
+            "{greeting:?}: {error}"
+        );
         server.join().expect("the server");
     }
 }
@@ -187,21 +225,32 @@ fn a_login_without_a_shell_and_without_sftp_is_unsupported() {
     let server = SshServer::sshd_with_user("/usr/sbin/nologin", "Subsystem sftp /bin/false");
     let error = server.caller().refused();
     assert_eq!(error.fault.class, FaultClass::Unsupported, "{error}");
-    assert!(error.fault.message.contains("not available"), "what the host said: {error}");
+    assert!(
+        error.fault.message.contains("not available"),
+        "what the host said: {error}"
+    );
 }
 
 #[test]
 fn a_noisy_start_up_file_spoils_nothing() {
     needs_root!();
     let server = SshServer::sshd_with_user("/bin/bash", "Subsystem sftp /bin/false");
-    std::fs::write(server.home_on_disk().join(".bashrc"), "echo welcome; echo and more >&2; printf AD\n").expect("write");
+    std::fs::write(
+        server.home_on_disk().join(".bashrc"),
+        "echo welcome; echo and more >&2; printf AD\n",
+    )
+    .expect("write");
     let package = Package::of_size(5_000);
     let mut session = server.caller().connect();
     let dir = session.prepare_dir("~/noisy").expect("prepare_dir");
     deliver(&mut *session, &package.upload(&dir, "name", ".tmp")).expect("deliver");
-    let outcome = session.install(&install_spec("noisy", "echo out"), &mut |_| {}).expect("install");
+    let outcome = session
+        .install(&install_spec("noisy", "echo out"), &mut |_| {})
+        .expect("install");
     assert!(String::from_utf8_lossy(&outcome.output).ends_with("out\n"));
-    assert!(std::fs::read(server.home_on_disk().join("noisy/name")).expect("read") == package.bytes());
+    assert!(
+        std::fs::read(server.home_on_disk().join("noisy/name")).expect("read") == package.bytes()
+    );
 }
 
 #[test]
@@ -215,9 +264,13 @@ fn a_full_disk_is_transient_and_says_so() {
         let upload = package.upload(&dir, "large", ".large.tmp");
         let fault = session.upload(&upload, &mut |_| {}).expect_err("a fault");
         assert_eq!(fault.class, FaultClass::Transient, "{config}: {fault}");
-        assert!(fault.message.to_lowercase().contains("no space"), "{config}: {fault}");
+        assert!(
+            fault.message.to_lowercase().contains("no space"),
+            "{config}: {fault}"
+        );
         let small = Package::of_size(500_000);
         let mut session = server.caller().connect();
-        deliver(&mut *session, &small.upload(&dir, "small", ".small.tmp")).expect("the space is free again");
+        deliver(&mut *session, &small.upload(&dir, "small", ".small.tmp"))
+            .expect("the space is free again");
     }
 }
