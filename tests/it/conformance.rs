@@ -653,7 +653,7 @@ pub fn install_spec(token: &str, command: &str) -> InstallSpec {
 
 fn an_install_command_runs(server: &dyn ServerUnderTest) {
     let mut session = server.connect();
-    let command = "echo $AD_PACKAGE/$AD_REVISION/$AD_DELIVERY {path} {revision} >&2; exit 7";
+    let command = "echo \"$AD_PACKAGE/$AD_REVISION/$AD_DELIVERY\" {path} {revision}; exit 7";
     let spec = install_spec("conformance-1", command);
     let mut shown = Vec::new();
     let outcome = session

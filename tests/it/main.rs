@@ -23,5 +23,6 @@ mod svn_changed;
 mod svn_copies;
 mod svn_faults;
 mod svn_source;
+mod ssh;
 mod testenv;
 mod transport_conformance;

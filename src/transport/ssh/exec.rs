@@ -8,18 +8,25 @@ use std::time::{Duration, Instant};
 
 use ssh2::{Channel, ExtendedData};
 
-use super::wire::{Halt, Wire};
+use super::wire::{Code, Halt, Wire, code};
 
 /// Reads lines up to `AD-GO`, then runs them; what follows on the input is theirs to read.
 const LAUNCHER: &str = "exec /bin/sh -c 'n=$(printf \"\\012x\"); n=${n%x}; s=; while IFS= read -r l; do \
                         test \"x$l\" = xAD-GO && break; s=$s$l$n; done; eval \"$s\"'";
 
+/// libssh2's code for a channel that the server did not open.
+pub(super) const CHANNEL_FAILURE: Code = Code::Session(-21);
+
 /// How much is said of what a host printed instead of running a script.
 const QUOTED_BYTES: usize = 300;
+/// How much of it is kept while waiting for the script's beginning.
+const MOST_NOISE: usize = 1024 * 1024;
 
 /// Why a script gave no status.
 #[derive(Debug)]
 pub(super) enum ExecError {
+    /// The host opens no (further) channel at the moment.
+    Busy(String),
     /// The host refuses commands, or ran something else; what it said.
     NoShell(String),
     /// The script began, and the connection or the script ended without a status.
@@ -58,10 +65,11 @@ pub(super) fn nonce() -> String {
     format!("AD{:016x}{:08x}", word(), word() & 0xffff_ffff)
 }
 
-/// Runs a script, shows its output as it comes, feeds it `input`; gives its status. `stall` bounds the time
+/// Runs a script on a channel that [`open`] gave, shows its output as it comes, feeds it `input`; gives its status. `stall` bounds the time
 /// without a byte in either direction.
 pub(super) fn stream(
     wire: &Wire,
+    mut channel: Channel,
     script: &str,
     input: Option<Input<'_>>,
     stall: Duration,
@@ -71,7 +79,6 @@ pub(super) fn stream(
     let head = format!(
         "exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n)\nprintf '\\n%s %s\\n' {nonce} \"$?\"\nAD-GO\n"
     );
-    let mut channel = open(wire, LAUNCHER, stall)?;
     let mut reading = Reading::new(&nonce);
     let result = pump(wire, &mut channel, &head, input, stall, &mut reading, sink);
     let status = reading.status;
@@ -94,8 +101,8 @@ pub(super) fn stream(
     }
 }
 
-/// Opens a channel and starts a command on it, its outputs merged.
-pub(super) fn open(wire: &Wire, command: &str, limit: Duration) -> Result<Channel, ExecError> {
+/// Opens a channel on which `/bin/sh` waits for a script, its outputs merged.
+pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Channel, ExecError> {
     let halt = |halt| match halt {
         Halt::Ssh(error) if !super::wire::is_lost(&error) => {
             ExecError::NoShell(error.message().to_owned())
@@ -104,10 +111,22 @@ pub(super) fn open(wire: &Wire, command: &str, limit: Duration) -> Result<Channe
     };
     let mut channel = wire
         .run(limit, || wire.session.channel_session())
+<<<<<<< HEAD
         .map_err(halt)?;
     wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
         .map_err(halt)?;
     wire.run(limit, || channel.exec(command)).map_err(halt)?;
+=======
+        .map_err(|trouble| match trouble {
+            Halt::Ssh(error) if code(&error) == CHANNEL_FAILURE => {
+                ExecError::Busy(error.message().to_owned())
+            }
+            other => halt(other),
+        })?;
+    wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
+        .map_err(halt)?;
+    wire.run(limit, || channel.exec(LAUNCHER)).map_err(halt)?;
+>>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
     Ok(channel)
 }
 
@@ -253,6 +272,13 @@ impl Reading {
             let mut start = self.marker.clone();
             start.push(b'\n');
             let Some(at) = find(&self.held, &start) else {
+<<<<<<< HEAD
+=======
+                // However much start-up files print, only their beginning is of interest.
+                if self.held.len() > MOST_NOISE {
+                    self.held.drain(QUOTED_BYTES..self.held.len() - start.len());
+                }
+>>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
                 return;
             };
             self.began = true;

@@ -1,14 +1,17 @@
 //! What the two ways of handling files, and installs, share: the connection with its limits, scripts with
 //! classified faults, and the one place that says what an error of an open session means.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ssh2::Sftp;
+use ssh2::{Channel, Sftp};
 
 use super::dial::stopped;
 use super::exec::{self, ExecError, Input, Ran};
-use super::wire::{Halt, Wire, is_lost};
+use super::wire::{Halt, Wire, code, is_lost};
 use crate::domain::fault::Fault;
+
+/// How long a server may take to notice that a channel was closed.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// An authenticated connection.
 pub(super) struct Link {
@@ -49,7 +52,7 @@ impl Link {
     /// A fault of a script, while `doing` something.
     pub(super) fn exec_fault(&self, error: &ExecError, doing: &str) -> Fault {
         match error {
-            ExecError::NoShell(said) => Fault::unsupported(format!(
+            ExecError::NoShell(said) | ExecError::Busy(said) => Fault::unsupported(format!(
                 "{}: the host runs no commands (needed for {doing}){}",
                 self.place,
                 quoted(said)
@@ -70,8 +73,7 @@ impl Link {
         Ok(Ran { status, output })
     }
 
-    /// Runs a script, its output shown as it comes. A server that allows one channel at a time (`MaxSessions
-    /// 1`) refuses it while SFTP is open: then SFTP is closed first.
+    /// Runs a script, its output shown as it comes.
     pub(super) fn stream(
         &mut self,
         script: &str,
@@ -81,6 +83,7 @@ impl Link {
         if self.shell == Some(false) {
             return Err(ExecError::NoShell("as was found out before".to_owned()));
         }
+<<<<<<< HEAD
         let has_input = input.is_some();
         let mut result = exec::stream(&self.wire, script, input, self.stall, sink);
         if matches!(&result, Err(ExecError::NoShell(_)))
@@ -91,12 +94,51 @@ impl Link {
             self.sftp = None;
             result = exec::stream(&self.wire, script, None, self.stall, sink);
         }
+=======
+        let channel = self.channel();
+        let result = channel
+            .and_then(|channel| exec::stream(&self.wire, channel, script, input, self.stall, sink));
+>>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
         match &result {
             Ok(_) => self.shell = Some(true),
             Err(ExecError::NoShell(_)) if self.shell.is_none() => self.shell = Some(false),
             Err(_) => {}
         }
         result
+    }
+
+    /// A channel for a script. A server that allows one channel at a time (`MaxSessions 1`) refuses it while
+    /// SFTP is open: then SFTP is closed first, and the server given a moment to notice.
+    fn channel(&mut self) -> Result<Channel, ExecError> {
+        let end = Instant::now() + BUSY;
+        loop {
+            match exec::open(&self.wire, self.stall) {
+                Err(ExecError::Busy(said)) => {
+                    if self.sftp.take().is_none() && Instant::now() >= end {
+                        return Err(ExecError::NoShell(said));
+                    }
+                    std::thread::sleep(BUSY / 50);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Opens SFTP where it is closed, with the same patience.
+    pub(super) fn open_sftp(&mut self) -> Result<(), Halt> {
+        let end = Instant::now() + BUSY;
+        while self.sftp.is_none() {
+            match self.wire.run(self.stall, || self.wire.session.sftp()) {
+                Ok(opened) => self.sftp = Some(opened),
+                Err(Halt::Ssh(error))
+                    if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end =>
+                {
+                    std::thread::sleep(BUSY / 50);
+                }
+                Err(halt) => return Err(halt),
+            }
+        }
+        Ok(())
     }
 }
 

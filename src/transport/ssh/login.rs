@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::dial::stopped;
 use super::wire::{Code, Halt, Wire, code, is_lost};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
 use crate::transport::Dial;
 
@@ -43,8 +43,10 @@ pub(super) struct Login<'a> {
 /// What one method came to.
 enum Answer {
     In,
-    /// Refused, or one of several methods that are wanted.
+    /// Not tried, or refused.
     No,
+    /// Refused, or taken as one of several methods that the server wants.
+    Perhaps,
 }
 
 impl<'a> Login<'a> {
@@ -62,9 +64,8 @@ impl<'a> Login<'a> {
 
     /// Logs in; with `with_keys` false by password alone.
     pub(super) fn run(mut self, with_keys: bool) -> Result<(), Refusal> {
-        let mut offered = match self.methods()? {
-            Some(offered) => offered,
-            None => return Ok(()),
+        let Some(mut offered) = self.methods()? else {
+            return Ok(());
         };
         // Each turn takes a method out: a server that wants several offers the rest.
         let mut done: Vec<&str> = Vec::new();
@@ -78,15 +79,20 @@ impl<'a> Login<'a> {
                 "password" => self.by_password()?,
                 _ => self.by_questions()?,
             };
-            if matches!(answer, Answer::In) {
-                return Ok(());
+            match answer {
+                Answer::In => return Ok(()),
+                Answer::No => continue,
+                Answer::Perhaps => {}
             }
+            // To ask counts as one more failure: a server that hangs up now has refused.
+            let now = match self.methods() {
+                Ok(Some(now)) => now,
+                Ok(None) => return Ok(()),
+                Err(_) if self.dial.stop.is_raised() => return Err(Refusal::Fault(stopped())),
+                Err(_) => break,
+            };
             // A refused password asked again in another way would count twice against the account; a
             // server that took it as one of several offers something else now.
-            let now = match self.methods()? {
-                Some(now) => now,
-                None => return Ok(()),
-            };
             let partial = now != offered;
             if method == "password" && !partial {
                 break;
@@ -123,20 +129,24 @@ impl<'a> Login<'a> {
 
     fn keys(&mut self) -> Result<Answer, Refusal> {
         if let Some(file) = self.dial.terms.identity_file.clone() {
-            if let Answer::In = self.key_file(&file, true)? {
-                return Ok(Answer::In);
+            match self.key_file(&file, true)? {
+                Answer::No => {}
+                answer => return Ok(answer),
             }
         }
-        if let Answer::In = self.agent()? {
-            return Ok(Answer::In);
+        match self.agent()? {
+            Answer::No => {}
+            answer => return Ok(answer),
         }
         if let Some(home) = &self.dial.surroundings.home {
             for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
                 let file = home.join(".ssh").join(name);
-                if Some(&file) != self.dial.terms.identity_file.as_ref() {
-                    if let Answer::In = self.key_file(&file, false)? {
-                        return Ok(Answer::In);
-                    }
+                if Some(&file) == self.dial.terms.identity_file.as_ref() {
+                    continue;
+                }
+                match self.key_file(&file, false)? {
+                    Answer::No => {}
+                    answer => return Ok(answer),
                 }
             }
         }
@@ -181,16 +191,23 @@ impl<'a> Login<'a> {
     ) -> Result<Answer, Refusal> {
         match answer {
             Ok(Ok(())) => Ok(Answer::In),
+            // libssh2 gives a hang-up at this point the same code as a refused signature.
+            Ok(Err(error)) if error.message().starts_with("Waiting") => {
+                self.tried.push(what);
+                Err(self.cut_among_keys(Halt::Ssh(error)))
+            }
             Ok(Err(error)) => {
-                let why = match code(&error) {
-                    Code::Session(-18 | -19) => "refused".to_owned(),
-                    _ => error.message().to_owned(),
+                let (why, answer) = match code(&error) {
+                    Code::Session(-18) => ("refused", Answer::No),
+                    Code::Session(-19) => ("not enough, or refused", Answer::Perhaps),
+                    _ => (error.message(), Answer::No),
                 };
                 self.tried.push(format!("{what}: {why}"));
-                Ok(Answer::No)
+                Ok(answer)
             }
             Err(halt) => {
                 self.tried.push(what);
+<<<<<<< HEAD
                 match self.broken(halt, "trying keys") {
                     Refusal::Fault(fault)
                         if fault.class == crate::domain::fault::FaultClass::Denied =>
@@ -199,7 +216,19 @@ impl<'a> Login<'a> {
                     }
                     other => Err(other),
                 }
+=======
+                Err(self.cut_among_keys(halt))
+>>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
             }
+        }
+    }
+
+    fn cut_among_keys(&self, halt: Halt) -> Refusal {
+        match self.broken(halt, "trying keys") {
+            Refusal::Fault(fault) if fault.class == FaultClass::Denied => {
+                Refusal::CutAmongKeys(fault)
+            }
+            other => other,
         }
     }
 
@@ -222,8 +251,9 @@ impl<'a> Login<'a> {
             self.keys_left -= 1;
             let answer = self.attempt(|| agent.userauth(&self.dial.target.login, &identity));
             let what = format!("agent's key {}", identity.comment());
-            if let Answer::In = self.key_answer(answer, what)? {
-                return Ok(Answer::In);
+            match self.key_answer(answer, what)? {
+                Answer::No => {}
+                answer => return Ok(answer),
             }
         }
         Ok(Answer::No)
@@ -266,7 +296,7 @@ impl<'a> Login<'a> {
                     _ => "failed",
                 };
                 self.tried.push(format!("password: {why}"));
-                Ok(Answer::No)
+                Ok(Answer::Perhaps)
             }
             Err(halt) => {
                 self.tried.push("password".to_owned());
@@ -290,7 +320,7 @@ impl<'a> Login<'a> {
             Ok(Ok(())) => Ok(Answer::In),
             Ok(Err(_)) => {
                 self.tried.push("keyboard-interactive: refused".to_owned());
-                Ok(Answer::No)
+                Ok(Answer::Perhaps)
             }
             Err(halt) => {
                 self.tried.push("keyboard-interactive".to_owned());

@@ -181,6 +181,8 @@ fn by_scp(
         None => Ok(true),
         Some(at) => {
             let why = String::from_utf8_lossy(&said[at + 1..]).trim().to_owned();
+            // The space it takes may be what is missing.
+            let _ = remove(link, path);
             Err(refused(&link.place, "cannot write", path, &why))
         }
     }

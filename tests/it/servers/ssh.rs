@@ -63,12 +63,18 @@ impl SshServer {
         let dir = new_dir();
         let home = dir.path().join("user");
         fs::create_dir(&home).expect("mkdir");
-        let more = format!(
-            "SetEnv HOME={}\nSubsystem sftp internal-sftp -d {}\nPermitRootLogin yes\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\n{config}",
-            home.display(),
+        // sshd takes the first value of each keyword.
+        let mut more = format!(
+            "{config}\nSetEnv HOME={}\nPermitRootLogin yes\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n",
             home.display()
         );
+        if !config.contains("Subsystem") {
+            more.push_str(&format!(
+                "Subsystem sftp internal-sftp -d {}\n",
+                home.display()
+            ));
+        }
         Self::start_sshd(dir, home, None, &more, false)
     }
 
@@ -84,6 +90,12 @@ impl SshServer {
             &format!("Subsystem sftp internal-sftp\n{config}"),
             false,
         )
+        let sftp = if config.contains("Subsystem") {
+            ""
+        } else {
+            "Subsystem sftp internal-sftp\n"
+        };
+        Self::start_sshd(dir, home, Some(user), &format!("{sftp}{config}"), false)
     }
 
     /// sshd that lets the user have SFTP alone, in a root directory of its own. Needs root.
@@ -91,15 +103,23 @@ impl SshServer {
         let dir = new_dir();
         let jail = dir.path().join("jail");
         fs::create_dir(&jail).expect("mkdir");
-        let user = PrivateUser::new(dir.path(), "/bin/sh");
+        let mut user = PrivateUser::new(dir.path(), "/bin/sh");
         let home = jail.join("home");
         fs::create_dir(&home).expect("mkdir");
         user.own(&home);
-        let config = format!(
-            "Subsystem sftp internal-sftp\nChrootDirectory {}\nForceCommand internal-sftp -d /home\n",
-            jail.display()
-        );
-        Self::start_sshd(dir, home, Some(user), &config, true)
+        // sshd refuses a root directory below one that everybody may write to, as /tmp is.
+        user.binds.push((jail, PathBuf::from("/srv")));
+        let config = "Subsystem sftp internal-sftp\nChrootDirectory /srv\nForceCommand internal-sftp -d /home\n";
+        Self::start_sshd(dir, home, Some(user), config, true)
+    }
+
+    /// sshd whose user's home is a file system of 1 MB. Needs root.
+    pub fn with_small_disk(config: &str) -> Self {
+        let dir = new_dir();
+        let mut user = PrivateUser::new(dir.path(), "/bin/sh");
+        let home = user.home.clone();
+        user.small_disks.push((home.clone(), 1024));
+        Self::start_sshd(dir, home, Some(user), config, false)
     }
 
     fn start_sshd(

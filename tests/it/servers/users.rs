@@ -11,6 +11,10 @@ pub struct PrivateUser {
     pub name: String,
     pub password: String,
     pub home: PathBuf,
+    /// Directories that its servers see elsewhere: what, and where.
+    pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Directories that are small file systems of their own to its servers: where, and how many kilobytes.
+    pub small_disks: Vec<(PathBuf, u32)>,
     etc: PathBuf,
 }
 
@@ -29,6 +33,8 @@ impl PrivateUser {
             name: "adtest".to_owned(),
             password: "Geheim 'ä\" 1".to_owned(),
             home,
+            binds: Vec::new(),
+            small_disks: Vec::new(),
             etc,
         };
         let crypt = Command::new("openssl")
@@ -76,6 +82,19 @@ impl PrivateUser {
         let mut script = "set -e\n".to_owned();
         for name in ["passwd", "group", "shadow", "shells"] {
             script.push_str(&format!("mount --bind \"$0/{name}\" /etc/{name}\n"));
+        }
+        for (what, place) in &self.binds {
+            script.push_str(&format!(
+                "mount --bind '{}' '{}'\n",
+                what.display(),
+                place.display()
+            ));
+        }
+        for (place, kilobytes) in &self.small_disks {
+            script.push_str(&format!(
+                "mount -t tmpfs -o size={kilobytes}k,mode=0755,uid={UID} none '{}'\n",
+                place.display()
+            ));
         }
         script.push_str(&format!(
             "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"\n"

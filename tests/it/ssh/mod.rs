@@ -1,0 +1,5 @@
+//! SSH beyond the common contract: host keys, logins, hosts that are none, install commands.
+
+mod host_keys;
+mod installs;
+mod logins;
