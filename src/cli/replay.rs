@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, NewBatch, PlannedBatch, Source};
 use crate::source::svnlook::{Repository, Svnlook};
 use crate::worker::configurations::{Configurations, Loaded};
-use crate::worker::planner::plan_changes;
+use crate::worker::planner::{changes_of, plan_changes};
 
 /// Dispatch a revision again, and stay until it is settled
 #[derive(Debug, clap::Args)]
@@ -144,7 +144,12 @@ fn plan_range(
     };
     (first..=last)
         .map(|revision| {
-            let changes = repository.changes(revision, setup.settings.copied_directories)?;
+            let changes = changes_of(
+                repository,
+                revision,
+                setup.settings.copied_directories,
+                loaded,
+            )?;
             let plan = plan_changes(loaded, &changes, stamp, &filter);
             Ok(Planned {
                 revision,

@@ -70,7 +70,10 @@ impl fmt::Display for SkipReason {
             Self::Deleted => f.write_str("deleted"),
             Self::Directory => f.write_str("directory"),
             Self::CopiedDirectory { files } => {
-                write!(f, "directory (copied, {files} files inside; see copied_directories)")
+                write!(
+                    f,
+                    "directory (copied, {files} files inside; see copied_directories)"
+                )
             }
             Self::PropertiesOnly => f.write_str("properties only"),
             Self::SymbolicLink => f.write_str("symbolic link"),

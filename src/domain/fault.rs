@@ -135,7 +135,9 @@ mod tests {
 
     #[test]
     fn the_table_of_the_design_holds() {
-        use FaultClass::{Denied, Permanent, Transient, Unknown, Unreachable, Unsupported, Untrusted};
+        use FaultClass::{
+            Denied, Permanent, Transient, Unknown, Unreachable, Unsupported, Untrusted,
+        };
         let rows = [
             (Unreachable, true, true),
             (Unsupported, true, false),

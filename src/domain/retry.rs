@@ -37,7 +37,10 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_up_to_ten_minutes_and_ends_with_the_retries() {
-        let policy = RetryPolicy { retries: 9, delay: Duration::from_secs(10) };
+        let policy = RetryPolicy {
+            retries: 9,
+            delay: Duration::from_secs(10),
+        };
         let seconds: Vec<u64> = (1..=9)
             .map(|n| policy.delay_after(n, 0.0).expect("attempts left").as_secs())
             .collect();
@@ -47,13 +50,19 @@ mod tests {
 
     #[test]
     fn jitter_only_shortens() {
-        let policy = RetryPolicy { retries: 1, delay: Duration::from_secs(10) };
+        let policy = RetryPolicy {
+            retries: 1,
+            delay: Duration::from_secs(10),
+        };
         assert_eq!(policy.delay_after(1, 1.0), Some(Duration::from_secs(9)));
     }
 
     #[test]
     fn no_retries_means_one_attempt() {
-        let policy = RetryPolicy { retries: 0, delay: Duration::from_secs(10) };
+        let policy = RetryPolicy {
+            retries: 0,
+            delay: Duration::from_secs(10),
+        };
         assert_eq!(policy.delay_after(1, 0.5), None);
     }
 }

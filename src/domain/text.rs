@@ -26,7 +26,10 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 /// Controls of all kinds, line and paragraph separators, bidirectional overrides and the byte order mark.
 fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{feff}'
+        )
         || ('\u{202a}'..='\u{202e}').contains(&c)
         || ('\u{2066}'..='\u{2069}').contains(&c)
 }
@@ -42,12 +45,18 @@ mod tests {
 
     #[test]
     fn plain_text_is_untouched() {
-        assert!(matches!(escape("中文 包-1.tar"), Cow::Borrowed("中文 包-1.tar")));
+        assert!(matches!(
+            escape("中文 包-1.tar"),
+            Cow::Borrowed("中文 包-1.tar")
+        ));
     }
 
     #[test]
     fn controls_and_direction_marks_are_escaped() {
-        assert_eq!(escape("a\u{1b}[31m\nb\u{202e}\u{85}"), "a\\x1b[31m\\nb\\u{202e}\\u{85}");
+        assert_eq!(
+            escape("a\u{1b}[31m\nb\u{202e}\u{85}"),
+            "a\\x1b[31m\\nb\\u{202e}\\u{85}"
+        );
     }
 
     #[test]

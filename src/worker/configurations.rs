@@ -143,32 +143,33 @@ impl<'a> LateCredentials<'a> {
         }
     }
 
-    fn find(&self) -> Result<crate::config::credentials::Found> {
-        let work = self.work;
-        let batch = &work.batch;
+    fn store(&self) -> Result<Arc<Loaded>, Fault> {
+        let batch = &self.work.batch;
         self.configurations
             .of(
                 batch.rules_file.as_deref(),
                 batch.netrc_file.as_deref(),
                 batch.repository.as_deref(),
-            )?
-            .store
-            .lookup(&work.rule, &work.target.host, &work.target.login)
+            )
+            .map_err(|error| Fault::transient(error.to_string()))
     }
 }
 
 impl Credentials for LateCredentials<'_> {
     fn password(&self) -> Result<Option<Secret>, Fault> {
-        let found = self
-            .find()
-            .map_err(|error| Fault::transient(error.to_string()))?;
-        Ok(found.password)
+        let work = self.work;
+        self.store()?
+            .store
+            .lookup(&work.rule, &work.target.host, &work.target.login)
+            .map(|found| found.password)
+            .map_err(|error| Fault::transient(error.to_string()))
     }
 
     fn account(&self) -> Result<Option<String>, Fault> {
-        let found = self
-            .find()
-            .map_err(|error| Fault::transient(error.to_string()))?;
-        Ok(found.account)
+        let work = self.work;
+        Ok(self
+            .store()?
+            .store
+            .account(&work.rule, &work.target.host, &work.target.login))
     }
 }

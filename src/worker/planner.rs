@@ -7,9 +7,10 @@ use chrono::{Duration, Utc};
 
 use super::Context;
 use super::configurations::Loaded;
-use crate::domain::change::Change;
+use crate::domain::change::{Change, base_name};
 use crate::domain::event::Event;
 use crate::domain::plan::{Filter, Plan, PlanInput, plan};
+use crate::domain::rule::Choice;
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{BatchRow, Journal};
@@ -104,10 +105,27 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<C
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }
-    let changes = repository.changes(revision, context.settings.copied_directories)?;
+    let changes = changes_of(
+        &repository,
+        revision,
+        context.settings.copied_directories,
+        &loaded,
+    )?;
     let author = repository.author(revision)?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
     Ok((author, changes, plan))
+}
+
+/// What a revision changed. Whether a file is a symbolic link costs a process, and is asked only where a
+/// rule may take the file.
+pub fn changes_of(
+    repository: &Repository,
+    revision: u64,
+    copied_directories: bool,
+    loaded: &Loaded,
+) -> Result<Vec<Change>> {
+    let wanted = |path: &str| !matches!(loaded.rules().choose(base_name(path), path), Choice::None);
+    repository.changes_wanted(revision, copied_directories, &wanted)
 }
 
 /// Plans changes by loaded rules.

@@ -7,11 +7,16 @@
     clippy::panic,
     clippy::print_stderr
 )]
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 mod config_cases;
 mod config_commands;
-mod conformance;
 mod conformance;
 mod differential_ini;
 mod differential_re;
@@ -19,10 +24,10 @@ mod ftp;
 mod logging;
 mod re_generator;
 mod servers;
+mod ssh;
 mod svn_changed;
 mod svn_copies;
 mod svn_faults;
 mod svn_source;
-mod ssh;
 mod testenv;
 mod transport_conformance;

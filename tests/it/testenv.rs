@@ -28,7 +28,10 @@ pub struct Ran {
 
 impl TestEnv {
     pub fn new() -> Self {
-        let root = tempfile::Builder::new().prefix("adt").tempdir().expect("a temporary directory");
+        let root = tempfile::Builder::new()
+            .prefix("adt")
+            .tempdir()
+            .expect("a temporary directory");
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         fs::create_dir(root.path().join("home")).expect("home");
         Self { root }
@@ -79,7 +82,9 @@ impl Ran {
     /// Runs any command to its end.
     pub fn of(command: &mut Command) -> Self {
         let what = format!("{command:?}");
-        let output = command.output().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
+        let output = command
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
         Self {
             what,
             code: output.status.code(),
@@ -100,7 +105,10 @@ impl Ran {
     pub fn json(&self) -> Vec<serde_json::Value> {
         self.stdout
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}: {self}")))
+            .map(|line| {
+                serde_json::from_str(line)
+                    .unwrap_or_else(|error| panic!("{error} in {line:?}: {self}"))
+            })
             .collect()
     }
 }

@@ -111,12 +111,6 @@ pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Channel, ExecError> {
     };
     let mut channel = wire
         .run(limit, || wire.session.channel_session())
-<<<<<<< HEAD
-        .map_err(halt)?;
-    wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
-        .map_err(halt)?;
-    wire.run(limit, || channel.exec(command)).map_err(halt)?;
-=======
         .map_err(|trouble| match trouble {
             Halt::Ssh(error) if code(&error) == CHANNEL_FAILURE => {
                 ExecError::Busy(error.message().to_owned())
@@ -126,7 +120,6 @@ pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Channel, ExecError> {
     wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
         .map_err(halt)?;
     wire.run(limit, || channel.exec(LAUNCHER)).map_err(halt)?;
->>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
     Ok(channel)
 }
 
@@ -272,13 +265,10 @@ impl Reading {
             let mut start = self.marker.clone();
             start.push(b'\n');
             let Some(at) = find(&self.held, &start) else {
-<<<<<<< HEAD
-=======
                 // However much start-up files print, only their beginning is of interest.
                 if self.held.len() > MOST_NOISE {
                     self.held.drain(QUOTED_BYTES..self.held.len() - start.len());
                 }
->>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
                 return;
             };
             self.began = true;

@@ -83,22 +83,9 @@ impl Link {
         if self.shell == Some(false) {
             return Err(ExecError::NoShell("as was found out before".to_owned()));
         }
-<<<<<<< HEAD
-        let has_input = input.is_some();
-        let mut result = exec::stream(&self.wire, script, input, self.stall, sink);
-        if matches!(&result, Err(ExecError::NoShell(_)))
-            && self.shell.is_none()
-            && self.sftp.is_some()
-            && !has_input
-        {
-            self.sftp = None;
-            result = exec::stream(&self.wire, script, None, self.stall, sink);
-        }
-=======
         let channel = self.channel();
         let result = channel
             .and_then(|channel| exec::stream(&self.wire, channel, script, input, self.stall, sink));
->>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
         match &result {
             Ok(_) => self.shell = Some(true),
             Err(ExecError::NoShell(_)) if self.shell.is_none() => self.shell = Some(false),

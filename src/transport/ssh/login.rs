@@ -207,18 +207,7 @@ impl<'a> Login<'a> {
             }
             Err(halt) => {
                 self.tried.push(what);
-<<<<<<< HEAD
-                match self.broken(halt, "trying keys") {
-                    Refusal::Fault(fault)
-                        if fault.class == crate::domain::fault::FaultClass::Denied =>
-                    {
-                        Err(Refusal::CutAmongKeys(fault))
-                    }
-                    other => Err(other),
-                }
-=======
                 Err(self.cut_among_keys(halt))
->>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
             }
         }
     }

@@ -37,17 +37,7 @@ pub(super) fn ask<T>(
     link: &mut Link,
     mut request: impl FnMut(&Sftp) -> Result<T, ssh2::Error>,
 ) -> Result<T, Trouble> {
-<<<<<<< HEAD
-    if link.sftp.is_none() {
-        let opened = link
-            .wire
-            .run(link.stall, || link.wire.session.sftp())
-            .map_err(Trouble::Halt)?;
-        link.sftp = Some(opened);
-    }
-=======
     link.open_sftp().map_err(Trouble::Halt)?;
->>>>>>> 0d9a32f23a2420b8eaf2a97edd97bb876ea02a62
     let Some(sftp) = &link.sftp else {
         return Err(Trouble::Status(FAILURE));
     };

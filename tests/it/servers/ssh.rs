@@ -83,13 +83,6 @@ impl SshServer {
         let dir = new_dir();
         let user = PrivateUser::new(dir.path(), shell);
         let home = user.home.clone();
-        Self::start_sshd(
-            dir,
-            home,
-            Some(user),
-            &format!("Subsystem sftp internal-sftp\n{config}"),
-            false,
-        )
         let sftp = if config.contains("Subsystem") {
             ""
         } else {
