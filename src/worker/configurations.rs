@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::credentials::CredentialStore;
 use crate::config::locate::{Environment, Request, locate};
-use crate::config::netrc::Netrc;
-use crate::config::rules;
 use crate::domain::fault::Fault;
 use crate::domain::rule::{Rule, RuleSet};
 use crate::domain::secret::Secret;
@@ -107,25 +105,19 @@ impl Configurations {
         {
             return Ok(Arc::clone(configuration));
         }
-        let configuration = Arc::new(self.load(&key, places.netrc_is_named)?);
+        let store = CredentialStore::load(&places, self.environment.home.clone())?;
+        let warnings = store
+            .rules()
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let configuration = Arc::new(Loaded {
+            store,
+            warnings: Mutex::new(warnings),
+        });
         loaded.insert(key, (stamps, Arc::clone(&configuration)));
         Ok(configuration)
-    }
-
-    fn load(&self, (rules_file, netrc_file): &Key, netrc_is_named: bool) -> Result<Loaded> {
-        let home = self.environment.home.clone();
-        let rules = rules::load(rules_file, home.as_deref())?;
-        let netrc = match netrc_file {
-            Some(path) => {
-                Netrc::load(path, netrc_is_named).map_err(crate::config::finding::Mistakes::from)?
-            }
-            None => Netrc::default(),
-        };
-        let warnings = rules.warnings.iter().map(ToString::to_string).collect();
-        Ok(Loaded {
-            store: CredentialStore::new(rules, netrc, home),
-            warnings: Mutex::new(warnings),
-        })
     }
 }
 
