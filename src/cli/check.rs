@@ -73,7 +73,10 @@ fn findings(
     ) {
         warnings.extend(settings.warnings);
     }
-    keep(logger::load(&places.logger), &mut mistakes);
+    keep(
+        logger::load(&places.logger, std::path::Path::new("")),
+        &mut mistakes,
+    );
     if let Some(rules) = rules {
         let reviewed = review(&CredentialStore::new(
             rules,

@@ -14,15 +14,21 @@ use crate::journal::{HistoryFilter, Journal};
 use crate::state_dir::StateDir;
 use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 
-/// Works until `batches` are settled, then prints what became of them. Returns the exit code.
+/// Works until `batches` are settled, then prints what became of them. `prints`: also what happens
+/// meanwhile, where the log does not speak on the terminal. Returns the exit code.
 pub(super) fn see_through(
     setup: &Setup,
     state: StateDir,
     batches: Vec<i64>,
+    prints: bool,
     out: &mut dyn Write,
 ) -> Result<u8> {
     let shown = batches.clone();
-    let context = setup.context(state, move |event| report::print_event(event, &shown))?;
+    let context = setup.context(state, move |event| {
+        if prints {
+            report::print_event(event, &shown);
+        }
+    })?;
     signals::watch(&context)?;
     let ended = work(&context, Role::Foreground, &Until::Settled(batches.clone()))?;
     let journal = context.journal()?;

@@ -57,8 +57,8 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     )?;
     drop(journal);
     if args.wait {
-        setup.start_logging(&state)?;
-        return see_through(&setup, state, vec![recorded.batch], out);
+        let prints = setup.start_logging(&state, true)?;
+        return see_through(&setup, state, vec![recorded.batch], prints, out);
     }
     wake_or_start(&setup, &state, globals)?;
     Ok(0)

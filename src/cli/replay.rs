@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         return print_plans(&planned, out);
     }
     let state = setup.state()?;
-    setup.start_logging(&state)?;
+    let prints = setup.start_logging(&state, true)?;
     let mut journal = Journal::open(&state.journal())?;
     let mut batches = Vec::with_capacity(planned.len());
     for planned in &planned {
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         line_of(out, &format!("recorded as batch {}", join(&batches)))?;
         return Ok(0);
     }
-    see_through(&setup, state, batches, out)
+    see_through(&setup, state, batches, prints, out)
 }
 
 fn plan_range(

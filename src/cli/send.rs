@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         return print_plan(&changes, &plan, out).map(u8::from);
     }
     let state = setup.state()?;
-    setup.start_logging(&state)?;
+    let prints = setup.start_logging(&state, true)?;
     let spool = Spool::open(&state.spool())?;
     let keep = spool.keep()?;
     let artifacts = store(&spool, &keep, &files, &plan)?;
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         Utc::now(),
     )?;
     drop(keep);
-    see_through(&setup, state, vec![batch], out)
+    see_through(&setup, state, vec![batch], prints, out)
 }
 
 /// Opens a file to send; only a regular one will do, also behind a symbolic link.

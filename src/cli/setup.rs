@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use super::{Globals, report};
 use crate::config::locate::{Environment, Places, Request, locate};
-use crate::config::logger::{self, LoggerConfig, SinkTarget};
+use crate::config::logger;
 use crate::config::settings::{self, Settings};
-use log::LevelFilter;
-
 use crate::domain::event::Event;
-use crate::domain::log_format::LogFormat;
-use crate::domain::log_settings::{FileSink, LogLevel, LogSettings, Sink, SinkKind};
+use crate::domain::log_settings::{Sink, SinkKind};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::source::svnlook::Svnlook;
@@ -135,16 +132,23 @@ impl Setup {
         Journal::open(&self.state()?.journal())
     }
 
-    /// Installs the logger: what is logged goes where logger.cfg says.
-    pub(super) fn start_logging(&self, state: &StateDir) -> Result<()> {
-        let config = logger::load(&self.places.logger)?;
-        crate::logging::install(&log_settings(&config, &self.places.logger, state)?)?;
+    /// Installs the logger: what is logged goes where logger.cfg says. Without one, the log file, and for a
+    /// worker stderr; a foreground command says what it does itself then. Returns whether it is to.
+    pub(super) fn start_logging(&self, state: &StateDir, foreground: bool) -> Result<bool> {
+        let told = logger::load(&self.places.logger, state.path())?;
+        let speaks = |sink: &Sink| matches!(sink.kind, SinkKind::Stderr | SinkKind::Stdout);
+        let logging = told.unwrap_or_else(|| {
+            let mut standard = logger::standard(state.path());
+            standard.sinks.retain(|sink| !(foreground && speaks(sink)));
+            standard
+        });
+        crate::logging::install(&logging)?;
         for warning in &self.settings.warnings {
             report::log_event(&Event::Notice {
                 message: warning.to_string(),
             });
         }
-        Ok(())
+        Ok(foreground && !logging.sinks.iter().any(speaks))
     }
 
     /// Everything that a worker needs. `report` hears of events after the log has.
@@ -181,44 +185,4 @@ impl Setup {
             state,
         }))
     }
-}
-
-fn log_settings(config: &LoggerConfig, file: &Path, state: &StateDir) -> Result<LogSettings> {
-    let level = |filter| match filter {
-        LevelFilter::Off => LogLevel::Critical,
-        LevelFilter::Error => LogLevel::Error,
-        LevelFilter::Warn => LogLevel::Warning,
-        LevelFilter::Info => LogLevel::Info,
-        LevelFilter::Debug => LogLevel::Debug,
-        LevelFilter::Trace => LogLevel::NotSet,
-    };
-    let mut sinks = Vec::with_capacity(config.sinks.len());
-    for sink in &config.sinks {
-        let format = LogFormat::parse(&sink.format, sink.date_format.as_deref())
-            .map_err(|error| Error::config(format!("{}: {error}", file.display())))?;
-        let kind = match &sink.target {
-            SinkTarget::Stderr => SinkKind::Stderr,
-            SinkTarget::Stdout => SinkKind::Stdout,
-            SinkTarget::File {
-                path,
-                append,
-                max_bytes,
-                backups,
-            } => SinkKind::File(FileSink {
-                path: state.path().join(path),
-                append: *append,
-                max_bytes: *max_bytes,
-                backups: u32::try_from(*backups).unwrap_or(u32::MAX),
-            }),
-        };
-        sinks.push(Sink {
-            kind,
-            level: level(sink.level),
-            format,
-        });
-    }
-    Ok(LogSettings {
-        level: level(config.level),
-        sinks,
-    })
 }

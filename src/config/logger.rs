@@ -7,96 +7,52 @@ mod literal;
 
 use std::path::{Path, PathBuf};
 
-use log::LevelFilter;
-
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::ini::{Document, Section, Value};
 use crate::config::private;
-
-/// The format of lines where a handler names no formatter.
-const PLAIN_FORMAT: &str = "%(message)s";
+use crate::domain::log_format::LogFormat;
+use crate::domain::log_settings::{FileSink, LogLevel, LogSettings, Sink, SinkKind};
 
 /// The format of the old script's logger.cfg.
 const STANDARD_FORMAT: &str =
     "%(asctime)s [%(thread)d] %(filename)s[line:%(lineno)d] %(levelname)s %(message)s";
 
-/// Where a sink's lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SinkTarget {
-    /// Standard error.
-    Stderr,
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File {
-        /// As written; a relative one lies in the state directory.
-        path: PathBuf,
-        /// Whether an existing file is kept and added to.
-        append: bool,
-        /// Size at which it is rotated, in bytes; 0: never.
-        max_bytes: u64,
-        /// How many rotated files are kept; 0: none, and the file is never rotated, as in Python.
-        backups: usize,
-    },
-}
-
-/// One handler.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sink {
-    /// Where its lines go.
-    pub target: SinkTarget,
-    /// The lowest level that it takes.
-    pub level: LevelFilter,
-    /// The line, in Python's %-style: `%(asctime)s %(message)s`.
-    pub format: String,
-    /// `strftime` format of `%(asctime)s`; none: `2026-01-31 12:00:00,123`.
-    pub date_format: Option<String>,
-}
-
-/// What is logged, and where to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggerConfig {
-    /// The lowest level that is logged at all.
-    pub level: LevelFilter,
-    /// Where lines go.
-    pub sinks: Vec<Sink>,
-}
-
-impl Default for LoggerConfig {
-    /// What the old script's logger.cfg says: stderr, and auto-dispatcher.log of 10 MiB with 5 backups.
-    fn default() -> Self {
-        let sink = |target| Sink {
-            target,
-            level: LevelFilter::Trace,
-            format: STANDARD_FORMAT.to_owned(),
-            date_format: None,
-        };
-        let file = SinkTarget::File {
-            path: PathBuf::from("auto-dispatcher.log"),
-            append: true,
-            max_bytes: 10 << 20,
-            backups: 5,
-        };
-        Self {
-            level: LevelFilter::Debug,
-            sinks: vec![sink(SinkTarget::Stderr), sink(file)],
-        }
+/// What the old script's logger.cfg says: stderr, and auto-dispatcher.log of 10 MiB with 5 backups, in
+/// `dir`.
+pub fn standard(dir: &Path) -> LogSettings {
+    let format =
+        LogFormat::parse(STANDARD_FORMAT, None).unwrap_or_else(|_| LogFormat::message_only());
+    let sink = |kind| Sink {
+        kind,
+        level: LogLevel::NotSet,
+        format: format.clone(),
+    };
+    let file = FileSink {
+        path: dir.join("auto-dispatcher.log"),
+        append: true,
+        max_bytes: 10 << 20,
+        backups: 5,
+    };
+    LogSettings {
+        level: LogLevel::Debug,
+        sinks: vec![sink(SinkKind::Stderr), sink(SinkKind::File(file))],
     }
 }
 
-/// Reads the file at `path`; one that is not there means the default.
-pub fn load(path: &Path) -> Result<LoggerConfig, Mistakes> {
+/// Reads the file at `path`, if there is one. Relative log files lie in `dir`.
+pub fn load(path: &Path, dir: &Path) -> Result<Option<LogSettings>, Mistakes> {
     let Some(text) = private::read(path)? else {
-        return Ok(LoggerConfig::default());
+        return Ok(None);
     };
-    parse(path, &text.bytes)
+    parse(path, &text.bytes, dir).map(Some)
 }
 
 /// Parses the bytes of the file `path`.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<LoggerConfig, Mistakes> {
+pub fn parse(path: &Path, bytes: &[u8], dir: &Path) -> Result<LogSettings, Mistakes> {
     let document = Document::parse(path, bytes)?;
     let mut reader = Reader {
         document: &document,
+        dir: dir.to_owned(),
         mistakes: Vec::new(),
     };
     let config = reader.config();
@@ -109,22 +65,23 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<LoggerConfig, Mistakes> {
 
 /// A logger's section.
 struct Logger {
-    level: Option<LevelFilter>,
+    level: Option<LogLevel>,
     handlers: Vec<String>,
     propagates: bool,
 }
 
 struct Reader<'a> {
     document: &'a Document,
+    dir: PathBuf,
     mistakes: Vec<Finding>,
 }
 
 impl<'a> Reader<'a> {
-    fn config(&mut self) -> LoggerConfig {
+    fn config(&mut self) -> LogSettings {
         let formatters = self.listed("formatters", "formatter_");
         let handlers = self.listed("handlers", "handler_");
         let loggers = self.listed("loggers", "logger_");
-        let formatters: Vec<(String, (String, Option<String>))> = formatters
+        let formatters: Vec<(String, LogFormat)> = formatters
             .into_iter()
             .map(|(name, section)| (name, self.formatter(section)))
             .collect();
@@ -147,15 +104,15 @@ impl<'a> Reader<'a> {
                 &self.document.file,
                 "`keys` of [loggers] has to name root",
             ));
-            return LoggerConfig::default();
+            return standard(&self.dir);
         };
-        let root_level = root.level.unwrap_or(LevelFilter::Warn);
+        let root_level = root.level.unwrap_or(LogLevel::Warning);
         let (level, names) = match main {
             None => (root_level, root.handlers),
             Some(main) => {
                 let level = main
                     .level
-                    .filter(|&level| level != LevelFilter::Trace)
+                    .filter(|&level| level != LogLevel::NotSet)
                     .unwrap_or(root_level);
                 let inherited = if main.propagates {
                     root.handlers
@@ -166,7 +123,7 @@ impl<'a> Reader<'a> {
             }
         };
         let sink_of = |name: &String| sinks.iter().find(|(known, _)| known == name)?.1.clone();
-        LoggerConfig {
+        LogSettings {
             level,
             sinks: names.iter().filter_map(sink_of).collect(),
         }
@@ -197,33 +154,34 @@ impl<'a> Reader<'a> {
         found
     }
 
-    fn formatter(&mut self, section: &Section) -> (String, Option<String>) {
-        let raw = |key| self.document.get_raw(section, key);
-        let format =
-            raw("format").map_or_else(|| PLAIN_FORMAT.to_owned(), |value| value.text.to_string());
-        let date_format = raw("datefmt")
-            .map(|value| value.text.to_string())
-            .filter(|text| !text.is_empty());
-        if let Some(style) = raw("style").filter(|style| style.text.as_str() != "%") {
+    fn formatter(&mut self, section: &Section) -> LogFormat {
+        let raw = |key| {
+            self.document
+                .get_raw(section, key)
+                .filter(|value| !value.text.is_empty())
+        };
+        let (format, date_format, style, class) =
+            (raw("format"), raw("datefmt"), raw("style"), raw("class"));
+        if let Some(style) = style.filter(|style| style.text.as_str() != "%") {
             self.mistake(
                 style.line,
                 "`style` other than % is not supported; write the format with %(name)s".to_owned(),
             );
         }
-        if let Some(class) =
-            raw("class").filter(|class| !matches!(class.text.as_str(), "" | "logging.Formatter"))
-        {
+        if let Some(class) = class.filter(|class| class.text.as_str() != "logging.Formatter") {
             self.mistake(
                 class.line,
                 "`class` of a formatter: only logging.Formatter is supported".to_owned(),
             );
         }
-        let format = if format.is_empty() {
-            PLAIN_FORMAT.to_owned()
-        } else {
-            format
+        let Some(format) = format else {
+            return LogFormat::message_only();
         };
-        (format, date_format)
+        let date_format = date_format.as_ref().map(|value| value.text.as_str());
+        LogFormat::parse(&format.text, date_format).unwrap_or_else(|why| {
+            self.mistake(format.line, format!("`format`: {why}"));
+            LogFormat::message_only()
+        })
     }
 
     fn logger(&mut self, section: &Section, sinks: &[(String, Option<Sink>)]) -> Logger {
@@ -262,23 +220,14 @@ impl<'a> Reader<'a> {
             .is_some_and(|name| name.text.trim_matches(['"', '\'']) == "main")
     }
 
-    fn level(&mut self, section: &Section) -> Option<LevelFilter> {
+    fn level(&mut self, section: &Section) -> Option<LogLevel> {
         let value = self.value(section, "level")?;
-        let level = match value.text.as_str() {
-            "NOTSET" => LevelFilter::Trace,
-            "DEBUG" => LevelFilter::Debug,
-            "INFO" => LevelFilter::Info,
-            "WARNING" | "WARN" => LevelFilter::Warn,
-            "ERROR" => LevelFilter::Error,
-            // Nothing that we log is that bad.
-            "CRITICAL" | "FATAL" => LevelFilter::Off,
-            _ => {
-                let known = "`level` is none of DEBUG, INFO, WARNING, ERROR, CRITICAL, NOTSET";
-                self.mistake(value.line, known.to_owned());
-                return None;
-            }
-        };
-        Some(level)
+        let level = LogLevel::parse(&value.text);
+        if level.is_none() {
+            let known = "`level` is none of DEBUG, INFO, WARNING, ERROR, CRITICAL, NOTSET";
+            self.mistake(value.line, known.to_owned());
+        }
+        level
     }
 
     fn section(&self, name: &str) -> Option<&'a Section> {

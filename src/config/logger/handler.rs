@@ -1,11 +1,7 @@
 //! Handlers: the classes that are supported, and what their arguments mean.
 
-use std::path::PathBuf;
-
-use log::LevelFilter;
-
 use super::literal::{self, Literal};
-use super::{PLAIN_FORMAT, Reader, Sink, SinkTarget};
+use super::{FileSink, LogFormat, LogLevel, Reader, Sink, SinkKind};
 use crate::config::ini::Section;
 
 const SUPPORTED: &str = "StreamHandler, FileHandler, handlers.WatchedFileHandler, handlers.RotatingFileHandler, NullHandler";
@@ -43,14 +39,14 @@ impl Reader<'_> {
     pub(super) fn handler(
         &mut self,
         section: &Section,
-        formatters: &[(String, (String, Option<String>))],
+        formatters: &[(String, LogFormat)],
     ) -> Option<Sink> {
-        let level = self.level(section).unwrap_or(LevelFilter::Trace);
+        let level = self.level(section).unwrap_or(LogLevel::NotSet);
         let format = self
             .value(section, "formatter")
             .filter(|name| !name.text.is_empty());
-        let (format, date_format) = match format {
-            None => (PLAIN_FORMAT.to_owned(), None),
+        let format = match format {
+            None => LogFormat::message_only(),
             Some(name) => {
                 let known = formatters.iter().find(|(known, _)| *known == *name.text);
                 let Some((_, formatter)) = known else {
@@ -63,16 +59,15 @@ impl Reader<'_> {
         };
         let class = self.class(section)?;
         let arguments = self.arguments(section, class)?;
-        let target = match class {
+        let kind = match class {
             Class::Null => None,
             Class::Stream => self.stream(section, arguments.first()?.as_ref()),
             Class::File | Class::Rotating => self.file(section, class, &arguments),
         }?;
         Some(Sink {
-            target,
+            kind,
             level,
             format,
-            date_format,
         })
     }
 
@@ -137,15 +132,15 @@ impl Reader<'_> {
         fine.then_some(arguments)
     }
 
-    fn stream(&mut self, section: &Section, stream: Option<&Literal>) -> Option<SinkTarget> {
+    fn stream(&mut self, section: &Section, stream: Option<&Literal>) -> Option<SinkKind> {
         let name = match stream {
             None => "None",
             Some(Literal::Name(name)) => name.as_str(),
             Some(_) => "",
         };
         match name {
-            "None" | "sys.stderr" => Some(SinkTarget::Stderr),
-            "sys.stdout" => Some(SinkTarget::Stdout),
+            "None" | "sys.stderr" => Some(SinkKind::Stderr),
+            "sys.stdout" => Some(SinkKind::Stdout),
             _ => {
                 self.wrong_arguments(section, "sys.stderr or sys.stdout is meant");
                 None
@@ -158,7 +153,7 @@ impl Reader<'_> {
         section: &Section,
         class: Class,
         arguments: &[Option<Literal>],
-    ) -> Option<SinkTarget> {
+    ) -> Option<SinkKind> {
         let argument = |name: &str| {
             let index = class.parameters().iter().position(|&known| known == name)?;
             arguments.get(index)?.as_ref()
@@ -187,13 +182,13 @@ impl Reader<'_> {
             self.wrong_arguments(section, "maxBytes and backupCount are whole numbers");
             return None;
         };
-        Some(SinkTarget::File {
-            path: PathBuf::from(path),
+        Some(SinkKind::File(FileSink {
+            path: self.dir.join(path),
             // A log that is rotated is never cut short at the start, as in Python.
             append: append || max_bytes > 0,
             max_bytes,
-            backups: usize::try_from(backups).unwrap_or(usize::MAX),
-        })
+            backups: u32::try_from(backups).unwrap_or(u32::MAX),
+        }))
     }
 
     fn wrong_arguments(&mut self, section: &Section, why: &str) {

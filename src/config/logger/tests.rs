@@ -34,31 +34,33 @@ keys=default
 format=%(asctime)s [%(thread)d] %(filename)s[line:%(lineno)d] %(levelname)s %(message)s
 "#;
 
-fn parse_text(text: &str) -> Result<LoggerConfig, Mistakes> {
-    parse(Path::new("logger.cfg"), text.as_bytes())
+fn parse_text(text: &str) -> Result<LogSettings, Mistakes> {
+    parse(
+        Path::new("logger.cfg"),
+        text.as_bytes(),
+        Path::new("/state"),
+    )
 }
 
-fn targets(text: &str) -> Vec<SinkTarget> {
+fn targets(text: &str) -> Vec<SinkKind> {
     parse_text(text)
         .unwrap()
         .sinks
         .into_iter()
-        .map(|sink| sink.target)
+        .map(|sink| sink.kind)
         .collect()
 }
 
 #[test]
 fn the_old_file_works_as_it_stands_and_is_the_default() {
-    assert_eq!(parse_text(LEGACY).unwrap(), LoggerConfig::default());
+    assert_eq!(parse_text(LEGACY).unwrap(), standard(Path::new("/state")));
     let indented = LEGACY.replace('\n', "\n  ");
     assert_eq!(
         parse_text(&format!("  {indented}")).unwrap(),
-        LoggerConfig::default()
+        standard(Path::new("/state"))
     );
-    assert_eq!(
-        load(Path::new("/nowhere/logger.cfg")).unwrap(),
-        LoggerConfig::default()
-    );
+    let nowhere = load(Path::new("/nowhere/logger.cfg"), Path::new("/state"));
+    assert_eq!(nowhere.unwrap(), None);
 }
 
 #[test]
@@ -68,10 +70,7 @@ fn a_logger_that_propagates_has_the_handlers_of_root_too() {
         .replace("handlers=stderr,file", "handlers=file");
     let targets = targets(&text);
     assert!(
-        matches!(
-            targets.as_slice(),
-            [SinkTarget::File { .. }, SinkTarget::Stderr]
-        ),
+        matches!(targets.as_slice(), [SinkKind::File(_), SinkKind::Stderr]),
         "{targets:?}"
     );
 }
@@ -82,7 +81,7 @@ fn without_a_main_logger_root_counts() {
         .replace("qualname=\"main\"", "qualname=other")
         .replace("[logger_root]\nlevel=DEBUG", "[logger_root]\nlevel=ERROR");
     let config = parse_text(&text).unwrap();
-    assert_eq!(config.level, LevelFilter::Error);
+    assert_eq!(config.level, LogLevel::Error);
     assert_eq!(config.sinks.len(), 1);
 }
 
@@ -106,17 +105,18 @@ fn handlers_take_keyword_arguments_levels_and_date_formats() {
         panic!("{config:?}")
     };
     assert_eq!(
-        (&out.target, out.level),
-        (&SinkTarget::Stdout, LevelFilter::Warn)
+        (&out.kind, out.level),
+        (&SinkKind::Stdout, LogLevel::Warning)
     );
-    assert_eq!(out.date_format.as_deref(), Some("%H:%M:%S"));
-    let expected = SinkTarget::File {
-        path: "x.log".into(),
+    let standard_format = &standard(Path::new("/state")).sinks[0].format;
+    assert_ne!(&out.format, standard_format, "the date format is lost");
+    let expected = SinkKind::File(FileSink {
+        path: "/state/x.log".into(),
         append: false,
         max_bytes: 0,
         backups: 2,
-    };
-    assert_eq!(file.target, expected);
+    });
+    assert_eq!(file.kind, expected);
 }
 
 #[test]
