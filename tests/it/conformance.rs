@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 /// What a server can do beyond the common ground.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Capabilities {
     /// The host computes SHA-256: `verify` says `Digest`, and sees a change that keeps the length.
     pub digest: bool,
@@ -43,6 +44,17 @@ pub trait ServerUnderTest {
     fn capabilities(&self) -> Capabilities;
 }
 
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One promise of the contract, asked of a server.
+type Check = fn(&dyn ServerUnderTest);
+
 /// A file that is about to be sent.
 pub struct Package {
     file: tempfile::NamedTempFile,
@@ -54,10 +66,7 @@ impl Package {
     pub fn new(bytes: &[u8]) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(file.path(), bytes).expect("write");
-        let sha256 = Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let sha256 = format!("{:x}", Hex(Sha256::digest(bytes).as_slice()));
         Self {
             file,
             bytes: bytes.to_vec(),
@@ -114,7 +123,7 @@ pub fn deliver(session: &mut dyn Session, upload: &Upload<'_>) -> Result<Verifie
 
 /// The whole suite. Every check makes its own directory and opens its own session.
 pub fn run_all(server: &dyn ServerUnderTest) {
-    let checks: [(&str, fn(&dyn ServerUnderTest)); 16] = [
+    let checks: [(&str, Check); 16] = [
         (
             "a package arrives whole, verified, under its name alone",
             a_package_arrives_whole,
@@ -238,11 +247,12 @@ fn assert_delivered(
     };
     assert_eq!(verified, wanted, "{}: {:?}", server.name(), upload.name);
     let path = server.local(&join(upload.dir, upload.name));
+    let shown = path.display();
     let found =
-        fs::read(&path).unwrap_or_else(|error| panic!("{}: {path:?}: {error}", server.name()));
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {shown}: {error}", server.name()));
     assert!(
         found == bytes,
-        "{}: {path:?} holds other bytes",
+        "{}: {shown} holds other bytes",
         server.name()
     );
     assert!(

@@ -2,7 +2,7 @@
 //! want several methods, and says what was tried when all is refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -250,7 +250,7 @@ impl<'a> Login<'a> {
 
     fn open_agent(
         &self,
-        socket: &PathBuf,
+        socket: &Path,
     ) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
         let mut agent = self.wire.session.agent()?;
         agent.set_identity_path(socket)?;
@@ -373,11 +373,11 @@ struct Answers {
 }
 
 impl KeyboardInteractivePrompt for Answers {
-    fn prompt<'b>(
+    fn prompt(
         &mut self,
         _username: &str,
         _instructions: &str,
-        prompts: &[Prompt<'b>],
+        prompts: &[Prompt<'_>],
     ) -> Vec<String> {
         if !prompts.is_empty() {
             self.rounds += 1;
