@@ -1,6 +1,7 @@
 //! The integration tests: real Subversion, real SSH and FTP servers, the real binary.
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
