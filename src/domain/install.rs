@@ -120,12 +120,13 @@ pub fn environment(facts: &InstallFacts) -> [(&'static str, &str); 8] {
 fn prologue(spec: &InstallSpec) -> String {
     let mut script = String::new();
     for (name, value) in environment(&spec.facts) {
-        script.push_str(&format!("{name}={}; export {name}\n", shell_quote(value)));
+        let line = format!("{name}={}; export {name}\n", shell_quote(value));
+        script.push_str(&line);
     }
-    script.push_str(&format!(
-        "c={}\n",
-        shell_quote(&fill(&spec.command, &spec.facts))
-    ));
+    let command = shell_quote(&fill(&spec.command, &spec.facts));
+    script.push_str("c=");
+    script.push_str(&command);
+    script.push('\n');
     script.push_str(include_str!("install/prologue.sh"));
     script
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use auto_dispatcher::config::{logger, rules, settings};
+use auto_dispatcher::domain::log_settings::LogLevel;
 use serde_json::Value;
 
 use crate::testenv::{Ran, TestEnv};
@@ -66,11 +67,11 @@ fn the_example_settings_are_the_defaults_and_show_every_key() {
 
 #[test]
 fn the_example_logger_is_the_default() {
-    assert_eq!(logger::load(&conf().join("logger.cfg")).unwrap(), {
-        let mut standard = logger::LoggerConfig::default();
-        standard.sinks[1].level = log::LevelFilter::Debug;
-        standard
-    });
+    let dir = std::path::Path::new("/state");
+    let mut standard = logger::standard(dir);
+    standard.sinks[1].level = LogLevel::Debug;
+    let example = logger::load(&conf().join("logger.cfg"), dir).unwrap();
+    assert_eq!(example, Some(standard));
 }
 
 #[test]

@@ -46,7 +46,6 @@ pub(super) fn open(dial: &Dial<'_>) -> Result<(Wire, String), Fault> {
         wire.cut();
         return Err(fault);
     }
-    wire.session.set_keepalive(true, 30);
     Ok((wire, known_hosts::fingerprint(&key)))
 }
 

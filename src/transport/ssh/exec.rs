@@ -169,7 +169,7 @@ fn pump(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(wire_error(wire, &error)),
+            Err(_) => return Err(wire_error(wire)),
         }
         if moved {
             end = Instant::now() + stall;
@@ -179,14 +179,9 @@ fn pump(
     }
 }
 
-fn wire_error(wire: &Wire, error: &io::Error) -> Halt {
-    match ssh2::Error::last_session_error(&wire.session) {
-        Some(last) => Halt::Ssh(last),
-        None => {
-            log::debug!("reading from the host: {error}");
-            Halt::Ssh(ssh2::Error::unknown())
-        }
-    }
+fn wire_error(wire: &Wire) -> Halt {
+    let last = ssh2::Error::last_session_error(&wire.session);
+    Halt::Ssh(last.unwrap_or_else(ssh2::Error::unknown))
 }
 
 /// The script, then the input, then the end of file.

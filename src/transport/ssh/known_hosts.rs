@@ -1,4 +1,4 @@
-//! The format of known_hosts files (sshd(8)): which of a text's lines speak of a host. Pure text work;
+//! The format of `known_hosts` files (sshd(8)): which of a text's lines speak of a host. Pure text work;
 //! a line that cannot be read is passed over and spoils no other.
 
 use base64::Engine as _;
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) key: Vec<u8>,
 }
 
-/// The name under which known_hosts files keep a host: `[host]:port` unless the port is 22.
+/// The name under which `known_hosts` files keep a host: `[host]:port` unless the port is 22.
 pub(super) fn host_name(host: &str, port: u16) -> String {
     let host = host
         .trim_start_matches('[')

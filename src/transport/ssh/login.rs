@@ -2,14 +2,12 @@
 //! want several methods, and says what was tried when all is refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ssh2::{KeyboardInteractivePrompt, Prompt};
 use zeroize::Zeroizing;
 
+use super::answers::{Answers, is_encrypted};
 use super::dial::stopped;
 use super::wire::{Code, Halt, Wire, code, is_lost};
 use crate::domain::fault::{Fault, FaultClass};
@@ -18,8 +16,6 @@ use crate::transport::Dial;
 
 /// Each refused key counts against the server's `MaxAuthTries` (6), and the password needs its turn.
 const MAX_KEYS: usize = 4;
-/// Rounds of questions that are answered with the password.
-const MAX_ROUNDS: usize = 3;
 
 /// How a login that failed ended.
 pub(super) enum Refusal {
@@ -250,7 +246,7 @@ impl<'a> Login<'a> {
 
     fn open_agent(
         &self,
-        socket: &PathBuf,
+        socket: &Path,
     ) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
         let mut agent = self.wire.session.agent()?;
         agent.set_identity_path(socket)?;
@@ -298,7 +294,7 @@ impl<'a> Login<'a> {
         let Some(secret) = self.secret()? else {
             return Ok(Answer::No);
         };
-        let mut answers = Answers { secret, rounds: 0 };
+        let mut answers = Answers::new(secret);
         let login = &self.dial.target.login;
         let answer = self.attempt(|| {
             self.wire
@@ -364,100 +360,4 @@ fn next_method(offered: &[String], done: &[&str], with_keys: bool) -> Option<&'s
                 && !done.contains(method)
                 && offered.iter().any(|one| one == method)
         })
-}
-
-/// Answers what looks like the question for the password, a bounded number of times.
-struct Answers {
-    secret: Secret,
-    rounds: usize,
-}
-
-impl KeyboardInteractivePrompt for Answers {
-    fn prompt<'b>(
-        &mut self,
-        _username: &str,
-        _instructions: &str,
-        prompts: &[Prompt<'b>],
-    ) -> Vec<String> {
-        if !prompts.is_empty() {
-            self.rounds += 1;
-        }
-        prompts
-            .iter()
-            .map(|prompt| {
-                let hidden_or_named =
-                    !prompt.echo || prompt.text.to_lowercase().contains("password");
-                if hidden_or_named && self.rounds <= MAX_ROUNDS {
-                    self.secret.expose().to_owned()
-                } else {
-                    String::new()
-                }
-            })
-            .collect()
-    }
-}
-
-/// Whether a private key file needs a pass phrase.
-fn is_encrypted(text: &str) -> bool {
-    if text.contains("ENCRYPTED") {
-        return true;
-    }
-    let Some(body) = text.split("-----BEGIN OPENSSH PRIVATE KEY-----").nth(1) else {
-        return false;
-    };
-    let body: String = body
-        .split("-----")
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    // magic, then the cipher's name with its length in front.
-    let start = body.get(..64).unwrap_or(&body);
-    let Ok(bytes) = STANDARD.decode(start) else {
-        return false;
-    };
-    bytes.starts_with(b"openssh-key-v1\0") && bytes.get(15..23) != Some(b"\0\0\0\x04none")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn encrypted_keys_are_told_from_open_ones() {
-        let key = |cipher: &[u8]| {
-            let mut bytes = b"openssh-key-v1\0\0\0\0".to_vec();
-            bytes.push(u8::try_from(cipher.len()).unwrap());
-            bytes.extend_from_slice(cipher);
-            bytes.extend_from_slice(&[0; 80]);
-            format!(
-                "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
-                STANDARD.encode(bytes)
-            )
-        };
-        assert!(is_encrypted(&key(b"aes256-ctr")));
-        assert!(!is_encrypted(&key(b"none")));
-        assert!(is_encrypted("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-        assert!(is_encrypted(
-            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
-        ));
-        assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
-    }
-
-    #[test]
-    fn only_what_looks_like_a_password_prompt_is_answered_and_not_for_ever() {
-        let mut answers = Answers {
-            secret: Secret::new("geheim".to_owned()),
-            rounds: 0,
-        };
-        let prompt = |text: &'static str, echo| Prompt {
-            text: text.into(),
-            echo,
-        };
-        let asked = [prompt("Password: ", false), prompt("Your name? ", true)];
-        for _ in 0..3 {
-            assert_eq!(answers.prompt("", "", &asked), ["geheim", ""]);
-        }
-        assert_eq!(answers.prompt("", "", &asked), ["", ""]);
-    }
 }

@@ -1,7 +1,9 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `wire` (one connection, never
-//! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `login`, `exec` (scripts on
-//! the host), `link` (limits and faults), `sftp` and `shell` (files), `follow` and `install`, `session`.
+//! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `answers` and `login`,
+//! `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `follow` and
+//! `install`, `session`.
 
+mod answers;
 mod dial;
 mod exec;
 mod follow;

@@ -128,7 +128,7 @@ fn by_cat(
         progress,
     };
     let result = link.stream(&script, Some(input), &mut |bytes| {
-        said.extend_from_slice(bytes)
+        said.extend_from_slice(bytes);
     });
     match result {
         Ok(0) => Ok(()),

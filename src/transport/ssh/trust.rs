@@ -1,4 +1,4 @@
-//! Whether a host's key is the one we know: reads the known_hosts files, applies the rule's policy, and
+//! Whether a host's key is the one we know: reads the `known_hosts` files, applies the rule's policy, and
 //! records a new key once, however many processes meet the host at the same moment.
 
 use std::fs::{self, File, OpenOptions};
@@ -27,7 +27,7 @@ enum Verdict {
     Changed(String),
 }
 
-/// Whether any known_hosts file holds a key for the host: it has proved itself an SSH host.
+/// Whether any `known_hosts` file holds a key for the host: it has proved itself an SSH host.
 pub fn known_key(dial: &Dial<'_>) -> Result<bool, Fault> {
     Ok(Known::load(dial)?
         .entries
@@ -44,7 +44,7 @@ fn own_file<'a>(dial: &Dial<'a>) -> &'a Path {
 }
 
 impl Known {
-    /// Reads every known_hosts file. One that is missing is no trouble; one that cannot be read is a fault,
+    /// Reads every `known_hosts` file. One that is missing is no trouble; one that cannot be read is a fault,
     /// for what stands in it might be a changed or revoked key.
     pub(super) fn load(dial: &Dial<'_>) -> Result<Self, Fault> {
         let name = known_hosts::host_name(&dial.target.host, dial.target.ssh_port);

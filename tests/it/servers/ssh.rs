@@ -99,7 +99,7 @@ impl SshServer {
         let mut user = PrivateUser::new(dir.path(), "/bin/sh");
         let home = jail.join("home");
         fs::create_dir(&home).expect("mkdir");
-        user.own(&home);
+        PrivateUser::own(&home);
         // sshd refuses a root directory below one that everybody may write to, as /tmp is.
         user.binds.push((jail, PathBuf::from("/srv")));
         let config = "Subsystem sftp internal-sftp\nChrootDirectory /srv\nForceCommand internal-sftp -d /home\n";
@@ -201,16 +201,14 @@ impl SshServer {
     /// A caller who holds the password where there is one, else the key.
     pub fn caller(&self) -> Caller {
         let mut caller = Caller::new(self.running.port, &self.path("own_known_hosts"));
-        match &self.user {
-            Some(user) => {
-                caller.target.login.clone_from(&user.name);
-                caller.password = Some(user.password.clone());
-            }
-            None => {
-                let name = Command::new("id").arg("-un").output().expect("id").stdout;
-                caller.target.login = String::from_utf8(name).expect("UTF-8").trim().to_owned();
-                caller.terms.identity_file = Some(self.path("client"));
-            }
+        if let Some(user) = &self.user {
+            caller.target.login.clone_from(&user.name);
+            caller.password = Some(user.password.clone());
+        } else {
+            let name = Command::new("id").arg("-un").output().expect("id").stdout;
+            let name = String::from_utf8(name).expect("UTF-8");
+            name.trim().clone_into(&mut caller.target.login);
+            caller.terms.identity_file = Some(self.path("client"));
         }
         caller
     }

@@ -72,7 +72,7 @@ impl PrivateUser {
     }
 
     /// Makes the user the owner of a file or directory.
-    pub fn own(&self, path: &Path) {
+    pub fn own(path: &Path) {
         chown(path, Some(UID), Some(UID)).expect("chown");
     }
 
