@@ -30,4 +30,5 @@ mod svn_copies;
 mod svn_faults;
 mod svn_source;
 mod testenv;
+mod tidy;
 mod transport_conformance;

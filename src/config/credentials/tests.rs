@@ -1,3 +1,5 @@
+//! Tests of `config::credentials`.
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

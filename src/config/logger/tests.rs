@@ -1,3 +1,5 @@
+//! Tests of `config::logger`.
+
 use super::*;
 
 /// The file as it stands in the old script's documentation.

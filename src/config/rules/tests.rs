@@ -1,3 +1,5 @@
+//! Tests of `config::rules`.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

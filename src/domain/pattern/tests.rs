@@ -1,3 +1,5 @@
+//! Tests of `domain::pattern`.
+
 use super::*;
 
 fn matches(pattern: &str, text: &str) -> bool {

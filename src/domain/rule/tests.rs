@@ -1,3 +1,5 @@
+//! Tests of `domain::rule`.
+
 use super::*;
 
 fn rule(source: &str, path_pattern: Option<&str>) -> Rule {
