@@ -165,7 +165,7 @@ pub(super) fn destination(row: &DeliveryRow) -> String {
         .remote_path
         .clone()
         .unwrap_or_else(|| format!("{}/", row.dest_dir));
-    format!("{}:{path}", row.lane)
+    format!("{}@{}:{path}", row.login, row.host)
 }
 
 /// `r12`, `send`, `replay r12`.
