@@ -11,7 +11,8 @@ use crate::conformance::{Package, install_spec};
 use crate::servers::ssh::SshServer;
 
 /// Relays until it is frozen, then swallows everything.
-fn relay(mut from: TcpStream, mut to: TcpStream, frozen: Arc<AtomicBool>) {
+fn relay(mut from: TcpStream, mut to: TcpStream, frozen: &Arc<AtomicBool>) {
+    let frozen = Arc::clone(frozen);
     std::thread::spawn(move || {
         let mut buffer = [0; 65_536];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -36,8 +37,8 @@ fn frozen_on_demand(server: &SshServer) -> (u16, Arc<AtomicBool>) {
             near.try_clone().expect("dup"),
             far.try_clone().expect("dup"),
         );
-        relay(near, far, Arc::clone(&flag));
-        relay(copies.1, copies.0, flag);
+        relay(near, far, &flag);
+        relay(copies.1, copies.0, &flag);
     });
     (port, frozen)
 }
