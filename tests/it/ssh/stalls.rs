@@ -14,7 +14,7 @@ use crate::servers::ssh::SshServer;
 fn relay(mut from: TcpStream, mut to: TcpStream, frozen: &Arc<AtomicBool>) {
     let frozen = Arc::clone(frozen);
     std::thread::spawn(move || {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             if !frozen.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
                 return;
