@@ -19,27 +19,31 @@ use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 pub(super) fn see_through(
     setup: &Setup,
     state: StateDir,
-    batches: Vec<i64>,
+    batches: &[i64],
     prints: bool,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let shown = batches.clone();
+    let shown = batches.to_vec();
     let context = setup.context(state, move |event| {
         if prints {
             report::print_event(event, &shown);
         }
     })?;
     signals::watch(&context)?;
-    let ended = work(&context, Role::Foreground, &Until::Settled(batches.clone()))?;
+    let ended = work(
+        &context,
+        Role::Foreground,
+        &Until::Settled(batches.to_vec()),
+    )?;
     let journal = context.journal()?;
-    let code = print_results(&journal, &batches, out)?;
+    let code = print_results(&journal, batches, out)?;
     match ended {
         Ended::Stopped => Err(Error::new(
             ErrorKind::Interrupted,
             "interrupted; what is not settled stays queued",
         )
         .with_hint("`auto-dispatcher worker --until-idle` goes on where this stopped")),
-        Ended::Unplannable => Err(unplannable(&context, &journal, &batches)?),
+        Ended::Unplannable => Err(unplannable(&context, &journal, batches)?),
         _ => Ok(code),
     }
 }

@@ -80,9 +80,10 @@ impl Journal {
             conditions.push(format!("d.batch_id IN ({marks})"));
             values.extend(filter.batches.iter().map(|&batch| Value::Integer(batch)));
         }
-        let condition = match conditions.is_empty() {
-            true => String::new(),
-            false => format!("WHERE {}", conditions.join(" AND ")),
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", conditions.join(" AND "))
         };
         let direction = if filter.oldest_first { "ASC" } else { "DESC" };
         let limit = filter

@@ -92,14 +92,15 @@ struct Coordinator<'a> {
 /// Works the journal until `until` says so or the stop flag is raised.
 pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> {
     let detached = match role {
-        Role::Detached => match presence::be_the_detached_one(&context.state)? {
-            Some(lock) => Some(lock),
-            None => {
+        Role::Detached => {
+            if let Some(lock) = presence::be_the_detached_one(&context.state)? {
+                Some(lock)
+            } else {
                 // Two hooks started one each; the other one does it all.
                 presence::wake_all(&context.state);
                 return Ok(Ended::Idle);
             }
-        },
+        }
         _ => None,
     };
     let mut journal = context.journal()?;
