@@ -71,7 +71,7 @@ impl SshServer {
             home.display()
         );
         if !config.contains("Subsystem") {
-            write!(more, "Subsystem sftp internal-sftp -d {}\n", home.display()).expect("a string");
+            writeln!(more, "Subsystem sftp internal-sftp -d {}", home.display()).expect("a string");
         }
         Self::start_sshd(dir, home, None, &more, false)
     }

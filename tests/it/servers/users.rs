@@ -82,26 +82,26 @@ impl PrivateUser {
     pub fn command(&self, program: &str, pam: &str) -> Command {
         let mut script = "set -e\n".to_owned();
         for name in ["passwd", "group", "shadow", "shells"] {
-            write!(script, "mount --bind \"$0/{name}\" /etc/{name}\n").expect("a string");
+            writeln!(script, "mount --bind \"$0/{name}\" /etc/{name}").expect("a string");
         }
         for (what, place) in &self.binds {
-            write!(
+            writeln!(
                 script,
-                "mount --bind '{}' '{}'\n",
+                "mount --bind '{}' '{}'",
                 what.display(),
                 place.display()
             )
             .expect("a string");
         }
         for (place, kilobytes) in &self.small_disks {
-            write!(
+            writeln!(
                 script,
-                "mount -t tmpfs -o size={kilobytes}k,mode=0755,uid={UID} none '{}'\n",
+                "mount -t tmpfs -o size={kilobytes}k,mode=0755,uid={UID} none '{}'",
                 place.display()
             )
             .expect("a string");
         }
-        write!(script, "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"\n").expect("a string");
+        writeln!(script, "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"").expect("a string");
         let mut command = Command::new("unshare");
         command.args([
             "--mount",
