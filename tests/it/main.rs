@@ -7,13 +7,6 @@
     clippy::panic,
     clippy::print_stderr
 )]
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
 
 mod config_cases;
 mod config_commands;

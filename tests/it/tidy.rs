@@ -304,11 +304,9 @@ fn every_dependency_says_what_it_is_for() {
     for line in dependencies.lines() {
         match line.trim() {
             comment if comment.starts_with('#') => explained = true,
-            dependency if dependency.contains(" = ") => {
-                // `log` stands under the comment of `fern`: one comment may explain two.
-                if !explained {
-                    offences.push(dependency.to_owned());
-                }
+            // `log` stands under the comment of `fern`: one comment may explain two.
+            dependency if dependency.contains(" = ") && !explained => {
+                offences.push(dependency.to_owned());
             }
             "" | "[dev-dependencies]" => explained = false,
             _ => {}
