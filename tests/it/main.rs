@@ -16,6 +16,7 @@ mod differential_re;
 mod ftp;
 mod logging;
 mod re_generator;
+mod readme;
 mod servers;
 mod ssh;
 mod svn_changed;
