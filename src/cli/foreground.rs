@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
-use super::lines::{Table, bytes, destination, source_of, state_of};
+use super::lines::{Table, results_table};
 use super::setup::Setup;
 use super::{report, signals};
 use crate::domain::delivery::State;
@@ -71,22 +71,9 @@ fn print_results(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Res
         oldest_first: true,
         ..HistoryFilter::default()
     })?;
-    let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "SIZE", "TO", "BY", "STATE"]);
-    let mut trouble = false;
-    for row in &rows {
-        trouble |= row.state != State::Done;
-        table.row([
-            row.id.to_string(),
-            source_of(row),
-            row.package.clone(),
-            row.size.map_or_else(|| "-".to_owned(), bytes),
-            destination(row),
-            row.transport.clone().unwrap_or_else(|| "-".to_owned()),
-            state_of(row),
-        ]);
-    }
-    if !table.is_empty() {
-        table.print(out)?;
+    let mut trouble = rows.iter().any(|row| row.state != State::Done);
+    if !rows.is_empty() {
+        results_table(&rows).print(out)?;
     }
     trouble |= print_skips(journal, batches, out)?;
     Ok(u8::from(trouble))

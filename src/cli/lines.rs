@@ -185,6 +185,26 @@ pub(super) fn state_of(row: &DeliveryRow) -> String {
     }
 }
 
+/// What became of deliveries, for people.
+pub(super) fn results_table(rows: &[DeliveryRow]) -> Table {
+    let mut table = Table::new(&[
+        "ID", "TIME", "SOURCE", "PACKAGE", "SIZE", "TO", "BY", "STATE",
+    ]);
+    for row in rows {
+        table.row([
+            row.id.to_string(),
+            local(row.settled_at.unwrap_or(row.queued_at)),
+            source_of(row),
+            row.package.clone(),
+            row.size.map_or_else(|| "-".to_owned(), bytes),
+            destination(row),
+            row.transport.clone().unwrap_or_else(|| "-".to_owned()),
+            state_of(row),
+        ]);
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -127,9 +127,11 @@ impl Setup {
             })
     }
 
-    /// The journal, for commands that only look.
-    pub(super) fn journal(&self) -> Result<Journal> {
-        Journal::open(&self.state()?.journal())
+    /// The state directory and its journal, for commands that only look.
+    pub(super) fn look(&self) -> Result<(StateDir, Journal)> {
+        let state = StateDir::look(&self.state_path()?)?;
+        let journal = Journal::open(&state.journal())?;
+        Ok((state, journal))
     }
 
     /// Installs the logger: what is logged goes where logger.cfg says. Without one, the log file, and for a

@@ -87,6 +87,7 @@ struct Coordinator<'a> {
     planning: bool,
     plan_rest: Option<Instant>,
     idle_since: Instant,
+    swept: bool,
 }
 
 /// Works the journal until `until` says so or the stop flag is raised.
@@ -128,6 +129,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         planning: false,
         plan_rest: None,
         idle_since: Instant::now(),
+        swept: false,
     };
     let ended = std::thread::scope(|scope| {
         let (sender, receiver) = unbounded();
@@ -137,6 +139,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         Ok(ended) => ended.as_str().to_owned(),
         Err(error) => error.message.clone(),
     };
+    coordinator.sweep();
     coordinator.journal.leave_worker(worker, Utc::now())?;
     drop(presence);
     context.emit(&Event::WorkerEnded { worker, why });
@@ -171,6 +174,9 @@ impl<'a> Coordinator<'a> {
                 || !heads.is_empty();
             if busy {
                 self.idle_since = Instant::now();
+                self.swept = false;
+            } else {
+                self.sweep();
             }
             if let Some(ended) = self.end(busy, &heads)? {
                 if !resigned {
@@ -314,6 +320,24 @@ impl<'a> Coordinator<'a> {
                     self.plan_rest = Some(Instant::now() + LANE_REST);
                 }
             }
+        }
+    }
+
+    /// Once in each pause: what a purge had to leave because somebody was exporting.
+    fn sweep(&mut self) {
+        if self.swept {
+            return;
+        }
+        self.swept = true;
+        let journal = &self.journal;
+        let swept = self
+            .context
+            .spool
+            .sweep(&|sha256| journal.artifact_is_needed(sha256));
+        if let Err(error) = swept {
+            self.context.emit(&Event::Notice {
+                message: format!("sweeping the spool: {error}"),
+            });
         }
     }
 

@@ -40,6 +40,8 @@ impl Presence {
         lock.try_lock().map_err(|error| {
             Error::state(format!("cannot lock {}: {error}", lock_path.display()))
         })?;
+        // Left by a worker of that number in a journal that was moved away; the lock says that it is dead.
+        let _ = fs::remove_file(&wake_path);
         mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {
             Error::io(ErrorKind::State, "cannot make", &wake_path, &error.into())
         })?;
