@@ -22,6 +22,7 @@ mod differential_ini;
 mod differential_re;
 mod ftp;
 mod logging;
+mod pipeline;
 mod re_generator;
 mod servers;
 mod ssh;
