@@ -15,6 +15,7 @@ mod differential_ini;
 mod differential_re;
 mod ftp;
 mod logging;
+mod pipeline;
 mod re_generator;
 mod readme;
 mod servers;

@@ -35,7 +35,9 @@ impl Pyftpdlib {
         let settings = peculiar.as_object_mut().expect("an object");
         settings.insert("home".to_owned(), json!(home));
         settings.insert("commands".to_owned(), json!(commands));
-        settings.insert("login".to_owned(), json!(LOGIN));
+        settings
+            .entry("login".to_owned())
+            .or_insert_with(|| json!(LOGIN));
         settings.insert("password".to_owned(), json!(PASSWORD));
         if let Some(certificate) = certificate {
             settings.insert("cert".to_owned(), json!(certificate.cert));

@@ -26,40 +26,52 @@ impl Running {
     pub fn start(log: &Path, package: &str, command: impl Fn(u16) -> Command) -> Self {
         for _ in 0..5 {
             let port = free_port();
-            let out = std::fs::File::create(log).expect("a log");
-            let mut command = command(port);
-            command
-                .stdin(Stdio::null())
-                .stdout(out.try_clone().expect("dup"))
-                .stderr(out)
-                .process_group(0);
-            let child = command.spawn().unwrap_or_else(|error| {
-                panic!("cannot start {command:?}: {error}; apt-get install {package}")
-            });
-            let mut running = Self {
-                child,
-                log: log.to_path_buf(),
-                port,
-            };
-            let mut up = false;
-            wait_until(
-                "the server listens or ends",
-                Duration::from_secs(20),
-                || {
-                    up = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
-                    up || running.child.try_wait().expect("wait").is_some()
-                },
-            );
-            if up && running.child.try_wait().expect("wait").is_none() {
-                return running;
+            match Self::launch(log, package, port, command(port)) {
+                Ok(running) => return running,
+                Err(said) => assert!(
+                    said.contains("in use"),
+                    "the server ended at once (apt-get install {package}?): {said}"
+                ),
             }
-            let said = running.log();
-            assert!(
-                said.contains("in use"),
-                "the server ended at once (apt-get install {package}?): {said}"
-            );
         }
         panic!("no free port in five tries");
+    }
+
+    /// Starts `command`, which listens on `port`.
+    pub fn start_on(log: &Path, package: &str, port: u16, command: Command) -> Self {
+        Self::launch(log, package, port, command)
+            .unwrap_or_else(|said| panic!("the server ended at once: {said}"))
+    }
+
+    /// The server, or what it printed before it ended.
+    fn launch(log: &Path, package: &str, port: u16, mut command: Command) -> Result<Self, String> {
+        let out = std::fs::File::create(log).expect("a log");
+        command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().expect("dup"))
+            .stderr(out)
+            .process_group(0);
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot start {command:?}: {error}; apt-get install {package}")
+        });
+        let mut running = Self {
+            child,
+            log: log.to_path_buf(),
+            port,
+        };
+        let mut up = false;
+        wait_until(
+            "the server listens or ends",
+            Duration::from_secs(20),
+            || {
+                up = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+                up || running.child.try_wait().expect("wait").is_some()
+            },
+        );
+        if up && running.child.try_wait().expect("wait").is_none() {
+            return Ok(running);
+        }
+        Err(running.log())
     }
 
     /// What the server has printed.
