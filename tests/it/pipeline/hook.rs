@@ -1,1 +1,244 @@
-//! Soon.
+//! The hook only records, whatever is wrong with the rest; the worker plans when it can, in order.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+use serde_json::Value;
+
+use super::host::Host;
+use super::{LIMIT, Pipeline, field, svnlook};
+use crate::testenv::{Ran, needs_root, wait_until};
+
+/// The batches that `status` shows.
+fn unplanned(pipeline: &Pipeline) -> Vec<Value> {
+    let mut rows = pipeline.status();
+    rows.retain(|row| row.get("id").is_none() && row.get("batch").is_some());
+    rows
+}
+
+/// Three commits while planning cannot work, then it can: `mend` makes it so.
+fn loses_nothing(pipeline: &Pipeline, host: &Host, complaint: &str, mend: impl FnOnce()) {
+    for number in 1..=3 {
+        let name = format!("app-{number}");
+        let ran = pipeline.commit(&[(&name, name.as_bytes())]);
+        assert!(!ran.stderr.contains("hook"), "the hook only records: {ran}");
+    }
+    wait_until("the first batch was tried", LIMIT, || {
+        unplanned(pipeline)
+            .iter()
+            .any(|row| row["state"] == "plan_failed")
+    });
+    let rows = unplanned(pipeline);
+    assert_eq!(field(&rows, "revision"), ["1", "2", "3"]);
+    let error = rows[0]["error"].as_str().unwrap();
+    assert!(error.contains(complaint), "{error}");
+    let shown = pipeline.ad(&["status"]).exits(0);
+    assert!(
+        shown.stdout.contains("cannot be planned") && shown.stdout.contains(complaint),
+        "{shown}"
+    );
+    assert!(pipeline.history().is_empty());
+    mend();
+    let rows = pipeline.settled(3);
+    assert_eq!(field(&rows, "revision"), ["1", "2", "3"]);
+    assert_eq!(field(&rows, "state"), ["done"; 3]);
+    assert!(unplanned(pipeline).is_empty());
+    assert_eq!(host.list("in"), ["app-1", "app-2", "app-3"]);
+}
+
+#[test]
+fn without_svnlook_revisions_wait_and_are_planned_in_order_when_it_is_there() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    let soon = pipeline.env.path("svnlook-soon");
+    pipeline.settings(&format!("svnlook = {}", soon.display()));
+    loses_nothing(&pipeline, &host, "svnlook-soon", || {
+        symlink(svnlook(), &soon).unwrap()
+    });
+}
+
+#[test]
+fn without_rules_revisions_wait_and_are_planned_in_order_when_they_are_there() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.install_hook();
+    loses_nothing(&pipeline, &host, "no rules file", || {
+        pipeline.rules(&[host.rule("app")])
+    });
+}
+
+#[test]
+fn with_broken_rules_revisions_wait_and_are_planned_in_order_when_they_are_mended() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules_text("[app\nhost = x\n");
+    pipeline.install_hook();
+    loses_nothing(&pipeline, &host, "general-dispatch-info.cfg:1", || {
+        pipeline.rules(&[host.rule("app")]);
+    });
+}
+
+#[test]
+fn the_committer_does_not_wait_for_the_install() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host
+        .rule("app")
+        .with("install_command", host.long_command())
+        .with("install_timeout", 20)]);
+    let ran = pipeline.commit(&[("app", b"x")]);
+    assert_eq!(ran.stderr, "", "{ran}");
+    wait_until("the command began", LIMIT, || host.file("began").exists());
+    assert_eq!(pipeline.delivery("app")["state"], "running");
+    host.go();
+    assert_eq!(field(&pipeline.settled(1), "state"), ["done"]);
+}
+
+#[test]
+fn a_worker_that_a_hook_started_ends_when_it_is_idle_and_the_next_hook_starts_another() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline.commit(&[("app-1", b"x")]);
+    pipeline.settled(1);
+    pipeline.no_worker_lives();
+    pipeline.commit(&[("app-2", b"x")]);
+    assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
+    pipeline.no_worker_lives();
+    let left = fs::read_dir(pipeline.state().join("workers")).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.retain(|name| {
+        !["background.lock", "detached.lock", "plan.lock", "turn.lock"]
+            .contains(&name.to_str().unwrap())
+    });
+    assert!(left.is_empty(), "marks of the dead are gone: {left:?}");
+}
+
+/// The one line of ours that the committer saw.
+#[track_caller]
+fn complaint(ran: &Ran) -> String {
+    let (warning, said) = ran.stderr.trim_end().split_once(":\n").unwrap_or_default();
+    assert!(
+        warning.contains("post-commit hook failed (exit code 5) with output"),
+        "{ran}"
+    );
+    assert_eq!(said.lines().count(), 1, "{ran}");
+    assert!(said.starts_with("auto-dispatcher: r1: "), "{ran}");
+    assert!(
+        said.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+        "{ran}"
+    );
+    said.to_owned()
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_made_is_one_line_and_the_commit_stands() {
+    let pipeline = Pipeline::bare();
+    pipeline.install_hook();
+    pipeline
+        .env
+        .write("state", "a file, where the directory should be");
+    let said = complaint(&pipeline.commit(&[("app", b"x")]));
+    assert!(said.contains("state directory"), "{said}");
+    assert!(
+        said.ends_with(&format!("hook {} 1", pipeline.repository())),
+        "{said}"
+    );
+    assert_eq!(pipeline.svn.youngest(), 1);
+}
+
+#[test]
+fn a_state_directory_open_to_others_is_refused_and_the_commit_stands() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    let state = pipeline.state();
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
+    let said = complaint(&pipeline.commit(&[("app", b"x")]));
+    assert!(said.contains("open to others (mode 0755)"), "{said}");
+    assert!(!state.join("journal.sqlite").exists());
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    // The command that the committer was shown.
+    pipeline.ad(&["hook", pipeline.repository(), "1"]).exits(0);
+    assert_eq!(field(&pipeline.settled(1), "state"), ["done"]);
+}
+
+#[test]
+fn a_state_directory_of_somebody_else_is_refused_and_the_commit_stands() {
+    needs_root!();
+    let pipeline = Pipeline::bare();
+    pipeline.install_hook();
+    let state = pipeline.state();
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&state, Some(64_123), Some(64_123)).unwrap();
+    let said = complaint(&pipeline.commit(&[("app", b"x")]));
+    assert!(said.contains("belongs to uid 64123"), "{said}");
+}
+
+#[test]
+fn a_revision_recorded_twice_is_delivered_once() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline.commit(&[("app", b"x")]);
+    let mut again: Vec<_> = (0..4)
+        .map(|_| pipeline.spawn(&["hook", pipeline.repository(), "1"]))
+        .collect();
+    for hook in &mut again {
+        assert_eq!(hook.ends(), Some(0));
+    }
+    pipeline.settled(1);
+    pipeline
+        .ad(&["hook", pipeline.repository(), "1", "--wait"])
+        .exits(0);
+    assert_eq!(pipeline.settled(1)[0]["attempts"], 1);
+}
+
+#[test]
+fn a_hook_that_waits_tells_how_it_ended() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[
+        host.rule("good"),
+        host.rule("bad").with("install_command", "exit 4"),
+    ]);
+    pipeline.commit(&[("good", b"x")]);
+    pipeline.commit(&[("bad", b"x")]);
+    pipeline.commit(&[("stranger", b"x")]);
+    let wait = |revision: &str, code| {
+        pipeline
+            .ad(&["hook", pipeline.repository(), revision, "--wait"])
+            .exits(code)
+    };
+    assert!(wait("1", 0).stdout.contains("done"));
+    assert!(wait("2", 1).stdout.contains("exit status 4"));
+    assert!(wait("3", 1).stdout.contains("no rule"));
+}
+
+#[test]
+fn a_hook_that_waits_for_what_cannot_be_planned_says_so_and_tries_again_when_repeated() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.settings("plan_retry = 1h");
+    pipeline.rules_text("[app\n");
+    pipeline.commit(&[("app", b"x")]);
+    pipeline.commit(&[("app", b"y")]);
+    let ran = pipeline
+        .ad(&["hook", pipeline.repository(), "1", "--wait"])
+        .exits(3);
+    assert!(ran.stderr.contains("general-dispatch-info.cfg:1"), "{ran}");
+    // The second one waits behind the first.
+    let ran = pipeline
+        .ad(&["hook", pipeline.repository(), "2", "--wait"])
+        .exits(3);
+    assert!(
+        ran.stderr.contains("r1") && ran.stderr.contains("general-dispatch-info.cfg:1"),
+        "{ran}"
+    );
+    pipeline.rules(&[host.rule("app")]);
+    pipeline
+        .ad(&["hook", pipeline.repository(), "1", "--wait"])
+        .exits(0);
+    pipeline
+        .ad(&["hook", pipeline.repository(), "2", "--wait"])
+        .exits(0);
+    assert_eq!(field(&pipeline.settled(2), "revision"), ["1", "2"]);
+}

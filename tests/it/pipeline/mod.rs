@@ -3,6 +3,7 @@
 mod commands;
 mod crashes;
 mod faults;
+mod gate;
 mod hook;
 mod host;
 mod journal;
@@ -76,8 +77,12 @@ impl Pipeline {
     /// Settings with these lines more.
     pub fn settings(&self, more: &str) {
         let state = self.state();
+        let retry = match more.contains("plan_retry") {
+            true => "",
+            false => "plan_retry = 1\n",
+        };
         let text = format!(
-            "[auto-dispatcher]\nstate_dir = {}\nidle_exit = 1\nplan_retry = 1\n{more}\n",
+            "[auto-dispatcher]\nstate_dir = {}\nidle_exit = 1\n{retry}{more}\n",
             state.display()
         );
         self.env.write("repository/conf/auto-dispatcher.cfg", text);
