@@ -83,7 +83,8 @@ impl StateDir {
 }
 
 fn make(path: &Path) -> Result<()> {
-    if path.is_dir() {
+    // What is there and no directory is said so by whoever looks next.
+    if path.symlink_metadata().is_ok() {
         return Ok(());
     }
     fs::DirBuilder::new()
@@ -91,7 +92,7 @@ fn make(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|error| {
-            Error::io(ErrorKind::State, "cannot make the directory", path, &error)
+            Error::io(ErrorKind::State, "cannot make the state directory", path, &error)
                 .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
         })
 }
