@@ -92,8 +92,13 @@ fn make(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|error| {
-            Error::io(ErrorKind::State, "cannot make the state directory", path, &error)
-                .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
+            Error::io(
+                ErrorKind::State,
+                "cannot make the state directory",
+                path,
+                &error,
+            )
+            .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
         })
 }
 

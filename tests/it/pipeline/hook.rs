@@ -137,7 +137,7 @@ fn a_state_directory_that_cannot_be_made_is_one_line_and_the_commit_stands() {
     let said = complaint(&pipeline.commit(&[("app", b"x")]));
     assert!(said.contains("is not a directory"), "{said}");
     assert!(
-        said.ends_with(&format!("hook {} 1", pipeline.repository())),
+        said.ends_with(&format!("hook '{}' 1", pipeline.repository())),
         "{said}"
     );
     assert_eq!(pipeline.svn.youngest(), 1);

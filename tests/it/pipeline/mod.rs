@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use auto_dispatcher::domain::delivery::State;
 use auto_dispatcher::journal::{HistoryFilter, Journal, PackageRow};
+use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -203,6 +204,14 @@ impl Pipeline {
         let path = self.state().join("journal.sqlite");
         path.exists()
             .then(|| Journal::open(&path).expect("the journal"))
+    }
+
+    /// The numbers that a query gives.
+    pub fn sql(&self, query: &str) -> Vec<Option<i64>> {
+        let connection = Connection::open(self.state().join("journal.sqlite")).expect("SQLite");
+        let mut statement = connection.prepare(query).expect("SQL");
+        let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("numbers")
     }
 
     /// State and package of every delivery; asks the journal itself, because waiting asks often.
