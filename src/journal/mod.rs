@@ -18,6 +18,8 @@ mod lanes;
 mod query;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use batches::{NewBatch, PlannedBatch, Recorded, UnplannedOutlook};
