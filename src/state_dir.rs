@@ -103,7 +103,8 @@ impl StateDir {
 }
 
 fn make(path: &Path) -> Result<()> {
-    if path.is_dir() {
+    // What is there and no directory is said so by whoever looks next.
+    if path.symlink_metadata().is_ok() {
         return Ok(());
     }
     fs::DirBuilder::new()
@@ -111,8 +112,13 @@ fn make(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|error| {
-            Error::io(ErrorKind::State, "cannot make the directory", path, &error)
-                .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
+            Error::io(
+                ErrorKind::State,
+                "cannot make the state directory",
+                path,
+                &error,
+            )
+            .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
         })
 }
 

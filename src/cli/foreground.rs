@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::lines::{Table, results_table};
 use super::setup::Setup;
 use super::{report, signals};
@@ -49,18 +51,25 @@ pub(super) fn see_through(
 }
 
 fn unplannable(context: &Arc<Context>, journal: &Journal, batches: &[i64]) -> Result<Error> {
-    for &batch in batches {
-        if let Some(batch) = journal.batch(batch)?
-            && let Some(error) = &batch.plan_error
-        {
-            return Ok(
-                Error::config(format!("{} cannot be planned: {error}", batch.describe()))
-                    .with_hint(format!(
-                        "it stays recorded and is planned again every {} s while a worker lives",
-                        context.settings.plan_retry_s
-                    )),
-            );
-        }
+    // Seen from the beginning of time, everything that failed is due later.
+    let then = DateTime::<Utc>::UNIX_EPOCH;
+    for &id in batches {
+        let Some(blocking) = journal.unplannable(id, then)? else {
+            continue;
+        };
+        let what = match journal.batch(id)? {
+            Some(waiting) if waiting.id != blocking.id => format!(
+                "{} waits behind {}, which cannot be planned",
+                waiting.describe(),
+                blocking.describe()
+            ),
+            _ => format!("{} cannot be planned", blocking.describe()),
+        };
+        let why = blocking.plan_error.unwrap_or_default();
+        return Ok(Error::config(format!("{what}: {why}")).with_hint(format!(
+            "it stays recorded and is planned again every {} s while a worker lives",
+            context.settings.plan_retry_s
+        )));
     }
     Ok(Error::config("a batch cannot be planned; see `status`"))
 }

@@ -79,7 +79,8 @@ fn text(path: Option<&Path>) -> Option<String> {
 }
 
 impl Journal {
-    /// Records a revision durably, once: a second record of the same revision changes nothing.
+    /// Records a revision durably, once: a second record of the same revision changes nothing, but that one
+    /// which could not be planned is tried again now.
     pub fn record_revision(&mut self, new: &NewBatch<'_>, now: DateTime<Utc>) -> Result<Recorded> {
         self.write("cannot record the revision in", |tx| {
             let repository = repository_id(tx, new, Some(new.revision), now)?;
@@ -100,6 +101,10 @@ impl Journal {
                 "SELECT id FROM batches WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
                 params![repository, new.revision],
                 |row| row.get(0),
+            )?;
+            tx.execute(
+                "UPDATE batches SET due_at = 0 WHERE id = ?1 AND state = 'plan_failed'",
+                [batch],
             )?;
             Ok(Recorded {
                 batch,
@@ -127,12 +132,16 @@ impl Journal {
         })
     }
 
-    /// How much is unplanned, and when the first of it is due.
+    /// How much is unplanned, and when the first of it is due; what waits behind an earlier revision does
+    /// not count for that.
     pub fn unplanned_outlook(&self) -> Result<UnplannedOutlook> {
         self.read("cannot read", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT count(*), min(due_at) FROM batches WHERE state <> 'planned'",
+                    "SELECT count(*), min(due_at) FILTER (WHERE NOT EXISTS
+                       (SELECT 1 FROM batches e WHERE e.state <> 'planned'
+                        AND e.repository_id = b.repository_id AND e.revision < b.revision))
+                     FROM batches b WHERE state <> 'planned'",
                 )?
                 .query_row([], |row| {
                     Ok(UnplannedOutlook {
@@ -140,6 +149,25 @@ impl Journal {
                         next_due: row.get::<_, Option<i64>>(1)?.map(super::time),
                     })
                 })
+        })
+    }
+
+    /// What keeps an unplanned batch from being planned for now: itself or an earlier revision of its
+    /// repository that could not be planned and is not due again.
+    pub fn unplannable(&self, batch: i64, now: DateTime<Utc>) -> Result<Option<BatchRow>> {
+        let sql = format!(
+            "SELECT {} FROM batches w JOIN batches b
+               ON b.id = w.id OR (b.repository_id = w.repository_id AND b.revision <= w.revision)
+             LEFT JOIN repositories r ON r.id = b.repository_id
+             WHERE w.id = ?1 AND w.state <> 'planned' AND b.state = 'plan_failed' AND b.due_at > ?2
+             ORDER BY b.revision LIMIT 1",
+            BatchRow::COLUMNS
+        );
+        self.read("cannot read the batches of", |connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_row(params![batch, millis(now)], BatchRow::from_row)
+                .optional()
         })
     }
 

@@ -3,19 +3,23 @@
 //! [`Transition`](crate::domain::delivery::Transition). Knows nothing of hosts, files or rules; SQL is
 //! written nowhere else.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 mod batches;
 mod lanes;
 mod query;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use batches::{NewBatch, PlannedBatch, Recorded, UnplannedOutlook};
@@ -93,22 +97,57 @@ impl Journal {
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // WAL survives in the file; setting it again costs a page read. FULL: a recorded revision stays
-    // recorded when the machine is reset.
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    // FULL: a recorded revision stays recorded when the machine is reset.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;
     Ok(())
 }
 
+/// Brings the schema up to date, one process at a time: the first hooks of a new site come together, and
+/// neither a switch to WAL nor a migration waits for another one.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    schema::migrations().to_latest(connection).map_err(|error| {
-        Error::state(format!(
-            "cannot bring the journal {} up to date: {error}",
-            path.display()
+    if version(connection, path)? == schema::LATEST {
+        return Ok(());
+    }
+    let lock_path = path.with_extension("lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path)
+        .and_then(|lock| lock.lock().map(|()| lock))
+        .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &lock_path, &error))?;
+    let found = version(connection, path)?;
+    if found > schema::LATEST {
+        return Err(Error::state(format!(
+            "the journal {} was written by a newer auto-dispatcher (version {found}; this one knows {})",
+            path.display(),
+            schema::LATEST
         ))
-        .with_hint("a journal of a newer auto-dispatcher is not opened by an older one; install the newer one again")
+        .with_hint("install the newer one again, or name another `state_dir` in auto-dispatcher.cfg"));
+    }
+    // WAL survives in the file.
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .map_err(|error| explain(path, "cannot prepare", &error))?;
+    let migrated = schema::migrations().to_latest(connection);
+    drop(lock);
+    migrated.map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => {
+            explain(path, "cannot bring up to date", &err)
+        }
+        other => Error::state(format!(
+            "cannot bring the journal {} up to date: {other}",
+            path.display()
+        )),
     })
+}
+
+fn version(connection: &Connection, path: &Path) -> Result<i64> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| explain(path, "cannot read the version of", &error))
 }
 
 fn journal_id(connection: &mut Connection) -> rusqlite::Result<String> {

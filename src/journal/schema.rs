@@ -120,6 +120,9 @@ CREATE TABLE attempts (
 ) STRICT;
 ";
 
+/// The version of the schema after all migrations: how many there are.
+pub(super) const LATEST: i64 = 1;
+
 /// All migrations, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
     Migrations::new(vec![M::up(VERSION_1)])
@@ -132,5 +135,11 @@ mod tests {
     #[test]
     fn every_migration_applies() {
         migrations().validate().expect("valid migrations");
+        let mut connection = rusqlite::Connection::open_in_memory().expect("SQLite");
+        migrations().to_latest(&mut connection).expect("migrated");
+        let version: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .expect("a version");
+        assert_eq!(version, LATEST);
     }
 }

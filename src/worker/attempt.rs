@@ -249,6 +249,10 @@ impl<'a> Attempt<'a> {
         self.journal
             .note_uploaded(self.claim, &remote_path)
             .map_err(|error| Fault::transient(error.to_string()))?;
+        if work.service.install_command.is_some() {
+            // From here on whatever ends the attempt, only the install is left.
+            self.step = Step::Install;
+        }
         self.context.emit(&Event::Uploaded {
             subject: self.subject.clone(),
             remote_path: remote_path.clone(),

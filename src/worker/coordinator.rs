@@ -43,7 +43,7 @@ pub enum Ended {
     Idle,
     /// The batches that it was to see through are settled.
     Settled,
-    /// One of those batches cannot be planned.
+    /// One of those batches, or an earlier revision, cannot be planned.
     Unplannable,
     /// What is left of those batches stands behind a failure that stops its lane.
     Held,
@@ -167,7 +167,7 @@ impl<'a> Coordinator<'a> {
             let unplanned = self.journal.unplanned_outlook()?;
             self.start_planner(scope, sender, unplanned);
             let heads = self.journal.lane_heads()?;
-            self.start_lanes(scope, sender, &heads);
+            self.start_lanes(scope, sender, &heads)?;
             let busy = !self.active.is_empty()
                 || self.planning
                 || unplanned.count > 0
@@ -217,9 +217,7 @@ impl<'a> Coordinator<'a> {
             return Ok(Some(Ended::Settled));
         }
         for &batch in batches {
-            if let Some(batch) = self.journal.batch(batch)?
-                && batch.state == "plan_failed"
-            {
+            if self.journal.unplannable(batch, Utc::now())?.is_some() {
                 return Ok(Some(Ended::Unplannable));
             }
         }
@@ -273,16 +271,23 @@ impl<'a> Coordinator<'a> {
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Finished>,
         heads: &[LaneHead],
-    ) where
+    ) -> Result<()>
+    where
         'a: 'scope,
     {
+        // Somebody who waits for batches of his own is not kept waiting by a host of others.
+        let own = match self.until {
+            Until::Settled(batches) => Some(self.journal.open_lanes_of(batches)?),
+            _ => None,
+        };
         let now = Utc::now();
         self.resting.retain(|_, until| *until > Instant::now());
         for head in heads {
             if self.active.len() >= self.context.settings.workers {
-                return;
+                break;
             }
-            if !head.is_ready(now)
+            if own.as_ref().is_some_and(|own| !own.contains(&head.lane))
+                || !head.is_ready(now)
                 || self.active.contains(&head.lane)
                 || self.resting.contains_key(&head.lane)
             {
@@ -296,6 +301,7 @@ impl<'a> Coordinator<'a> {
                 let _ = sender.send(Finished::Lane(name, result));
             });
         }
+        Ok(())
     }
 
     fn note(&mut self, finished: Finished) {

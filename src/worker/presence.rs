@@ -37,9 +37,9 @@ impl Presence {
         let lock_path = state.workers().join(format!("{id}.lock"));
         let wake_path = state.workers().join(format!("{id}.wake"));
         let lock = open(&lock_path)?;
-        lock.try_lock().map_err(|error| {
-            Error::state(format!("cannot lock {}: {error}", lock_path.display()))
-        })?;
+        // Not try_lock: somebody who lists the workers may hold it for a moment.
+        lock.lock()
+            .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &lock_path, &error))?;
         // Left by a worker of that number in a journal that was moved away; the lock says that it is dead.
         let _ = fs::remove_file(&wake_path);
         mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {

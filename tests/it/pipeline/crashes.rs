@@ -235,3 +235,26 @@ fn two_workers_and_a_replay_on_one_journal_install_each_delivery_once() {
     assert_eq!(installed, ids);
     drop(workers);
 }
+
+#[test]
+fn somebody_who_sends_a_file_is_not_kept_waiting_by_a_host_of_others() {
+    let host = Host::up();
+    let gate = Gate::to(host.port, 1_000_000);
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[
+        host.rule("slow").with("ssh_port", gate.port),
+        host.rule("quick"),
+    ]);
+    let slow = pipeline.env.write("slow", vec![0; 4_000_000]);
+    let quick = pipeline.env.write("quick", "x");
+    let first = pipeline.spawn(&["send", slow.to_str().unwrap()]);
+    gate.holds();
+    first.kill();
+    // Finds the delivery of the dead one, and leaves it to a worker.
+    pipeline.ad(&["send", quick.to_str().unwrap()]).exits(0);
+    assert_eq!(pipeline.delivery("quick")["state"], "done");
+    assert_eq!(pipeline.delivery("slow")["attempts"], 1);
+    gate.open();
+    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    assert_eq!(pipeline.delivery("slow")["state"], "done");
+}

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use auto_dispatcher::domain::delivery::State;
 use auto_dispatcher::journal::{HistoryFilter, Journal, PackageRow};
+use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -121,7 +122,8 @@ impl Pipeline {
 
     /// Commits what the working copy holds.
     pub fn commit_changes(&self) -> Ran {
-        let ran = self.svn.svn(&["commit", "-q", "-m", "a change"]);
+        // Not -q: that leaves out what a hook said.
+        let ran = self.svn.svn(&["commit", "-m", "a change"]);
         self.svn.svn(&["update", "-q"]);
         ran
     }
@@ -133,8 +135,27 @@ impl Pipeline {
         command
     }
 
+    /// Runs the binary to its end, which is sure to come.
     pub fn ad(&self, args: &[&str]) -> Ran {
-        Ran::of(&mut self.command(args))
+        self.ad_in(&self.env.home(), args)
+    }
+
+    /// The same in another working directory.
+    pub fn ad_in(&self, directory: &Path, args: &[&str]) -> Ran {
+        let ours = self.command(args);
+        let mut command = Command::new("timeout");
+        command
+            .args(["-s", "KILL", &LIMIT.as_secs().to_string()])
+            .arg(ours.get_program())
+            .args(ours.get_args())
+            .env_clear()
+            .envs(
+                ours.get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .current_dir(directory)
+            .stdin(Stdio::null());
+        Ran::of(&mut command)
     }
 
     /// Starts the binary and lets it run.
@@ -183,6 +204,14 @@ impl Pipeline {
         let path = self.state().join("journal.sqlite");
         path.exists()
             .then(|| Journal::open(&path).expect("the journal"))
+    }
+
+    /// The numbers that a query gives.
+    pub fn sql(&self, query: &str) -> Vec<Option<i64>> {
+        let connection = Connection::open(self.state().join("journal.sqlite")).expect("SQLite");
+        let mut statement = connection.prepare(query).expect("SQL");
+        let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("numbers")
     }
 
     /// State and package of every delivery; asks the journal itself, because waiting asks often.

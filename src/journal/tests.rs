@@ -1,0 +1,77 @@
+//! What the journal promises by itself, without any worker.
+
+use std::path::Path;
+
+use chrono::{DateTime, Duration, Utc};
+
+use super::{Journal, NewBatch};
+
+fn journal() -> (tempfile::TempDir, Journal) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = Journal::open(&dir.path().join("journal.sqlite")).expect("a journal");
+    (dir, journal)
+}
+
+fn record(journal: &mut Journal, revision: u64, now: DateTime<Utc>) -> i64 {
+    let new = NewBatch {
+        repository: Path::new("/svn/packages"),
+        uuid: "5b1b9a5e-0000-4000-8000-000000000001",
+        revision,
+        rules_file: None,
+        netrc_file: None,
+    };
+    journal.record_revision(&new, now).expect("recorded").batch
+}
+
+#[test]
+fn what_waits_behind_an_unplannable_revision_is_not_due() {
+    let (_dir, mut journal) = journal();
+    let now = Utc::now();
+    let (second, first) = (record(&mut journal, 2, now), record(&mut journal, 1, now));
+    let later = now + Duration::seconds(30);
+    journal
+        .fail_plan(first, "broken rules", later)
+        .expect("noted");
+    let outlook = journal.unplanned_outlook().expect("an outlook");
+    assert_eq!(outlook.count, 2);
+    let due = outlook.next_due.expect("a time").timestamp_millis();
+    assert_eq!(due, later.timestamp_millis());
+    assert_eq!(journal.next_unplanned(now).expect("read"), None);
+    for batch in [first, second] {
+        let blocking = journal
+            .unplannable(batch, now)
+            .expect("read")
+            .expect("a batch");
+        assert_eq!(blocking.id, first);
+        assert_eq!(journal.unplannable(batch, later).expect("read"), None);
+    }
+}
+
+#[test]
+fn a_revision_that_is_recorded_again_is_planned_again_now() {
+    let (_dir, mut journal) = journal();
+    let now = Utc::now();
+    let batch = record(&mut journal, 1, now);
+    let later = now + Duration::hours(1);
+    journal
+        .fail_plan(batch, "broken rules", later)
+        .expect("noted");
+    assert_eq!(record(&mut journal, 1, now), batch);
+    let next = journal.next_unplanned(now).expect("read").expect("a batch");
+    assert_eq!((next.id, next.plan_attempts), (batch, 1));
+}
+
+#[test]
+fn a_new_journal_may_be_opened_by_many_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("journal.sqlite");
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let open = || Journal::open(&path).expect("a journal").id().to_owned();
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(open)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("opened"))
+            .collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
