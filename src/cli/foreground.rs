@@ -66,10 +66,17 @@ fn unplannable(context: &Arc<Context>, journal: &Journal, batches: &[i64]) -> Re
             _ => format!("{} cannot be planned", blocking.describe()),
         };
         let why = blocking.plan_error.unwrap_or_default();
-        return Ok(Error::config(format!("{what}: {why}")).with_hint(format!(
-            "it stays recorded and is planned again every {} s while a worker lives",
-            context.settings.plan_retry_s
-        )));
+        let kind = match blocking.plan_exit {
+            Some(4) => ErrorKind::Source,
+            Some(5) => ErrorKind::State,
+            _ => ErrorKind::Config,
+        };
+        return Ok(
+            Error::new(kind, format!("{what}: {why}")).with_hint(format!(
+                "it stays recorded and is planned again every {} s while a worker lives",
+                context.settings.plan_retry_s
+            )),
+        );
     }
     Ok(Error::config("a batch cannot be planned; see `status`"))
 }

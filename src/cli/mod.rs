@@ -87,7 +87,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let mut out = io::stdout().lock();
+    // Not locked for the whole run: the log may go to stdout, too, from other threads.
+    let mut out = io::stdout();
     let result = dispatch(&cli, &mut out).and_then(|code| {
         out.flush().map_err(|error| output_error(&error))?;
         Ok(code)

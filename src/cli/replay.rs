@@ -72,36 +72,34 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let loaded = configurations.of(Some(rules_file), netrc_file, Some(repository.path()))?;
     let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
     // Everything is planned before anything is recorded: a mistake leaves nothing done by half.
-    let planned = plan_range(args, &setup, &repository, &loaded, &stamp)?;
+    let planned = plan_range(args, &repository, &loaded, &stamp)?;
     if args.dry_run {
         return print_plans(&planned, out);
     }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
     let mut journal = Journal::open(&state.journal())?;
-    let mut batches = Vec::with_capacity(planned.len());
-    for planned in &planned {
-        batches.push(journal.record_planned(
-            &PlannedBatch {
-                source: Source::Replay,
-                replayed: Some(NewBatch {
-                    repository: repository.path(),
-                    uuid: repository.uuid(),
-                    revision: planned.revision,
-                    rules_file: Some(rules_file),
-                    netrc_file,
-                }),
-                author: planned.author.as_deref(),
+    let new: Vec<PlannedBatch<'_>> = planned
+        .iter()
+        .map(|planned| PlannedBatch {
+            source: Source::Replay,
+            replayed: Some(NewBatch {
+                repository: repository.path(),
+                uuid: repository.uuid(),
+                revision: planned.revision,
                 rules_file: Some(rules_file),
                 netrc_file,
-                stamp: &stamp,
-                changes: &planned.changes,
-                artifacts: &[],
-                plan: &planned.plan,
-            },
-            Utc::now(),
-        )?);
-    }
+            }),
+            author: planned.author.as_deref(),
+            rules_file: Some(rules_file),
+            netrc_file,
+            stamp: &stamp,
+            changes: &planned.changes,
+            artifacts: &[],
+            plan: &planned.plan,
+        })
+        .collect();
+    let batches = journal.record_planned(&new, Utc::now())?;
     drop(journal);
     if args.detach {
         wake_or_start(&setup, &state, globals)?;
@@ -113,7 +111,6 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
 
 fn plan_range(
     args: &Args,
-    setup: &Setup,
     repository: &Repository,
     loaded: &Loaded,
     stamp: &str,
@@ -144,12 +141,7 @@ fn plan_range(
     };
     (first..=last)
         .map(|revision| {
-            let changes = changes_of(
-                repository,
-                revision,
-                setup.settings.copied_directories,
-                loaded,
-            )?;
+            let changes = changes_of(repository, revision, loaded)?;
             let plan = plan_changes(loaded, &changes, stamp, &filter);
             Ok(Planned {
                 revision,

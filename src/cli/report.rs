@@ -185,7 +185,7 @@ fn settled(transition: &Transition, exit_status: Option<i32>) -> String {
             Some(status) => format!("done (install exit status {status})"),
             None => "done".to_owned(),
         },
-        Transition::Wait { delay, fault } => {
+        Transition::Wait { delay, fault, .. } => {
             format!("{fault}; tried again in {} s", delay.as_secs())
         }
         Transition::Fail { fault } => format!("failed: {fault}"),

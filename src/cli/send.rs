@@ -57,8 +57,8 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let spool = Spool::open(&state.spool())?;
     let keep = spool.keep()?;
     let artifacts = store(&spool, &keep, &files, &plan)?;
-    let batch = Journal::open(&state.journal())?.record_planned(
-        &PlannedBatch {
+    let batches = Journal::open(&state.journal())?.record_planned(
+        &[PlannedBatch {
             source: Source::Send,
             replayed: None,
             author: None,
@@ -68,11 +68,11 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
             changes: &changes,
             artifacts: &artifacts,
             plan: &plan,
-        },
+        }],
         Utc::now(),
     )?;
     drop(keep);
-    see_through(&setup, state, &[batch], prints, out)
+    see_through(&setup, state, &batches, prints, out)
 }
 
 /// Opens a file to send; only a regular one will do, also behind a symbolic link.

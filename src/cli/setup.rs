@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{Globals, report};
 use crate::config::locate::{Environment, Places, Request, locate};
 use crate::config::logger;
 use crate::config::settings::{self, Settings};
 use crate::domain::event::Event;
-use crate::domain::log_settings::{Sink, SinkKind};
+use crate::domain::log_settings::{LogSettings, Sink, SinkKind};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::source::svnlook::Svnlook;
@@ -138,6 +139,30 @@ impl Setup {
     /// worker stderr; a foreground command says what it does itself then. Returns whether it is to.
     pub(super) fn start_logging(&self, state: &StateDir, foreground: bool) -> Result<bool> {
         let told = logger::load(&self.places.logger, state.path())?;
+        self.install_logger(told, state, foreground)
+    }
+
+    /// The same for a worker whose stderr nobody sees: it logs by the standard settings where logger.cfg
+    /// has mistakes, and logs those.
+    pub(super) fn start_logging_anyhow(&self, state: &StateDir) -> Result<()> {
+        let told = logger::load(&self.places.logger, state.path());
+        let (told, mistakes) = match told {
+            Ok(told) => (told, None),
+            Err(mistakes) => (None, Some(mistakes.to_string())),
+        };
+        self.install_logger(told, state, false)?;
+        if let Some(message) = mistakes {
+            report::log_event(&Event::Notice { message });
+        }
+        Ok(())
+    }
+
+    fn install_logger(
+        &self,
+        told: Option<LogSettings>,
+        state: &StateDir,
+        foreground: bool,
+    ) -> Result<bool> {
         let speaks = |sink: &Sink| matches!(sink.kind, SinkKind::Stderr | SinkKind::Stdout);
         let logging = told.unwrap_or_else(|| {
             let mut standard = logger::standard(state.path());
@@ -160,6 +185,8 @@ impl Setup {
         report: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Arc<Context>> {
         let home = self.home.clone();
+        let stop = StopFlag::default();
+        let svnlook_stop = stop.clone();
         let mut other_known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
         other_known_hosts.extend(home.as_ref().map(|home| home.join(".ssh/known_hosts")));
         Ok(Arc::new(Context {
@@ -168,7 +195,8 @@ impl Setup {
             svnlook: Svnlook::new(
                 self.svnlook_program()
                     .unwrap_or_else(|_| PathBuf::from(SVNLOOK_PLACES[0])),
-            ),
+            )
+            .stopped_by(move || svnlook_stop.is_raised()),
             surroundings: Surroundings {
                 agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
                 own_known_hosts: state.known_hosts(),
@@ -177,12 +205,13 @@ impl Setup {
             },
             configurations: Configurations::new(self.environment.clone()),
             settings: self.settings.clone(),
-            stop: StopFlag::default(),
+            stop,
             wake: Wake::default(),
             report: Box::new(move |event| {
                 report::log_event(event);
                 report(event);
             }),
+            trouble: AtomicBool::new(false),
             exports: Exports::default(),
             state,
         }))

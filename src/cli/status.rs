@@ -91,6 +91,10 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         return Ok(0);
     }
     print_workers(&workers, out)?;
+    if let Some(failure) = presence::last_failure(&state) {
+        let line = format!("the last worker that a hook started could not work: {failure}");
+        line_of(out, &escape(&line))?;
+    }
     print_repositories(&repositories, &unplanned, out)?;
     let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
     for row in &deliveries {

@@ -1,11 +1,13 @@
 //! `worker`: works the journal until it is told to stop.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::setup::Setup;
 use super::{Globals, signals};
 use crate::error::{Error, ErrorKind, Result};
-use crate::worker::{Ended, Role, Until, work};
+use crate::state_dir::StateDir;
+use crate::worker::{Ended, Role, Until, presence, work};
 
 /// Work the journal until told to stop
 ///
@@ -23,7 +25,18 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
     let setup = Setup::new(globals, None, !args.detached)?;
     let state = setup.state()?;
-    setup.start_logging(&state, false)?;
+    if !args.detached {
+        setup.start_logging(&state, false)?;
+        return serve(args, &setup, state);
+    }
+    let kept = state.clone();
+    setup
+        .start_logging_anyhow(&state)
+        .and_then(|()| serve(args, &setup, state))
+        .inspect_err(|error| presence::keep_failure(&kept, &error.to_string()))
+}
+
+fn serve(args: &Args, setup: &Setup, state: StateDir) -> Result<u8> {
     let context = setup.context(state, |_| {})?;
     signals::watch(&context)?;
     let (role, until) = if args.detached {
@@ -39,6 +52,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
             ErrorKind::Interrupted,
             "told to stop before everything was settled",
         )),
+        _ if args.until_idle => Ok(u8::from(context.trouble.load(Ordering::SeqCst))),
         _ => Ok(0),
     }
 }

@@ -130,6 +130,8 @@ pub enum Transition {
         delay: Duration,
         /// Why.
         fault: Fault,
+        /// Whether the attempt counts against `retries`.
+        counts: bool,
     },
     /// running -> failed.
     Fail {
@@ -166,14 +168,28 @@ impl Transition {
     }
 }
 
-/// Decides what an outcome means after `attempts` attempts (this one included).
+/// What is known of a delivery when one of its attempts ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How often and how soon it is tried.
+    pub policy: RetryPolicy,
+    /// Attempts that count against `retries`, this one included.
+    pub tries_used: u32,
+    /// All attempts, this one included.
+    pub attempts: u32,
+    /// Whether an install command may have begun whose outcome is still on the host.
+    pub install_began: bool,
+}
+
+/// Decides what an outcome means. `jitter` is between 0.0 and 1.0.
 #[must_use]
-pub fn settle(outcome: Outcome, policy: RetryPolicy, attempts: u32, jitter: f64) -> Transition {
+pub fn settle(outcome: Outcome, standing: Standing, jitter: f64) -> Transition {
+    let Standing { policy, .. } = standing;
     match outcome {
         Outcome::Delivered | Outcome::Installed(InstallEnd::Exited(0)) => Transition::Done,
         Outcome::Installed(InstallEnd::Exited(status)) => Transition::Fail {
             fault: Fault::permanent(format!(
-                "the install command ended with exit status {status}; its output is in `show`, `retry` runs it again"
+                "the install command ended with exit status {status}; `show` has its output, `replay` runs it again"
             )),
         },
         Outcome::Installed(InstallEnd::TimedOut) => Transition::Fail {
@@ -183,13 +199,31 @@ pub fn settle(outcome: Outcome, policy: RetryPolicy, attempts: u32, jitter: f64)
         },
         Outcome::Interrupted => Transition::Release,
         Outcome::Faulted(fault) if fault.class == FaultClass::Unknown => Transition::Lose { fault },
-        Outcome::Faulted(fault) if fault.class.is_retried() => {
-            match policy.delay_after(attempts, jitter) {
-                Some(delay) => Transition::Wait { delay, fault },
+        Outcome::Faulted(fault) if fault.is_ours => Transition::Wait {
+            delay: policy.unlimited_delay_after(standing.attempts, jitter),
+            fault,
+            counts: false,
+        },
+        Outcome::Faulted(fault) => {
+            let delay = policy.delay_after(standing.tries_used, jitter);
+            match delay.filter(|_| fault.class.is_retried()) {
+                Some(delay) => Transition::Wait {
+                    delay,
+                    fault,
+                    counts: true,
+                },
+                None if standing.install_began => Transition::Lose {
+                    fault: Fault::new(
+                        fault.class,
+                        format!(
+                            "{}; the install command had begun, and its outcome could not be collected: look at the host",
+                            fault.message
+                        ),
+                    ),
+                },
                 None => Transition::Fail { fault },
             }
         }
-        Outcome::Faulted(fault) => Transition::Fail { fault },
     }
 }
 
@@ -212,43 +246,76 @@ pub fn rescue(step: Step, attached_install_began: bool) -> Transition {
 mod tests {
     use super::*;
 
-    const POLICY: RetryPolicy = RetryPolicy {
-        retries: 1,
-        delay: Duration::from_secs(10),
+    const STANDING: Standing = Standing {
+        policy: RetryPolicy {
+            retries: 1,
+            delay: Duration::from_secs(10),
+        },
+        tries_used: 1,
+        attempts: 1,
+        install_began: false,
     };
+
+    fn after(fault: Fault, standing: Standing) -> State {
+        settle(Outcome::Faulted(fault), standing, 0.0).state()
+    }
 
     #[test]
     fn a_transient_fault_waits_until_the_attempts_are_used_up() {
         let fault = Fault::transient("connection lost");
-        assert_eq!(
-            settle(Outcome::Faulted(fault.clone()), POLICY, 1, 0.0).state(),
-            State::Waiting
-        );
-        assert_eq!(
-            settle(Outcome::Faulted(fault), POLICY, 2, 0.0).state(),
-            State::Failed
-        );
+        assert_eq!(after(fault.clone(), STANDING), State::Waiting);
+        let used_up = Standing {
+            tries_used: 2,
+            ..STANDING
+        };
+        assert_eq!(after(fault, used_up), State::Failed);
     }
 
     #[test]
     fn what_is_not_retried_fails_at_once_and_unknown_stays_unknown() {
         for class in FaultClass::ALL {
-            let state = settle(Outcome::Faulted(Fault::new(class, "x")), POLICY, 1, 0.0).state();
             let expected = match class {
                 FaultClass::Unreachable | FaultClass::Transient => State::Waiting,
                 FaultClass::Unknown => State::Unknown,
                 _ => State::Failed,
             };
-            assert_eq!(state, expected, "{class}");
+            assert_eq!(after(Fault::new(class, "x"), STANDING), expected, "{class}");
         }
     }
 
     #[test]
+    fn an_install_that_began_and_cannot_be_collected_is_unknown_and_never_failed() {
+        let began = Standing {
+            tries_used: 2,
+            install_began: true,
+            ..STANDING
+        };
+        for class in FaultClass::ALL {
+            assert_eq!(
+                after(Fault::new(class, "x"), began),
+                State::Unknown,
+                "{class}"
+            );
+        }
+    }
+
+    #[test]
+    fn faults_of_our_own_side_wait_and_use_up_nothing() {
+        let many = Standing {
+            tries_used: 99,
+            attempts: 99,
+            ..STANDING
+        };
+        let transition = settle(Outcome::Faulted(Fault::ours("rules broken")), many, 0.0);
+        assert!(matches!(transition, Transition::Wait { counts: false, .. }));
+    }
+
+    #[test]
     fn an_install_that_fails_is_never_repeated_by_itself() {
-        let end = Outcome::Installed(InstallEnd::Exited(7));
-        assert_eq!(settle(end, POLICY, 1, 0.0).state(), State::Failed);
-        let end = Outcome::Installed(InstallEnd::TimedOut);
-        assert_eq!(settle(end, POLICY, 1, 0.0).state(), State::Failed);
+        for end in [InstallEnd::Exited(7), InstallEnd::TimedOut] {
+            let state = settle(Outcome::Installed(end), STANDING, 0.0).state();
+            assert_eq!(state, State::Failed);
+        }
     }
 
     #[test]

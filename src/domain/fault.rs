@@ -82,6 +82,9 @@ pub struct Fault {
     pub class: FaultClass,
     /// One line for people, without the class.
     pub message: String,
+    /// Whether it is our side that fails (rules, netrc, disk, svnlook): that says nothing about the
+    /// target, and uses up no attempt.
+    pub is_ours: bool,
 }
 
 impl Fault {
@@ -90,6 +93,15 @@ impl Fault {
         Self {
             class,
             message: crate::domain::text::escape(message.as_ref()).into_owned(),
+            is_ours: false,
+        }
+    }
+
+    /// A transient fault of our own side.
+    pub fn ours(message: impl AsRef<str>) -> Self {
+        Self {
+            is_ours: true,
+            ..Self::transient(message)
         }
     }
 

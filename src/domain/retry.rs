@@ -19,15 +19,17 @@ impl RetryPolicy {
     /// when they are used up. `jitter` (0.0 to 1.0) shortens the pause by up to a tenth, so that the
     /// lanes of a host that was down do not all knock at once.
     pub fn delay_after(&self, attempts: u32, jitter: f64) -> Option<Duration> {
-        if attempts > self.retries {
-            return None;
-        }
+        (attempts <= self.retries).then(|| self.unlimited_delay_after(attempts, jitter))
+    }
+
+    /// The same pause where attempts are not counted.
+    pub fn unlimited_delay_after(&self, attempts: u32, jitter: f64) -> Duration {
         let doublings = attempts.saturating_sub(1).min(30);
         let full = self
             .delay
             .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
             .min(MAX_DELAY);
-        Some(full.mul_f64(1.0 - 0.1 * jitter.clamp(0.0, 1.0)))
+        full.mul_f64(1.0 - 0.1 * jitter.clamp(0.0, 1.0))
     }
 }
 

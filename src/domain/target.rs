@@ -68,7 +68,13 @@ pub struct Target {
 impl Target {
     /// The name of the lane of this target: one key for host, port and login.
     pub fn lane(&self) -> String {
-        let mut lane = format!("{}@{}", self.login, self.host);
+        let host = self.host.to_lowercase();
+        // An IPv6 address stands in brackets, so that a port is told from its last part.
+        let mut lane = if host.contains(':') {
+            format!("{}@[{host}]", self.login)
+        } else {
+            format!("{}@{host}", self.login)
+        };
         if self.ssh_port != 22 {
             lane = format!("{lane}:{}", self.ssh_port);
         }

@@ -196,54 +196,34 @@ impl Journal {
     }
 
     /// Records that a batch could not be planned and when that is tried again.
-    pub fn fail_plan(&mut self, batch: i64, error: &str, due: DateTime<Utc>) -> Result<()> {
+    pub fn fail_plan(&mut self, batch: i64, error: &Error, due: DateTime<Utc>) -> Result<()> {
+        let (message, exit) = (error.to_string(), error.kind.exit_code());
         self.write("cannot record a failed plan in", |tx| {
             tx.execute(
                 "UPDATE batches SET state = 'plan_failed', plan_error = ?2, due_at = ?3,
-                   plan_attempts = plan_attempts + 1 WHERE id = ?1 AND state <> 'planned'",
-                params![batch, error, millis(due)],
+                   plan_attempts = plan_attempts + 1, plan_exit = ?4
+                 WHERE id = ?1 AND state <> 'planned'",
+                params![batch, message, millis(due), exit],
             )
         })
         .map(|_| ())
     }
 
-    /// Records a batch together with its plan.
-    pub fn record_planned(&mut self, new: &PlannedBatch<'_>, now: DateTime<Utc>) -> Result<i64> {
-        let frozen = freeze(new.plan)?;
+    /// Records batches together with their plans: all of them or none.
+    pub fn record_planned(
+        &mut self,
+        new: &[PlannedBatch<'_>],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>> {
+        let frozen = new
+            .iter()
+            .map(|batch| freeze(batch.plan))
+            .collect::<Result<Vec<_>>>()?;
         self.write("cannot record the batch in", |tx| {
-            let mut repository = None;
-            let mut cites: Option<i64> = None;
-            if let Some(revision) = &new.replayed {
-                let id = repository_id(tx, revision, None, now)?;
-                repository = Some(id);
-                cites = tx
-                    .query_row(
-                        "SELECT id FROM batches
-                         WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
-                        params![id, revision.revision],
-                        |row| row.get(0),
-                    )
-                    .optional()?;
-            }
-            tx.execute(
-                "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,
-                   stamp, recorded_at, planned_at, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'planned')",
-                params![
-                    new.source,
-                    repository,
-                    new.replayed.map(|revision| revision.revision),
-                    cites,
-                    new.author,
-                    text(new.rules_file),
-                    text(new.netrc_file),
-                    new.stamp,
-                    millis(now)
-                ],
-            )?;
-            let batch = tx.last_insert_rowid();
-            insert_plan(tx, batch, new.changes, new.artifacts, new.plan, &frozen, now)?;
-            Ok(batch)
+            new.iter()
+                .zip(&frozen)
+                .map(|(batch, frozen)| insert_planned(tx, batch, frozen, now))
+                .collect()
         })
     }
 
@@ -313,6 +293,47 @@ fn repository_id(
         params![new.uuid, path, first_revision, millis(now)],
         |row| row.get(0),
     )
+}
+
+fn insert_planned(
+    tx: &Transaction<'_>,
+    new: &PlannedBatch<'_>,
+    frozen: &[(String, String)],
+    now: DateTime<Utc>,
+) -> rusqlite::Result<i64> {
+    let mut repository = None;
+    let mut cites: Option<i64> = None;
+    if let Some(revision) = &new.replayed {
+        let id = repository_id(tx, revision, None, now)?;
+        repository = Some(id);
+        cites = tx
+            .query_row(
+                "SELECT id FROM batches
+                 WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
+                params![id, revision.revision],
+                |row| row.get(0),
+            )
+            .optional()?;
+    }
+    tx.execute(
+        "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,
+           stamp, recorded_at, planned_at, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'planned')",
+        params![
+            new.source,
+            repository,
+            new.replayed.map(|revision| revision.revision),
+            cites,
+            new.author,
+            text(new.rules_file),
+            text(new.netrc_file),
+            new.stamp,
+            millis(now)
+        ],
+    )?;
+    let batch = tx.last_insert_rowid();
+    insert_plan(tx, batch, new.changes, new.artifacts, new.plan, frozen, now)?;
+    Ok(batch)
 }
 
 /// The JSON of each delivery's terms, made before the write lock is taken.

@@ -73,6 +73,8 @@ pub struct Settling<'a> {
     pub transition: &'a Transition,
     /// The step it ended at.
     pub step: Step,
+    /// Whether the outcome of an install command may still be on the host.
+    pub install_began: bool,
     /// For the record.
     pub record: &'a AttemptRecord,
 }
@@ -197,6 +199,12 @@ impl Journal {
         self.update_running(claim, "attached = ?4", &1)
     }
 
+    /// Notes that a detached install command is about to be started: from here on its outcome may be on
+    /// the host.
+    pub fn note_install_began(&mut self, claim: &Claim) -> Result<()> {
+        self.update_running(claim, "install_began = ?4", &1)
+    }
+
     fn update_running(
         &mut self,
         claim: &Claim,
@@ -224,13 +232,14 @@ impl Journal {
             claim,
             transition,
             step,
+            install_began,
             record,
         } = settling;
         let state = transition.state();
         let (due_at, undo_try) = match transition {
-            Transition::Wait { delay, .. } => {
+            Transition::Wait { delay, counts, .. } => {
                 let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-                (millis(now).saturating_add(delay), 0)
+                (millis(now).saturating_add(delay), i32::from(!counts))
             }
             Transition::Release => (0, 1),
             _ => (0, 0),
@@ -242,7 +251,7 @@ impl Journal {
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
                        transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0
+                       settled_at = ?12, attached = 0, install_began = ?13
                      WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
                 )?
                 .execute(params![
@@ -257,7 +266,8 @@ impl Journal {
                     record.exit_status,
                     fault.map(|fault| fault.class.as_str()),
                     fault.map(|fault| &fault.message),
-                    settled_at
+                    settled_at,
+                    install_began
                 ])?;
             if updated == 1 {
                 tx.prepare_cached(
@@ -361,7 +371,8 @@ fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> 
 fn work_sql() -> String {
     format!(
         "SELECT {}, d.id, d.package_id, d.package, p.path, d.rule, d.host, d.login, d.ssh_port, d.ftp_port,
-           d.dest_dir, d.step, d.remote_path, p.sha256, p.size, d.connection, d.service
+           d.dest_dir, d.step, d.remote_path, p.sha256, p.size, d.run, d.install_began, d.connection,
+           d.service
          FROM deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
            LEFT JOIN repositories r ON r.id = b.repository_id
          WHERE d.id = ?1",
@@ -373,24 +384,26 @@ fn work_sql() -> String {
 fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
     let work = Work {
         batch: BatchRow::from_row(row)?,
-        delivery: row.get(14)?,
-        package_id: row.get(15)?,
-        package: row.get(16)?,
-        path: row.get(17)?,
-        rule: row.get(18)?,
+        delivery: row.get(15)?,
+        package_id: row.get(16)?,
+        package: row.get(17)?,
+        path: row.get(18)?,
+        rule: row.get(19)?,
         target: Target {
-            host: row.get(19)?,
-            login: row.get(20)?,
-            ssh_port: row.get(21)?,
-            ftp_port: row.get(22)?,
+            host: row.get(20)?,
+            login: row.get(21)?,
+            ssh_port: row.get(22)?,
+            ftp_port: row.get(23)?,
         },
-        dest_dir: row.get(23)?,
-        step: row.get::<_, Word<Step>>(24)?.0,
-        remote_path: row.get(25)?,
-        sha256: row.get(26)?,
-        size: row.get(27)?,
+        dest_dir: row.get(24)?,
+        step: row.get::<_, Word<Step>>(25)?.0,
+        remote_path: row.get(26)?,
+        sha256: row.get(27)?,
+        size: row.get(28)?,
+        run: row.get(29)?,
+        install_began: row.get(30)?,
         connection: crate::domain::target::ConnectionTerms::default(),
         service: crate::domain::target::ServiceTerms::default(),
     };
-    Ok((work, row.get(28)?, row.get(29)?))
+    Ok((work, row.get(31)?, row.get(32)?))
 }

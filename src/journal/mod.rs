@@ -35,6 +35,14 @@ pub struct Journal {
     connection: Connection,
     path: PathBuf,
     id: String,
+    /// Device and inode of the file: whoever moves it away leaves us behind with the old one.
+    file: Option<(u64, u64)>,
+}
+
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 impl Journal {
@@ -50,12 +58,30 @@ impl Journal {
             connection,
             path: path.to_owned(),
             id,
+            file: file_of(path),
         })
     }
 
     /// Another connection to the same journal.
     pub fn reopen(&self) -> Result<Self> {
         Self::open(&self.path)
+    }
+
+    /// Whether the file that was opened is still the one under its path.
+    pub fn is_still_there(&self) -> bool {
+        file_of(&self.path) == self.file
+    }
+
+    /// An error when it is not.
+    pub fn check_that_it_is_still_there(&self) -> Result<()> {
+        if self.is_still_there() {
+            return Ok(());
+        }
+        Err(Error::state(format!(
+            "the journal {} was moved away or replaced while it was in use",
+            self.path.display()
+        ))
+        .with_hint("whatever used the old one ends; the next hook or `worker` uses the new one"))
     }
 
     /// A random name that this journal got when it was made: `[0-9a-f]{16}`.
@@ -178,7 +204,7 @@ fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
             "another process has held the journal for more than 5 s; find it with `fuser` and try again",
         ),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::state(message).with_hint(
-            "the file is damaged: move it away, and `replay` the revisions that were not yet delivered",
+            "the file is damaged: stop the workers, move it and its -wal and -shm away, and `replay` the revisions that were not yet delivered",
         ),
         _ => Error::state(message),
     }

@@ -97,6 +97,8 @@ pub struct BatchRow {
     pub state: String,
     /// Why it could not be planned.
     pub plan_error: Option<String>,
+    /// The exit code that belongs to that error.
+    pub plan_exit: Option<u8>,
     /// How often planning was tried in vain.
     pub plan_attempts: u32,
     /// When planning is tried again.
@@ -119,7 +121,7 @@ impl BatchRow {
 
     pub(super) const COLUMNS: &'static str =
         "b.id, b.source, r.path, r.uuid, b.revision, b.author, b.rules_file,
-        b.netrc_file, b.stamp, b.recorded_at, b.state, b.plan_error, b.plan_attempts, b.due_at";
+        b.netrc_file, b.stamp, b.recorded_at, b.state, b.plan_error, b.plan_attempts, b.due_at, b.plan_exit";
 
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let path = |text: Option<String>| text.map(PathBuf::from);
@@ -138,6 +140,7 @@ impl BatchRow {
             plan_error: row.get(11)?,
             plan_attempts: row.get(12)?,
             due_at: super::time(row.get(13)?),
+            plan_exit: row.get(14)?,
         })
     }
 }
@@ -287,6 +290,10 @@ pub struct Work {
     pub connection: ConnectionTerms,
     /// How to deliver and install.
     pub service: ServiceTerms,
+    /// Counts the operator's decisions to run the install command again.
+    pub run: u32,
+    /// Whether an install command may have begun whose outcome is still on the host.
+    pub install_began: bool,
     /// The step to go on at: `install` when the upload is done, else `export`.
     pub step: Step,
     /// Where it was uploaded.

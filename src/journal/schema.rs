@@ -30,6 +30,7 @@ CREATE TABLE batches (
   recorded_at   INTEGER NOT NULL,
   state         TEXT NOT NULL CHECK (state IN ('recorded', 'plan_failed', 'planned')),
   plan_error    TEXT,
+  plan_exit     INTEGER,
   plan_attempts INTEGER NOT NULL DEFAULT 0,
   due_at        INTEGER NOT NULL DEFAULT 0,
   planned_at    INTEGER
@@ -81,7 +82,12 @@ CREATE TABLE deliveries (
   attempts      INTEGER NOT NULL DEFAULT 0,
   tries_used    INTEGER NOT NULL DEFAULT 0,
   worker_id     INTEGER REFERENCES workers (id),
+  -- An attached install command runs: its outcome dies with the worker.
   attached      INTEGER NOT NULL DEFAULT 0,
+  -- A detached one may have begun: its outcome is on the host until it is collected.
+  install_began INTEGER NOT NULL DEFAULT 0,
+  -- Counts the operator's decisions to run the install command again.
+  run           INTEGER NOT NULL DEFAULT 1,
   due_at        INTEGER NOT NULL DEFAULT 0,
   transport     TEXT,
   remote_path   TEXT,

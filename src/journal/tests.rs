@@ -30,7 +30,7 @@ fn what_waits_behind_an_unplannable_revision_is_not_due() {
     let (second, first) = (record(&mut journal, 2, now), record(&mut journal, 1, now));
     let later = now + Duration::seconds(30);
     journal
-        .fail_plan(first, "broken rules", later)
+        .fail_plan(first, &crate::error::Error::config("broken rules"), later)
         .expect("noted");
     let outlook = journal.unplanned_outlook().expect("an outlook");
     assert_eq!(outlook.count, 2);
@@ -54,7 +54,7 @@ fn a_revision_that_is_recorded_again_is_planned_again_now() {
     let batch = record(&mut journal, 1, now);
     let later = now + Duration::hours(1);
     journal
-        .fail_plan(batch, "broken rules", later)
+        .fail_plan(batch, &crate::error::Error::config("broken rules"), later)
         .expect("noted");
     assert_eq!(record(&mut journal, 1, now), batch);
     let next = journal.next_unplanned(now).expect("read").expect("a batch");

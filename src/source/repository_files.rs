@@ -58,6 +58,12 @@ pub fn canonical(path: &Path) -> Result<PathBuf> {
             }
         }
     }
+    if resolved.to_str().is_none() {
+        return Err(
+            Error::source(format!("the path of the repository, {shown}, is not UTF-8"))
+                .with_hint("move the repository, or use a path without such bytes"),
+        );
+    }
     Ok(resolved)
 }
 

@@ -30,6 +30,24 @@ pub(super) struct Attempt<'a> {
     record: AttemptRecord,
     /// Set when the host keeps an outcome that is now ours.
     collected: Option<String>,
+    /// Whether the package lies under its real name.
+    uploaded: bool,
+    /// Whether an install command may have begun whose outcome is not ours yet.
+    install_began: bool,
+}
+
+/// What an attempt leaves beside its outcome.
+pub(super) struct Left {
+    /// The step that it ended at.
+    pub(super) step: Step,
+    /// The step that the next attempt begins at, if there is one.
+    pub(super) resume_at: Step,
+    /// For the journal.
+    pub(super) record: AttemptRecord,
+    /// The token of an install that was collected, for the host to forget.
+    pub(super) collected: Option<String>,
+    /// Whether an install command may have begun whose outcome is not ours yet.
+    pub(super) install_began: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -55,24 +73,42 @@ impl<'a> Attempt<'a> {
             },
             record: AttemptRecord::default(),
             collected: None,
+            uploaded: work.step == Step::Install && work.remote_path.is_some(),
+            install_began: work.install_began,
         }
     }
 
-    /// The step that the attempt ended at, its record, and the token of an install that was collected.
-    pub(super) fn into_parts(self) -> (Step, AttemptRecord, Option<String>) {
-        (self.step, self.record, self.collected)
+    /// After a panic nobody knows what state they are in.
+    pub(super) fn drop_sessions(&mut self) {
+        self.sessions.drop_all();
+    }
+
+    pub(super) fn leave(self) -> Left {
+        Left {
+            step: self.step,
+            resume_at: if self.uploaded {
+                Step::Install
+            } else {
+                self.step
+            },
+            record: self.record,
+            collected: self.collected,
+            install_began: self.install_began,
+        }
     }
 
     pub(super) fn run(&mut self) -> Outcome {
         match self.steps() {
             Ok(outcome) => outcome,
             Err(fault) => {
-                if matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient) {
+                let passing =
+                    matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient);
+                if passing || fault.class == FaultClass::Unknown {
                     // A session that failed is not used again.
                     self.sessions.drop_all();
-                    if self.context.stop.is_raised() {
-                        return Outcome::Interrupted;
-                    }
+                }
+                if passing && self.context.stop.is_raised() {
+                    return Outcome::Interrupted;
                 }
                 Outcome::Faulted(fault)
             }
@@ -97,9 +133,7 @@ impl<'a> Attempt<'a> {
     fn begin(&mut self, step: Step) -> Result<(), Fault> {
         self.context.stop.check()?;
         self.step = step;
-        self.journal
-            .note_step(self.claim, step)
-            .map_err(|error| Fault::transient(error.to_string()))?;
+        self.journal.note_step(self.claim, step).map_err(ours)?;
         self.context.emit(&Event::StepStarted {
             subject: self.subject.clone(),
             step,
@@ -115,7 +149,7 @@ impl<'a> Attempt<'a> {
         context
             .exports
             .one_at_a_time(self.work.package_id, || self.find_or_export())
-            .map_err(|error| Fault::new(export_fault(&error), error.message))
+            .map_err(export_fault)
     }
 
     fn find_or_export(&mut self) -> Result<Artifact, Error> {
@@ -248,7 +282,8 @@ impl<'a> Attempt<'a> {
         };
         self.journal
             .note_uploaded(self.claim, &remote_path)
-            .map_err(|error| Fault::transient(error.to_string()))?;
+            .map_err(ours)?;
+        self.uploaded = true;
         if work.service.install_command.is_some() {
             // From here on whatever ends the attempt, only the install is left.
             self.step = Step::Install;
@@ -284,12 +319,22 @@ impl<'a> Attempt<'a> {
         let spec = self.install_spec(command, remote_path);
         self.sessions.for_commands(self.caller())?;
         if spec.mode == InstallMode::Plain {
-            self.journal
-                .note_attached(self.claim)
-                .map_err(|error| Fault::transient(error.to_string()))?;
+            self.journal.note_attached(self.claim).map_err(ours)?;
+        }
+        let is_tracked = spec.mode == InstallMode::Tracked;
+        if is_tracked {
+            self.journal.note_install_began(self.claim).map_err(ours)?;
+            self.install_began = true;
         }
         let session = self.sessions.for_commands(self.caller())?;
-        let outcome = session.install(&spec, &mut |_| {})?;
+        let outcome = session.install(&spec, &mut |_| {}).inspect_err(|fault| {
+            // The host refused to start it, so this attempt began nothing.
+            let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
+            if refused && !self.work.install_began {
+                self.install_began = false;
+            }
+        })?;
+        self.install_began = false;
         self.record.exit_status = match outcome.end {
             InstallEnd::Exited(status) => Some(status),
             InstallEnd::TimedOut => None,
@@ -311,7 +356,12 @@ impl<'a> Attempt<'a> {
             _ => String::new(),
         };
         InstallSpec {
-            token: format!("{}-{}", self.journal.id(), self.work.delivery),
+            token: format!(
+                "{}-{}-{}",
+                self.journal.id(),
+                self.work.delivery,
+                self.work.run
+            ),
             command,
             facts: InstallFacts {
                 package: self.work.package.clone(),
@@ -338,10 +388,19 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// What a failed export means: the disk or Subversion may recover, a lost artifact does not.
-fn export_fault(error: &Error) -> FaultClass {
+/// What a failed export means: the disk, the journal or Subversion may recover; lost bytes do not.
+fn export_fault(error: Error) -> Fault {
     match error.kind {
-        ErrorKind::Delivery => FaultClass::Permanent,
-        _ => FaultClass::Transient,
+        ErrorKind::Delivery => Fault::permanent(error.message),
+        _ => ours(error),
     }
+}
+
+/// Our own side failed: journal, spool, Subversion.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
+fn ours(error: Error) -> Fault {
+    Fault::ours(error.to_string())
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::credentials::CredentialStore;
 use crate::config::locate::{Environment, Request, locate};
+use crate::config::settings::{self, Settings};
 use crate::domain::fault::Fault;
 use crate::domain::rule::{Rule, RuleSet};
 use crate::domain::secret::Secret;
@@ -19,10 +20,17 @@ use crate::transport::Credentials;
 #[derive(Debug)]
 pub struct Loaded {
     store: CredentialStore,
+    settings: Settings,
     warnings: Mutex<Vec<String>>,
 }
 
 impl Loaded {
+    /// Whether the files inside a copied directory are dispatched: the settings beside these rules say
+    /// so, whichever repository's hook started this worker.
+    pub fn copied_directories(&self) -> bool {
+        self.settings.copied_directories
+    }
+
     /// The rules.
     pub fn rules(&self) -> &RuleSet {
         &self.store.rules().set
@@ -62,7 +70,8 @@ impl Stamp {
     }
 }
 
-type Stamps = (Option<Stamp>, Option<Stamp>);
+/// Of rules, netrc and settings.
+type Stamps = (Option<Stamp>, Option<Stamp>, Option<Stamp>);
 
 /// Every rules file that this worker has met.
 #[derive(Debug)]
@@ -98,7 +107,11 @@ impl Configurations {
             &self.environment,
         );
         let key = (places.rules()?.to_owned(), places.netrc.clone());
-        let stamps = (Stamp::of(&key.0), key.1.as_deref().and_then(Stamp::of));
+        let stamps = (
+            Stamp::of(&key.0),
+            key.1.as_deref().and_then(Stamp::of),
+            Stamp::of(&places.settings),
+        );
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, configuration)) = loaded.get(&key)
             && *known == stamps
@@ -112,8 +125,10 @@ impl Configurations {
             .iter()
             .map(ToString::to_string)
             .collect();
+        let settings = settings::load(&places.settings, self.environment.home.as_deref())?;
         let configuration = Arc::new(Loaded {
             store,
+            settings,
             warnings: Mutex::new(warnings),
         });
         loaded.insert(key, (stamps, Arc::clone(&configuration)));
@@ -143,7 +158,7 @@ impl<'a> LateCredentials<'a> {
                 batch.netrc_file.as_deref(),
                 batch.repository.as_deref(),
             )
-            .map_err(|error| Fault::transient(error.to_string()))
+            .map_err(|error| Fault::ours(error.to_string()))
     }
 }
 
@@ -154,7 +169,7 @@ impl Credentials for LateCredentials<'_> {
             .store
             .lookup(&work.rule, &work.target.host, &work.target.login)
             .map(|found| found.password)
-            .map_err(|error| Fault::transient(error.to_string()))
+            .map_err(|error| Fault::ours(error.to_string()))
     }
 
     fn account(&self) -> Result<Option<String>, Fault> {

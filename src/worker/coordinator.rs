@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const SLEEP_WAITING: Duration = Duration::from_millis(50);
 /// How long a lane rests after its thread failed for a reason of ours (journal, disk).
 const LANE_REST: Duration = Duration::from_secs(2);
+
+/// How long a worker bears a journal that refuses.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// When a worker ends by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,12 @@ pub enum Role {
     Foreground,
 }
 
+/// What the main loop does next.
+enum Turn {
+    Sleep(Duration),
+    End(Ended),
+}
+
 enum Finished {
     Lane(String, Result<()>),
     Planner(Result<()>),
@@ -88,6 +98,10 @@ struct Coordinator<'a> {
     plan_rest: Option<Instant>,
     idle_since: Instant,
     swept: bool,
+    /// Told to lanes: claim nothing more.
+    finishing: &'a AtomicBool,
+    /// Since when the journal refuses.
+    failing_since: Option<Instant>,
 }
 
 /// Works the journal until `until` says so or the stop flag is raised.
@@ -118,7 +132,12 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         detached,
         &context.wake.sender,
     )?;
+    presence::bury_the_dead(&context.state);
+    if role != Role::Foreground {
+        presence::forget_failure(&context.state);
+    }
     context.emit(&Event::WorkerStarted { worker });
+    let finishing = AtomicBool::new(false);
     let mut coordinator = Coordinator {
         context,
         journal,
@@ -130,17 +149,29 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         plan_rest: None,
         idle_since: Instant::now(),
         swept: false,
+        finishing: &finishing,
+        failing_since: None,
     };
     let ended = std::thread::scope(|scope| {
         let (sender, receiver) = unbounded();
-        coordinator.run(scope, &sender, &receiver, &mut presence)
+        let ended = coordinator.run(scope, &sender, &receiver, &mut presence);
+        // Hooks start another worker from here on, whatever the last threads still have to do.
+        presence.resign();
+        finishing.store(true, Ordering::SeqCst);
+        if ended.is_err() {
+            context.stop.raise();
+        }
+        coordinator.drain(&receiver);
+        ended
     });
     let why = match &ended {
         Ok(ended) => ended.as_str().to_owned(),
         Err(error) => error.message.clone(),
     };
     coordinator.sweep();
-    coordinator.journal.leave_worker(worker, Utc::now())?;
+    // A row without an end is told dead by its lock; the end itself is what matters.
+    let left = coordinator.journal.leave_worker(worker, Utc::now());
+    let ended = ended.and_then(|ended| left.map(|()| ended));
     drop(presence);
     context.emit(&Event::WorkerEnded { worker, why });
     ended
@@ -160,35 +191,22 @@ impl<'a> Coordinator<'a> {
         let mut resigned = false;
         loop {
             if self.context.stop.is_raised() {
-                self.drain(finished);
                 return Ok(Ended::Stopped);
             }
-            self.rescue()?;
-            let unplanned = self.journal.unplanned_outlook()?;
-            self.start_planner(scope, sender, unplanned);
-            let heads = self.journal.lane_heads()?;
-            self.start_lanes(scope, sender, &heads)?;
-            let busy = !self.active.is_empty()
-                || self.planning
-                || unplanned.count > 0
-                || !heads.is_empty();
-            if busy {
-                self.idle_since = Instant::now();
-                self.swept = false;
-            } else {
-                self.sweep();
-            }
-            if let Some(ended) = self.end(busy, &heads)? {
-                if !resigned {
+            let pause = match self.turn(scope, sender) {
+                Ok(Turn::Sleep(pause)) => {
+                    self.failing_since = None;
+                    pause
+                }
+                Ok(Turn::End(ended)) if resigned => return Ok(ended),
+                Ok(Turn::End(_)) => {
                     // A hook that recorded a moment ago saw this worker and started none: look once more.
                     presence.resign();
                     resigned = true;
                     continue;
                 }
-                self.drain(finished);
-                return Ok(ended);
-            }
-            let pause = self.pause(&heads, unplanned);
+                Err(error) => self.rest_or_give_up(error)?,
+            };
             select! {
                 recv(finished) -> done => if let Ok(done) = done { self.note(done); },
                 recv(self.context.wake.receiver) -> _ => {},
@@ -198,6 +216,50 @@ impl<'a> Coordinator<'a> {
                 self.note(done);
             }
         }
+    }
+
+    /// Looks at the journal once: rescues, starts what can be started, and says what comes next.
+    fn turn<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Finished>,
+    ) -> Result<Turn>
+    where
+        'a: 'scope,
+    {
+        self.journal.check_that_it_is_still_there()?;
+        self.rescue()?;
+        let unplanned = self.journal.unplanned_outlook()?;
+        self.start_planner(scope, sender, unplanned);
+        let heads = self.journal.lane_heads()?;
+        self.start_lanes(scope, sender, &heads)?;
+        let busy =
+            !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
+        if busy {
+            self.idle_since = Instant::now();
+            self.swept = false;
+        } else {
+            self.sweep();
+        }
+        Ok(match self.end(busy, &heads)? {
+            Some(ended) => Turn::End(ended),
+            None => Turn::Sleep(self.pause(&heads, unplanned)),
+        })
+    }
+
+    /// A journal that refuses (locked, disk full) may recover: waits, and says so once. Gives up after a
+    /// while, so that the next hook starts a worker afresh.
+    fn rest_or_give_up(&mut self, error: Error) -> Result<Duration> {
+        let since = *self.failing_since.get_or_insert_with(|| {
+            self.context.emit(&Event::Notice {
+                message: format!("{error}; trying on for {} s", GIVE_UP_AFTER.as_secs()),
+            });
+            Instant::now()
+        });
+        if since.elapsed() >= GIVE_UP_AFTER || !self.journal.is_still_there() {
+            return Err(error);
+        }
+        Ok(LANE_REST)
     }
 
     /// Whether this is the end.
@@ -296,8 +358,9 @@ impl<'a> Coordinator<'a> {
             self.active.insert(head.lane.clone());
             let (context, worker, sender, name) =
                 (self.context, self.worker, sender.clone(), head.lane.clone());
+            let finishing = self.finishing;
             scope.spawn(move || {
-                let result = catch(|| lane::run(context, &name, worker));
+                let result = catch(|| lane::run(context, &name, worker, finishing));
                 let _ = sender.send(Finished::Lane(name, result));
             });
         }

@@ -1,28 +1,35 @@
 //! Working a lane: its deliveries in order, over one session, until none can be claimed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
 
 use super::Context;
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Left};
 use super::sessions::Sessions;
-use crate::domain::delivery::{Outcome, Step, Transition, settle};
+use crate::domain::delivery::{Outcome, Standing, Transition, settle};
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::Fault;
 use crate::domain::retry::RetryPolicy;
 use crate::error::Result;
-use crate::journal::{AttemptRecord, Claim, Journal, Settling, Work};
+use crate::journal::{Claim, Journal, Settling, Work};
 
 /// Pause between two tries to write the end of an attempt to a journal that refuses it.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Works `lane` for `worker` until nothing of it can be claimed or the worker has to stop.
-pub(super) fn run(context: &Context, lane: &str, worker: i64) -> Result<()> {
+/// Claims nothing more once `finishing` is set: the worker has seen through what it was there for.
+pub(super) fn run(
+    context: &Context,
+    lane: &str,
+    worker: i64,
+    finishing: &AtomicBool,
+) -> Result<()> {
     let mut journal = context.journal()?;
     let mut sessions = Sessions::default();
-    while !context.stop.is_raised() {
+    while !context.stop.is_raised() && !finishing.load(Ordering::SeqCst) {
         let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
             break;
         };
@@ -52,21 +59,33 @@ fn one(
     let mut attempt = Attempt::new(context, journal, sessions, claim, work, &subject);
     // A bug in one delivery must not take the worker and all other lanes with it.
     let outcome = catch_unwind(AssertUnwindSafe(|| attempt.run())).unwrap_or_else(|_| {
+        attempt.drop_sessions();
         Outcome::Faulted(Fault::permanent(
             "a bug in auto-dispatcher (the attempt panicked); please report it with the log",
         ))
     });
-    let (step, record, token) = attempt.into_parts();
-    let policy = RetryPolicy {
-        retries: work.service.retries,
-        delay: Duration::from_secs(work.service.retry_delay_s),
+    let left = attempt.leave();
+    let standing = Standing {
+        policy: RetryPolicy {
+            retries: work.service.retries,
+            delay: Duration::from_secs(work.service.retry_delay_s),
+        },
+        tries_used: claim.tries_used,
+        attempts: claim.attempt,
+        install_began: left.install_began,
     };
     let jitter = f64::from(Utc::now().timestamp_subsec_micros() % 1000) / 1000.0;
-    let exit_status = record.exit_status;
-    let transition = settle(outcome, policy, claim.tries_used, jitter);
-    settle_durably(context, journal, claim, &transition, step, &record)?;
-    if let (Some(token), true) = (token, step == Step::Install) {
-        sessions.forget_install(&token);
+    let exit_status = left.record.exit_status;
+    let transition = settle(outcome, standing, jitter);
+    settle_durably(context, journal, claim, &transition, &left)?;
+    if let Some(token) = &left.collected {
+        sessions.forget_install(token);
+    }
+    if matches!(
+        transition,
+        Transition::Fail { .. } | Transition::Lose { .. }
+    ) {
+        context.trouble.store(true, Ordering::SeqCst);
     }
     if transition == Transition::Done {
         tidy_spool(context, journal, work);
@@ -88,16 +107,21 @@ fn settle_durably(
     journal: &mut Journal,
     claim: &Claim,
     transition: &Transition,
-    step: Step,
-    record: &AttemptRecord,
+    left: &Left,
 ) -> Result<()> {
+    let step = if transition.state().is_open() {
+        left.resume_at
+    } else {
+        left.step
+    };
     let mut reported = false;
     loop {
         let settling = Settling {
             claim,
             transition,
             step,
-            record,
+            install_began: left.install_began,
+            record: &left.record,
         };
         let error = match journal.settle(&settling, Utc::now()) {
             Ok(()) => return Ok(()),

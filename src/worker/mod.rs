@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -47,6 +48,8 @@ pub struct Context {
     pub wake: Wake,
     /// Hears of everything that happens.
     pub report: Box<dyn Fn(&Event) + Send + Sync>,
+    /// Set when a delivery was settled as failed or unknown.
+    pub trouble: AtomicBool,
     /// One lock for each package that is being exported, so that its targets share one export.
     pub exports: Exports,
 }

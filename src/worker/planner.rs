@@ -54,7 +54,7 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
             let pause = context.settings.plan_retry_s;
             let due = Utc::now()
                 + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
-            journal.fail_plan(batch.id, &error.to_string(), due)?;
+            journal.fail_plan(batch.id, &error, due)?;
             context.emit(&Event::PlanFailed {
                 batch: batch.id,
                 source: batch.describe(),
@@ -105,12 +105,7 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<C
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }
-    let changes = changes_of(
-        &repository,
-        revision,
-        context.settings.copied_directories,
-        &loaded,
-    )?;
+    let changes = changes_of(&repository, revision, &loaded)?;
     let author = repository.author(revision)?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
     Ok((author, changes, plan))
@@ -118,14 +113,9 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<C
 
 /// What a revision changed. Whether a file is a symbolic link costs a process, and is asked only where a
 /// rule may take the file.
-pub fn changes_of(
-    repository: &Repository,
-    revision: u64,
-    copied_directories: bool,
-    loaded: &Loaded,
-) -> Result<Vec<Change>> {
+pub fn changes_of(repository: &Repository, revision: u64, loaded: &Loaded) -> Result<Vec<Change>> {
     let wanted = |path: &str| !matches!(loaded.rules().choose(base_name(path), path), Choice::None);
-    repository.changes_wanted(revision, copied_directories, &wanted)
+    repository.changes_wanted(revision, loaded.copied_directories(), &wanted)
 }
 
 /// Plans changes by loaded rules.

@@ -2,15 +2,19 @@
 //! others wake it. Knows nothing of deliveries.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_dir::StateDir;
+
+/// How long a hook waits for its turn to look whether a worker lives.
+const TURN_MAX: Duration = Duration::from_millis(200);
 
 /// A living worker's marks in the state directory; dropping it takes them away.
 #[derive(Debug)]
@@ -36,10 +40,7 @@ impl Presence {
     ) -> Result<Self> {
         let lock_path = state.workers().join(format!("{id}.lock"));
         let wake_path = state.workers().join(format!("{id}.wake"));
-        let lock = open(&lock_path)?;
-        // Not try_lock: somebody who lists the workers may hold it for a moment.
-        lock.lock()
-            .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &lock_path, &error))?;
+        let lock = lock_that_stays(&lock_path)?;
         // Left by a worker of that number in a journal that was moved away; the lock says that it is dead.
         let _ = fs::remove_file(&wake_path);
         mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {
@@ -88,11 +89,16 @@ impl Drop for Presence {
 /// Whether a worker that serves everybody lives.
 pub fn a_worker_lives(state: &StateDir) -> Result<bool> {
     // The test takes the lock for a moment. Two hooks testing at once would take each other for a worker,
-    // so they test one after the other.
-    let turn_path = state.workers().join("turn.lock");
-    let turn = open(&turn_path)?;
-    turn.lock()
-        .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &turn_path, &error))?;
+    // so they test one after the other. A hook that was stopped in its turn keeps nobody waiting: one
+    // worker more does no harm.
+    let turn = open(&state.workers().join("turn.lock"))?;
+    let end = Instant::now() + TURN_MAX;
+    while turn.try_lock().is_err() {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     Ok(open(&background_path(state))?.try_lock().is_err())
 }
 
@@ -100,6 +106,47 @@ pub fn a_worker_lives(state: &StateDir) -> Result<bool> {
 pub fn be_the_detached_one(state: &StateDir) -> Result<Option<File>> {
     let file = open(&state.workers().join("detached.lock"))?;
     Ok(file.try_lock().is_ok().then_some(file))
+}
+
+/// Removes the marks of every worker that is dead.
+pub fn bury_the_dead(state: &StateDir) {
+    let Ok(entries) = fs::read_dir(state.workers()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if let Some(id) = number_of(&entry.path()) {
+            bury_if_dead(state, id);
+        }
+    }
+}
+
+/// The number in `12.lock`.
+fn number_of(path: &Path) -> Option<i64> {
+    path.file_name()?
+        .to_str()?
+        .strip_suffix(".lock")?
+        .parse()
+        .ok()
+}
+
+/// Keeps why a worker that a hook started could not work: nobody sees its stderr. `status` shows it.
+pub fn keep_failure(state: &StateDir, message: &str) {
+    // Where even this cannot be written, there is nobody left to tell.
+    let _ = fs::write(failure_path(state), message);
+}
+
+/// Forgets the failure: a worker works.
+pub fn forget_failure(state: &StateDir) {
+    let _ = fs::remove_file(failure_path(state));
+}
+
+/// Why the last worker that a hook started could not work, if that is how it stands.
+pub fn last_failure(state: &StateDir) -> Option<String> {
+    fs::read_to_string(failure_path(state)).ok()
+}
+
+fn failure_path(state: &StateDir) -> PathBuf {
+    state.workers().join("last-failure")
 }
 
 /// Whether worker `id` is dead; removes its marks if so.
@@ -135,6 +182,22 @@ pub fn wake_all(state: &StateDir) {
             {
                 let _ = fifo.write(b"!");
             }
+        }
+    }
+}
+
+/// Opens and locks the file at `path`, and makes sure that it is still the one there: between the two,
+/// somebody may have taken it for a dead worker's and removed it.
+fn lock_that_stays(path: &Path) -> Result<File> {
+    let failed = |error: &io::Error| Error::io(ErrorKind::State, "cannot lock", path, error);
+    loop {
+        let file = open(path)?;
+        // Not try_lock: somebody who lists the workers may hold it for a moment.
+        file.lock().map_err(|error| failed(&error))?;
+        let mine = file.metadata().map_err(|error| failed(&error))?;
+        match fs::metadata(path) {
+            Ok(there) if there.ino() == mine.ino() => return Ok(file),
+            _ => {}
         }
     }
 }
@@ -183,12 +246,7 @@ pub fn living(state: &StateDir) -> Vec<i64> {
         .flatten()
         .filter_map(|entry| {
             let path = entry.path();
-            let id = path
-                .file_name()?
-                .to_str()?
-                .strip_suffix(".lock")?
-                .parse()
-                .ok()?;
+            let id = number_of(&path)?;
             let file = File::open(&path).ok()?;
             file.try_lock_shared().is_err().then_some(id)
         })

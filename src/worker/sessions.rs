@@ -97,11 +97,12 @@ impl Sessions {
         if self.commands.is_none() {
             let credentials = caller.credentials();
             let session = ssh::connect(&caller.dial(&credentials)).map_err(|error| {
-                let Fault { class, message } = error.fault;
-                Fault::new(
-                    class,
-                    format!("the package is there, but its install command needs SSH: {message}"),
-                )
+                let mut fault = error.fault;
+                fault.message = format!(
+                    "the package is there, but its install command needs SSH: {}",
+                    fault.message
+                );
+                fault
             })?;
             caller.connected(session.as_ref());
             self.commands = Some((session, caller.work.connection.clone()));

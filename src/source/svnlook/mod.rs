@@ -6,8 +6,10 @@ mod listing;
 mod process;
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -52,6 +54,17 @@ impl Default for Limits {
 pub struct Svnlook {
     program: PathBuf,
     limits: Limits,
+    stop: Stop,
+}
+
+/// Whether to end before svnlook does.
+#[derive(Clone)]
+struct Stop(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stop")
+    }
 }
 
 /// One repository, found and identified.
@@ -68,6 +81,7 @@ impl Svnlook {
         Self {
             program,
             limits: Limits::default(),
+            stop: Stop(Arc::new(|| false)),
         }
     }
 
@@ -75,6 +89,15 @@ impl Svnlook {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same, ended soon after `is_stopped` says so.
+    #[must_use]
+    pub fn stopped_by(self, is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            stop: Stop(Arc::new(is_stopped)),
+            ..self
+        }
     }
 
     /// Finds the repository in `path` and asks svnlook for its UUID, which shows that both can be used.
@@ -256,6 +279,7 @@ impl Repository {
             program: &self.svnlook.program,
             words,
             silence,
+            is_stopped: &*self.svnlook.stop.0,
         }
     }
 

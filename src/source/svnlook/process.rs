@@ -22,6 +22,8 @@ const LOCALE: &str = "C.UTF-8";
 const LOCALE_WARNING: &str = "cannot set LC_CTYPE locale";
 /// What is kept of stderr.
 const COMPLAINT_MAX_BYTES: usize = 2048;
+/// How often a silent svnlook is interrupted to ask whether to stop.
+const STOP_CHECK: Duration = Duration::from_millis(200);
 const CHUNK_BYTES: usize = 128 * 1024;
 
 /// One invocation.
@@ -32,6 +34,8 @@ pub(super) struct Call<'a> {
     pub(super) words: &'a [&'a OsStr],
     /// The longest time without any output, and between the end of the output and that of the process.
     pub(super) silence: Duration,
+    /// Asked every now and then: whether to end before svnlook does.
+    pub(super) is_stopped: &'a dyn Fn() -> bool,
 }
 
 /// How it ended.
@@ -224,14 +228,18 @@ const HINT: &str =
 fn wait_readable(fds: &mut [PollFd<'_>], call: &Call<'_>) -> Result<()> {
     let end = Instant::now() + call.silence;
     loop {
+        if (call.is_stopped)() {
+            return Err(call.failed("it was ended: the worker was told to stop"));
+        }
         let left = end.saturating_duration_since(Instant::now());
         let timeout = left
+            .min(STOP_CHECK)
             .try_into()
             .map_err(|_| call.failed("its time limit is out of range"))?;
         match poll(fds, Some(&timeout)) {
-            Ok(0) => return Err(call.silent()),
+            Ok(0) if left.is_zero() => return Err(call.silent()),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(call.failed(&format!("cannot wait for its output: {error}"))),
         }
     }
