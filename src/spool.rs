@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// How the names of artifacts begin that are not whole yet.
+const TEMPORARY_PREFIX: &str = "incoming-";
+
 /// A package's bytes in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -74,7 +77,7 @@ impl Spool {
             failure.into()
         };
         let temporary = tempfile::Builder::new()
-            .prefix("incoming-")
+            .prefix(TEMPORARY_PREFIX)
             .tempfile_in(&self.dir)
             .map_err(|error| failed("cannot write to the spool", &self.dir, &error))?;
         let mut writer = Hashing {
@@ -116,16 +119,35 @@ impl Spool {
         if file.try_lock().is_err() || is_needed()? {
             return Ok(());
         }
-        let path = self.path(sha256);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(
-                ErrorKind::State,
-                "cannot remove from the spool",
-                &path,
-                &error,
-            )),
-            _ => Ok(()),
+        remove(&self.path(sha256))
+    }
+
+    /// Removes every artifact that nothing wants any more, and what interrupted exports left. Does
+    /// nothing while somebody writes an artifact.
+    pub fn sweep(&self, is_needed: &dyn Fn(&str) -> Result<bool>) -> Result<()> {
+        let lock = self.lock_file()?;
+        if lock.try_lock().is_err() {
+            return Ok(());
         }
+        let failed = |error: &io::Error| {
+            Error::io(
+                ErrorKind::State,
+                "cannot look into the spool",
+                &self.dir,
+                error,
+            )
+        };
+        for entry in fs::read_dir(&self.dir).map_err(|error| failed(&error))? {
+            let path = entry.map_err(|error| failed(&error))?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            let is_artifact = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if name.starts_with(TEMPORARY_PREFIX) || (is_artifact && !is_needed(name)?) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, sha256: &str) -> PathBuf {
@@ -141,6 +163,18 @@ impl Spool {
             .mode(0o600)
             .open(&path)
             .map_err(|error| Error::io(ErrorKind::State, "cannot open", &path, &error))
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(
+            ErrorKind::State,
+            "cannot remove from the spool",
+            path,
+            &error,
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -236,5 +270,23 @@ mod tests {
         drop(keep);
         spool.purge(&artifact.sha256, || Ok(false)).expect("purge");
         assert!(!artifact.path.exists());
+    }
+
+    #[test]
+    fn a_sweep_removes_what_nothing_wants_and_what_was_interrupted() {
+        let (_dir, spool) = spool();
+        let wanted = store(&spool, b"wanted");
+        let unwanted = store(&spool, b"unwanted");
+        let half = spool.dir.join("incoming-xyz");
+        fs::write(&half, "half").expect("write");
+        let keep = spool.keep().expect("a lock");
+        let is_needed = |sha256: &str| Ok(sha256 == wanted.sha256);
+        spool.sweep(&is_needed).expect("sweep");
+        assert!(half.exists(), "swept under somebody's hands");
+        drop(keep);
+        spool.sweep(&is_needed).expect("sweep");
+        assert!(wanted.path.exists());
+        assert!(!unwanted.path.exists());
+        assert!(!half.exists());
     }
 }

@@ -17,6 +17,28 @@ impl StateDir {
     /// Opens the directory, making it (mode 0700) if it is missing.
     pub fn open(path: &Path) -> Result<Self> {
         make(path)?;
+        let state = Self::check(path)?;
+        make(&state.workers())?;
+        Ok(state)
+    }
+
+    /// The same for somebody who only looks: a directory that is not there is an error, and is not
+    /// made, for whoever looks need not be who works there.
+    pub fn look(path: &Path) -> Result<Self> {
+        let state = Self {
+            path: path.to_owned(),
+        };
+        if !state.journal().exists() {
+            return Err(Error::state(format!(
+                "there is no journal in {}: nothing was recorded there yet",
+                path.display()
+            ))
+            .with_hint("`state_dir` in auto-dispatcher.cfg names the place; --config says which file that is"));
+        }
+        Self::check(path)
+    }
+
+    fn check(path: &Path) -> Result<Self> {
         let shown = path.display();
         let metadata = fs::symlink_metadata(path).map_err(|error| {
             Error::io(
@@ -49,11 +71,9 @@ impl StateDir {
             ))
             .with_hint(format!("chmod 700 {shown}")));
         }
-        let state = Self {
+        Ok(Self {
             path: path.to_owned(),
-        };
-        make(&state.workers())?;
-        Ok(state)
+        })
     }
 
     /// The directory itself.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::lines::{Table, bytes, destination, source_of, state_of};
+use super::lines::{Table, results_table};
 use super::setup::Setup;
 use super::{report, signals};
 use crate::domain::delivery::State;
@@ -21,27 +21,31 @@ use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 pub(super) fn see_through(
     setup: &Setup,
     state: StateDir,
-    batches: Vec<i64>,
+    batches: &[i64],
     prints: bool,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let shown = batches.clone();
+    let shown = batches.to_vec();
     let context = setup.context(state, move |event| {
         if prints {
             report::print_event(event, &shown);
         }
     })?;
     signals::watch(&context)?;
-    let ended = work(&context, Role::Foreground, &Until::Settled(batches.clone()))?;
+    let ended = work(
+        &context,
+        Role::Foreground,
+        &Until::Settled(batches.to_vec()),
+    )?;
     let journal = context.journal()?;
-    let code = print_results(&journal, &batches, out)?;
+    let code = print_results(&journal, batches, out)?;
     match ended {
         Ended::Stopped => Err(Error::new(
             ErrorKind::Interrupted,
             "interrupted; what is not settled stays queued",
         )
         .with_hint("`auto-dispatcher worker --until-idle` goes on where this stopped")),
-        Ended::Unplannable => Err(unplannable(&context, &journal, &batches)?),
+        Ended::Unplannable => Err(unplannable(&context, &journal, batches)?),
         _ => Ok(code),
     }
 }
@@ -76,22 +80,9 @@ fn print_results(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Res
         oldest_first: true,
         ..HistoryFilter::default()
     })?;
-    let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "SIZE", "TO", "BY", "STATE"]);
-    let mut trouble = false;
-    for row in &rows {
-        trouble |= row.state != State::Done;
-        table.row([
-            row.id.to_string(),
-            source_of(row),
-            row.package.clone(),
-            row.size.map_or_else(|| "-".to_owned(), bytes),
-            destination(row),
-            row.transport.clone().unwrap_or_else(|| "-".to_owned()),
-            state_of(row),
-        ]);
-    }
-    if !table.is_empty() {
-        table.print(out)?;
+    let mut trouble = rows.iter().any(|row| row.state != State::Done);
+    if !rows.is_empty() {
+        results_table(&rows).print(out)?;
     }
     trouble |= print_skips(journal, batches, out)?;
     Ok(u8::from(trouble))

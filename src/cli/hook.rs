@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     drop(journal);
     if args.wait {
         let prints = setup.start_logging(&state, true)?;
-        return see_through(&setup, state, vec![recorded.batch], prints, out);
+        return see_through(&setup, state, &[recorded.batch], prints, out);
     }
     wake_or_start(&setup, &state, globals)?;
     Ok(0)

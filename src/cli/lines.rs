@@ -165,7 +165,7 @@ pub(super) fn destination(row: &DeliveryRow) -> String {
         .remote_path
         .clone()
         .unwrap_or_else(|| format!("{}/", row.dest_dir));
-    format!("{}:{path}", row.lane)
+    format!("{}@{}:{path}", row.login, row.host)
 }
 
 /// `r12`, `send`, `replay r12`.
@@ -183,6 +183,26 @@ pub(super) fn state_of(row: &DeliveryRow) -> String {
         (Some(fault), Some(error)) => format!("{}: {fault}: {error}", row.state),
         _ => row.state.to_string(),
     }
+}
+
+/// What became of deliveries, for people.
+pub(super) fn results_table(rows: &[DeliveryRow]) -> Table {
+    let mut table = Table::new(&[
+        "ID", "TIME", "SOURCE", "PACKAGE", "SIZE", "TO", "BY", "STATE",
+    ]);
+    for row in rows {
+        table.row([
+            row.id.to_string(),
+            local(row.settled_at.unwrap_or(row.queued_at)),
+            source_of(row),
+            row.package.clone(),
+            row.size.map_or_else(|| "-".to_owned(), bytes),
+            destination(row),
+            row.transport.clone().unwrap_or_else(|| "-".to_owned()),
+            state_of(row),
+        ]);
+    }
+    table
 }
 
 #[cfg(test)]

@@ -162,29 +162,25 @@ fn with_send(mut args: Vec<OsString>) -> Vec<OsString> {
 /// short ASCII line that names the revision and the command that repeats it.
 fn complain(command: &Command, error: &Error) {
     let mut err = io::stderr().lock();
-    let _ = match command {
-        Command::Hook(args) => writeln!(err, "{}", hook::complaint(args, error)),
-        _ => {
-            let shown: Vec<String> = error
-                .to_string()
-                .lines()
-                .map(|line| escape(line).into_owned())
-                .collect();
-            writeln!(err, "auto-dispatcher: {}", shown.join("\n"))
-        }
+    let _ = if let Command::Hook(args) = command {
+        writeln!(err, "{}", hook::complaint(args, error))
+    } else {
+        let shown: Vec<String> = error
+            .to_string()
+            .lines()
+            .map(|line| escape(line).into_owned())
+            .collect();
+        writeln!(err, "auto-dispatcher: {}", shown.join("\n"))
     };
 }
 
 /// What is wrong when our own output cannot be written; a closed pipe is nobody's fault.
 fn output_error(error: &io::Error) -> Error {
-    let mut wrong = Error::new(
-        ErrorKind::State,
-        format!("cannot write the output: {error}"),
-    );
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        wrong.message = "the reader of the output went away".to_owned();
-    }
-    wrong
+    let message = match error.kind() {
+        io::ErrorKind::BrokenPipe => "the reader of the output went away".to_owned(),
+        _ => format!("cannot write the output: {error}"),
+    };
+    Error::new(ErrorKind::State, message)
 }
 
 #[cfg(test)]

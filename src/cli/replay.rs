@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         line_of(out, &format!("recorded as batch {}", join(&batches)))?;
         return Ok(0);
     }
-    see_through(&setup, state, batches, prints, out)
+    see_through(&setup, state, &batches, prints, out)
 }
 
 fn plan_range(

@@ -19,7 +19,7 @@ fn name(subject: &Subject) -> String {
 pub(super) fn log_event(event: &Event) {
     match event {
         Event::WorkerStarted { worker } => {
-            info!("worker {worker} (pid {}) began", std::process::id())
+            info!("worker {worker} (pid {}) began", std::process::id());
         }
         Event::WorkerEnded { worker, why } => info!("worker {worker} ended: {why}"),
         Event::Planned {
@@ -30,9 +30,10 @@ pub(super) fn log_event(event: &Event) {
         } => {
             info!("{source}: {deliveries} deliveries, {} skipped", skips.len());
             for (path, reason, trouble) in skips {
-                match trouble {
-                    true => warn!("{source}: skipped {path}: {reason}"),
-                    false => info!("{source}: skipped {path}: {reason}"),
+                if *trouble {
+                    warn!("{source}: skipped {path}: {reason}");
+                } else {
+                    info!("{source}: skipped {path}: {reason}");
                 }
             }
         }
@@ -47,6 +48,13 @@ pub(super) fn log_event(event: &Event) {
         Event::Rescued { delivery, worker } => {
             warn!("#{delivery} taken over from worker {worker}, which died");
         }
+        Event::Notice { message } => warn!("{message}"),
+        _ => log_delivery_event(event),
+    }
+}
+
+fn log_delivery_event(event: &Event) {
+    match event {
         Event::AttemptStarted { subject, attempt } => {
             debug!("{}: attempt {attempt}", name(subject));
         }
@@ -76,7 +84,6 @@ pub(super) fn log_event(event: &Event) {
             warn!("{}: {from} does not serve: {fault}", name(subject));
         }
         Event::StepStarted { subject, step } => debug!("{}: {step}", name(subject)),
-        Event::Progress { .. } => {}
         Event::Uploaded {
             subject,
             remote_path,
@@ -99,21 +106,21 @@ pub(super) fn log_event(event: &Event) {
                 Transition::Done | Transition::Release => info!("{line}"),
                 Transition::Wait { .. } => warn!("{line}"),
                 Transition::Fail { .. } | Transition::Lose { .. } => {
-                    error!("{line}")
+                    error!("{line}");
                 }
             }
         }
-        Event::Notice { message } => warn!("{message}"),
+        _ => {}
     }
 }
 
 /// Prints what concerns `batches` for somebody who waits.
 pub(super) fn print_event(event: &Event, batches: &[i64]) {
     let line = match event {
-        Event::StepStarted { subject, step } if batches.contains(&subject.batch) => match step {
-            Step::Install => Some(format!("{}: installing", name(subject))),
-            _ => None,
-        },
+        Event::StepStarted {
+            subject,
+            step: Step::Install,
+        } if batches.contains(&subject.batch) => Some(format!("{}: installing", name(subject))),
         Event::Progress {
             subject,
             bytes: sent,
@@ -165,9 +172,10 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
 }
 
 fn checked(digest: bool) -> &'static str {
-    match digest {
-        true => "SHA-256 verified there",
-        false => "length verified",
+    if digest {
+        "SHA-256 verified there"
+    } else {
+        "length verified"
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         Utc::now(),
     )?;
     drop(keep);
-    see_through(&setup, state, vec![batch], prints, out)
+    see_through(&setup, state, &[batch], prints, out)
 }
 
 /// Opens a file to send; only a regular one will do, also behind a symbolic link.

@@ -127,9 +127,11 @@ impl Setup {
             })
     }
 
-    /// The journal, for commands that only look.
-    pub(super) fn journal(&self) -> Result<Journal> {
-        Journal::open(&self.state()?.journal())
+    /// The state directory and its journal, for commands that only look.
+    pub(super) fn look(&self) -> Result<(StateDir, Journal)> {
+        let state = StateDir::look(&self.state_path()?)?;
+        let journal = Journal::open(&state.journal())?;
+        Ok((state, journal))
     }
 
     /// Installs the logger: what is logged goes where logger.cfg says. Without one, the log file, and for a
@@ -149,6 +151,19 @@ impl Setup {
             });
         }
         Ok(foreground && !logging.sinks.iter().any(speaks))
+    }
+
+    /// The same for a worker that a hook started, whose errors nobody would see: with a logger.cfg that
+    /// cannot be used it works on and says so in the standard log.
+    pub(super) fn start_logging_anyway(&self, state: &StateDir) -> Result<()> {
+        let Err(error) = self.start_logging(state, false) else {
+            return Ok(());
+        };
+        crate::logging::install(&logger::standard(state.path()))?;
+        report::log_event(&Event::Notice {
+            message: format!("{error}; until it is mended, this is the standard log"),
+        });
+        Ok(())
     }
 
     /// Everything that a worker needs. `report` hears of events after the log has.

@@ -55,7 +55,7 @@ struct ShowJson<'a> {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
-    let journal = Setup::new(globals, None, true)?.journal()?;
+    let (_, journal) = Setup::new(globals, None, true)?.look()?;
     let Some(row) = journal.delivery(args.id)? else {
         return Err(Error::new(
             ErrorKind::Usage,

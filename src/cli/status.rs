@@ -49,9 +49,7 @@ struct BatchJson<'a> {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
-    let setup = Setup::new(globals, None, true)?;
-    let state = setup.state()?;
-    let journal = setup.journal()?;
+    let (state, journal) = Setup::new(globals, None, true)?.look()?;
     let mut workers = Vec::new();
     for id in presence::living(&state) {
         if let Some((pid, started_at)) = journal.worker(id)? {

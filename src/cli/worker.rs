@@ -23,7 +23,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
     let setup = Setup::new(globals, None, !args.detached)?;
     let state = setup.state()?;
-    setup.start_logging(&state, false)?;
+    if args.detached {
+        setup.start_logging_anyway(&state)?;
+    } else {
+        setup.start_logging(&state, false)?;
+    }
     let context = setup.context(state, |_| {})?;
     signals::watch(&context)?;
     let (role, until) = if args.detached {

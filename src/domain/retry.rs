@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest pause between two attempts.
-pub const MAX_DELAY: Duration = Duration::from_secs(600);
+pub const MAX_DELAY: Duration = Duration::from_mins(10);
 
 /// How often and how soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

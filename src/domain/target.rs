@@ -70,10 +70,10 @@ impl Target {
     pub fn lane(&self) -> String {
         let mut lane = format!("{}@{}", self.login, self.host);
         if self.ssh_port != 22 {
-            lane.push_str(&format!(":{}", self.ssh_port));
+            lane = format!("{lane}:{}", self.ssh_port);
         }
         if self.ftp_port != 21 {
-            lane.push_str(&format!(" ftp:{}", self.ftp_port));
+            lane = format!("{lane} ftp:{}", self.ftp_port);
         }
         lane
     }

@@ -2,6 +2,7 @@
 //! as it is; only what people look at passes through here.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// `text` with everything that could move a cursor, end a line or reverse the reading direction
 /// written as an escape (`\n`, `\t`, `\x1b`, `\u{202e}`), and a backslash left alone.
@@ -16,8 +17,9 @@ pub fn escape(text: &str) -> Cow<'_, str> {
             '\r' => shown.push_str("\\r"),
             '\t' => shown.push_str("\\t"),
             c if !is_hostile(c) => shown.push(c),
-            c if (c as u32) < 0x80 => shown.push_str(&format!("\\x{:02x}", c as u32)),
-            c => shown.push_str(&format!("\\u{{{:x}}}", c as u32)),
+            // Writing to a String does not fail.
+            c if c.is_ascii() => drop(write!(shown, "\\x{:02x}", c as u32)),
+            c => drop(write!(shown, "\\u{{{:x}}}", c as u32)),
         }
     }
     Cow::Owned(shown)

@@ -1,6 +1,6 @@
 //! Recording batches and their plans.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, Local, Utc};
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -83,7 +83,7 @@ impl Journal {
     /// which could not be planned is tried again now.
     pub fn record_revision(&mut self, new: &NewBatch<'_>, now: DateTime<Utc>) -> Result<Recorded> {
         self.write("cannot record the revision in", |tx| {
-            let repository = repository_id(tx, new, now)?;
+            let repository = repository_id(tx, new, Some(new.revision), now)?;
             let inserted = tx.execute(
                 "INSERT INTO batches
                    (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state)
@@ -214,7 +214,7 @@ impl Journal {
             let mut repository = None;
             let mut cites: Option<i64> = None;
             if let Some(revision) = &new.replayed {
-                let id = repository_id(tx, revision, now)?;
+                let id = repository_id(tx, revision, None, now)?;
                 repository = Some(id);
                 cites = tx
                     .query_row(
@@ -297,20 +297,20 @@ impl Journal {
     }
 }
 
+/// The repository's row, made if it is missing. `first_revision`: what a hook named; a replay says
+/// nothing about where the ledger begins.
 fn repository_id(
     tx: &Transaction<'_>,
     new: &NewBatch<'_>,
+    first_revision: Option<u64>,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<i64> {
-    let path: PathBuf = new.repository.to_owned();
-    tx.execute(
-        "INSERT INTO repositories (uuid, path, first_revision, recorded_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO NOTHING",
-        params![new.uuid, path.to_string_lossy(), new.revision, millis(now)],
-    )?;
+    let path = new.repository.to_string_lossy();
     tx.query_row(
-        "SELECT id FROM repositories WHERE uuid = ?1 AND path = ?2",
-        params![new.uuid, path.to_string_lossy()],
+        "INSERT INTO repositories (uuid, path, first_revision, recorded_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET first_revision = coalesce(first_revision, excluded.first_revision)
+         RETURNING id",
+        params![new.uuid, path, first_revision, millis(now)],
         |row| row.get(0),
     )
 }

@@ -65,6 +65,20 @@ fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
 impl Journal {
     /// Deliveries that the filter wants.
     pub fn deliveries(&self, filter: &HistoryFilter) -> Result<Vec<DeliveryRow>> {
+        let mut rows = Vec::new();
+        self.each_delivery(filter, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Shows each delivery that the filter wants to `visit`, one at a time: there may be millions.
+    pub fn each_delivery(
+        &self,
+        filter: &HistoryFilter,
+        visit: &mut dyn FnMut(DeliveryRow) -> Result<()>,
+    ) -> Result<()> {
         let mut conditions = Vec::new();
         let mut values: Vec<Value> = Vec::new();
         if filter.unsettled {
@@ -80,9 +94,10 @@ impl Journal {
             conditions.push(format!("d.batch_id IN ({marks})"));
             values.extend(filter.batches.iter().map(|&batch| Value::Integer(batch)));
         }
-        let condition = match conditions.is_empty() {
-            true => String::new(),
-            false => format!("WHERE {}", conditions.join(" AND ")),
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", conditions.join(" AND "))
         };
         let direction = if filter.oldest_first { "ASC" } else { "DESC" };
         let limit = filter
@@ -91,12 +106,19 @@ impl Journal {
         values.push(Value::Integer(limit));
         let sql =
             format!("SELECT {COLUMNS} FROM {TABLES} {condition} ORDER BY d.id {direction} LIMIT ?");
-        self.read("cannot read the deliveries of", |connection| {
-            connection
-                .prepare(&sql)?
-                .query_map(params_from_iter(values), delivery_from_row)?
-                .collect()
-        })
+        let explain =
+            |error: &rusqlite::Error| self.explain("cannot read the deliveries of", error);
+        let mut statement = self
+            .connection
+            .prepare(&sql)
+            .map_err(|error| explain(&error))?;
+        let rows = statement
+            .query_map(params_from_iter(values), delivery_from_row)
+            .map_err(|error| explain(&error))?;
+        for row in rows {
+            visit(row.map_err(|error| explain(&error))?)?;
+        }
+        Ok(())
     }
 
     /// One delivery.

@@ -58,12 +58,13 @@ fn open(
 
 /// One fault out of those of all transports: unreachable if any was, since that may pass.
 fn sum(faults: &[(TransportKind, Fault)]) -> Fault {
-    let class = match faults
+    let class = if faults
         .iter()
         .any(|(_, fault)| fault.class == FaultClass::Unreachable)
     {
-        true => FaultClass::Unreachable,
-        false => FaultClass::Unsupported,
+        FaultClass::Unreachable
+    } else {
+        FaultClass::Unsupported
     };
     if faults.is_empty() {
         return Fault::unsupported(

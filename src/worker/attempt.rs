@@ -3,54 +3,26 @@
 use std::time::{Duration, Instant};
 
 use super::Context;
-use super::configurations::LateCredentials;
+use super::sessions::{Caller, Sessions};
 use crate::domain::delivery::{Outcome, Step};
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{InstallEnd, InstallFacts, InstallSpec};
-use crate::domain::target::{ConnectionTerms, InstallMode, TransportKind};
+use crate::domain::target::InstallMode;
 use crate::error::{Error, ErrorKind};
 use crate::journal::{AttemptRecord, Claim, Journal, Source, Work};
 use crate::spool::Artifact;
-use crate::transport::{Dial, Session, Upload, Verified, fallback, ssh};
+use crate::transport::{Upload, Verified};
 
 /// Output of an install command that the journal keeps: the tail.
 const OUTPUT_MAX_BYTES: usize = 64 * 1024;
 /// Progress is reported at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// The session of a lane, and the terms that it was opened on.
-#[derive(Default)]
-pub(super) struct SessionSlot {
-    open: Option<(Box<dyn Session>, ConnectionTerms)>,
-    /// A second session, over SSH, for installs behind an upload by FTP.
-    install: Option<(Box<dyn Session>, ConnectionTerms)>,
-}
-
-impl SessionSlot {
-    /// Ends both sessions politely.
-    pub(super) fn close(self) {
-        for (session, _) in [self.open, self.install].into_iter().flatten() {
-            session.close();
-        }
-    }
-
-    /// Lets the host forget an install whose outcome the journal has. What fails here only leaves a
-    /// small directory on the host.
-    pub(super) fn forget_install(&mut self, token: &str) {
-        let sessions = [self.install.as_mut(), self.open.as_mut()];
-        for (session, _) in sessions.into_iter().flatten() {
-            if session.facts().kind == TransportKind::Ssh && session.forget_install(token).is_ok() {
-                return;
-            }
-        }
-    }
-}
-
 pub(super) struct Attempt<'a> {
     context: &'a Context,
     journal: &'a mut Journal,
-    slot: &'a mut SessionSlot,
+    sessions: &'a mut Sessions,
     claim: &'a Claim,
     work: &'a Work,
     subject: &'a Subject,
@@ -64,7 +36,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn new(
         context: &'a Context,
         journal: &'a mut Journal,
-        slot: &'a mut SessionSlot,
+        sessions: &'a mut Sessions,
         claim: &'a Claim,
         work: &'a Work,
         subject: &'a Subject,
@@ -72,7 +44,7 @@ impl<'a> Attempt<'a> {
         Self {
             context,
             journal,
-            slot,
+            sessions,
             claim,
             work,
             subject,
@@ -97,8 +69,7 @@ impl<'a> Attempt<'a> {
             Err(fault) => {
                 if matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient) {
                     // A session that failed is not used again.
-                    self.slot.open = None;
-                    self.slot.install = None;
+                    self.sessions.drop_all();
                     if self.context.stop.is_raised() {
                         return Outcome::Interrupted;
                     }
@@ -109,13 +80,12 @@ impl<'a> Attempt<'a> {
     }
 
     fn steps(&mut self) -> Result<Outcome, Fault> {
-        let remote_path = match (self.step, &self.work.remote_path) {
-            (Step::Install, Some(path)) => path.clone(),
-            _ => {
-                self.begin(Step::Export)?;
-                let artifact = self.artifact()?;
-                self.deliver(&artifact)?
-            }
+        let remote_path = if let (Step::Install, Some(path)) = (self.step, &self.work.remote_path) {
+            path.clone()
+        } else {
+            self.begin(Step::Export)?;
+            let artifact = self.artifact()?;
+            self.deliver(&artifact)?
         };
         let Some(command) = self.work.service.install_command.clone() else {
             return Ok(Outcome::Delivered);
@@ -199,22 +169,21 @@ impl<'a> Attempt<'a> {
         let mut given_up = Vec::new();
         loop {
             self.begin(Step::Upload)?;
-            self.connect(&given_up)?;
-            let Some(kind) = self.session_kind() else {
-                return Err(Fault::transient("the session is gone"));
-            };
+            let facts = self
+                .sessions
+                .for_files(self.caller(), &given_up)?
+                .facts()
+                .clone();
+            self.record.transport = Some(facts.kind.as_str());
+            self.record.fingerprint = facts.fingerprint;
+            self.record.detail = Some(facts.detail);
             match self.upload(artifact) {
                 Err(fault) if fault.class == FaultClass::Unsupported => {
-                    self.fell_back(kind, &fault);
-                    self.slot.open = None;
-                    given_up.push(kind);
-                    let left = self
-                        .work
-                        .connection
-                        .transports
-                        .iter()
-                        .any(|kind| !given_up.contains(kind));
-                    if !left {
+                    self.caller().fell_back(facts.kind, &fault);
+                    self.sessions.drop_files();
+                    given_up.push(facts.kind);
+                    let transports = &self.work.connection.transports;
+                    if transports.iter().all(|kind| given_up.contains(kind)) {
                         return Err(fault);
                     }
                 }
@@ -223,10 +192,18 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    fn caller(&self) -> Caller<'a> {
+        Caller {
+            context: self.context,
+            work: self.work,
+            subject: self.subject,
+        }
+    }
+
     fn upload(&mut self, artifact: &Artifact) -> Result<String, Fault> {
         let temporary = format!(".ad-{}-{}.part", self.journal.id(), self.work.delivery);
         let (context, subject, work) = (self.context, self.subject, self.work);
-        let session = self.session()?;
+        let session = self.sessions.open_files()?;
         let dir = session.prepare_dir(&work.dest_dir)?;
         let upload = Upload {
             local: &artifact.path,
@@ -252,7 +229,7 @@ impl<'a> Attempt<'a> {
             return Err(self.clean_up(&upload, fault));
         }
         self.begin(Step::Verify)?;
-        let session = self.session()?;
+        let session = self.sessions.open_files()?;
         let verified = match session.verify(&upload).and_then(|verified| {
             session.publish(&upload)?;
             Ok(verified)
@@ -288,7 +265,7 @@ impl<'a> Attempt<'a> {
     /// next attempt writes over it: its name is that of the delivery.
     fn clean_up(&mut self, upload: &Upload<'_>, fault: Fault) -> Fault {
         if matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported)
-            && let Ok(session) = self.session()
+            && let Ok(session) = self.sessions.open_files()
             && let Err(left) = session.discard(upload)
         {
             self.context.emit(&Event::Notice {
@@ -301,93 +278,17 @@ impl<'a> Attempt<'a> {
         fault
     }
 
-    // ----- sessions
-
-    fn connect(&mut self, given_up: &[TransportKind]) -> Result<(), Fault> {
-        let reusable = self
-            .slot
-            .open
-            .as_ref()
-            .is_some_and(|(_, terms)| *terms == self.work.connection);
-        if !reusable {
-            if let Some((old, _)) = self.slot.open.take() {
-                old.close();
-            }
-            let credentials = self.credentials();
-            let dial = self.dial(&credentials);
-            let session = fallback::connect(&dial, given_up, &mut |kind, fault| {
-                self.fell_back(kind, fault)
-            })?;
-            self.connected(session.as_ref());
-            self.slot.open = Some((session, self.work.connection.clone()));
-        }
-        let facts = self.session()?.facts().clone();
-        self.record.transport = Some(facts.kind.as_str());
-        self.record.fingerprint = facts.fingerprint;
-        self.record.detail = Some(facts.detail);
-        Ok(())
-    }
-
-    fn session(&mut self) -> Result<&mut dyn Session, Fault> {
-        match &mut self.slot.open {
-            Some((session, _)) => Ok(session.as_mut()),
-            None => Err(Fault::transient("the session is gone")),
-        }
-    }
-
-    fn session_kind(&self) -> Option<TransportKind> {
-        self.slot
-            .open
-            .as_ref()
-            .map(|(session, _)| session.facts().kind)
-    }
-
-    fn credentials(&self) -> LateCredentials<'a> {
-        LateCredentials::new(&self.context.configurations, self.work)
-    }
-
-    fn dial<'d>(&'d self, credentials: &'d LateCredentials<'a>) -> Dial<'d> {
-        Dial {
-            target: &self.work.target,
-            terms: &self.work.connection,
-            credentials,
-            surroundings: &self.context.surroundings,
-            stop: &self.context.stop,
-        }
-    }
-
-    fn connected(&self, session: &dyn Session) {
-        let facts = session.facts();
-        self.context.emit(&Event::Connected {
-            subject: self.subject.clone(),
-            transport: facts.kind,
-            fingerprint: facts.fingerprint.clone(),
-            detail: facts.detail.clone(),
-        });
-    }
-
-    fn fell_back(&self, from: TransportKind, fault: &Fault) {
-        self.context.emit(&Event::FellBack {
-            subject: self.subject.clone(),
-            from,
-            fault: fault.to_string(),
-        });
-    }
-
     // ----- install
 
     fn install(&mut self, command: String, remote_path: &str) -> Result<InstallEnd, Fault> {
         let spec = self.install_spec(command, remote_path);
-        self.connect_for_install()?;
+        self.sessions.for_commands(self.caller())?;
         if spec.mode == InstallMode::Plain {
             self.journal
                 .note_attached(self.claim)
                 .map_err(|error| Fault::transient(error.to_string()))?;
         }
-        let session = match (&mut self.slot.install, &mut self.slot.open) {
-            (Some((session, _)), _) | (None, Some((session, _))) => session,
-            (None, None) => return Err(Fault::transient("the session is gone")),
-        };
+        let session = self.sessions.for_commands(self.caller())?;
         let outcome = session.install(&spec, &mut |_| {})?;
         self.record.exit_status = match outcome.end {
             InstallEnd::Exited(status) => Some(status),
@@ -397,40 +298,6 @@ impl<'a> Attempt<'a> {
         self.record.output_cut = outcome.output_cut_bytes;
         self.collected = Some(spec.token);
         Ok(outcome.end)
-    }
-
-    /// Commands run over SSH, whatever brought the package.
-    fn connect_for_install(&mut self) -> Result<(), Fault> {
-        if let Some((session, terms)) = &self.slot.open
-            && session.facts().kind == TransportKind::Ssh
-            && *terms == self.work.connection
-        {
-            return Ok(());
-        }
-        if let Some((_, terms)) = &self.slot.install
-            && *terms == self.work.connection
-        {
-            return Ok(());
-        }
-        let credentials = self.credentials();
-        let session = ssh::connect(&self.dial(&credentials)).map_err(|error| {
-            let fault = error.fault;
-            Fault::new(
-                fault.class,
-                format!(
-                    "the package is there, but its install command needs SSH: {}",
-                    fault.message
-                ),
-            )
-        })?;
-        self.connected(session.as_ref());
-        if self.record.transport.is_none() {
-            self.record
-                .fingerprint
-                .clone_from(&session.facts().fingerprint);
-        }
-        self.slot.install = Some((session, self.work.connection.clone()));
-        Ok(())
     }
 
     fn install_spec(&self, command: String, remote_path: &str) -> InstallSpec {

@@ -87,19 +87,21 @@ struct Coordinator<'a> {
     planning: bool,
     plan_rest: Option<Instant>,
     idle_since: Instant,
+    swept: bool,
 }
 
 /// Works the journal until `until` says so or the stop flag is raised.
 pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> {
     let detached = match role {
-        Role::Detached => match presence::be_the_detached_one(&context.state)? {
-            Some(lock) => Some(lock),
-            None => {
+        Role::Detached => {
+            if let Some(lock) = presence::be_the_detached_one(&context.state)? {
+                Some(lock)
+            } else {
                 // Two hooks started one each; the other one does it all.
                 presence::wake_all(&context.state);
                 return Ok(Ended::Idle);
             }
-        },
+        }
         _ => None,
     };
     let mut journal = context.journal()?;
@@ -116,6 +118,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         detached,
         &context.wake.sender,
     )?;
+    presence::bury_the_dead(&context.state);
     context.emit(&Event::WorkerStarted { worker });
     let mut coordinator = Coordinator {
         context,
@@ -127,6 +130,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         planning: false,
         plan_rest: None,
         idle_since: Instant::now(),
+        swept: false,
     };
     let ended = std::thread::scope(|scope| {
         let (sender, receiver) = unbounded();
@@ -136,6 +140,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         Ok(ended) => ended.as_str().to_owned(),
         Err(error) => error.message.clone(),
     };
+    coordinator.sweep();
     coordinator.journal.leave_worker(worker, Utc::now())?;
     drop(presence);
     context.emit(&Event::WorkerEnded { worker, why });
@@ -170,6 +175,9 @@ impl<'a> Coordinator<'a> {
                 || !heads.is_empty();
             if busy {
                 self.idle_since = Instant::now();
+                self.swept = false;
+            } else {
+                self.sweep();
             }
             if let Some(ended) = self.end(busy, &heads)? {
                 if !resigned {
@@ -319,6 +327,24 @@ impl<'a> Coordinator<'a> {
                     self.plan_rest = Some(Instant::now() + LANE_REST);
                 }
             }
+        }
+    }
+
+    /// Once in each pause: what a purge had to leave because somebody was exporting.
+    fn sweep(&mut self) {
+        if self.swept {
+            return;
+        }
+        self.swept = true;
+        let journal = &self.journal;
+        let swept = self
+            .context
+            .spool
+            .sweep(&|sha256| journal.artifact_is_needed(sha256));
+        if let Err(error) = swept {
+            self.context.emit(&Event::Notice {
+                message: format!("sweeping the spool: {error}"),
+            });
         }
     }
 

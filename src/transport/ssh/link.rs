@@ -13,7 +13,7 @@ use crate::domain::fault::Fault;
 /// How long a server may take to notice that a channel was closed.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// An authenticated connection.
+/// An authenticated connection. The wire comes first, so that it is cut before SFTP is freed.
 pub(super) struct Link {
     pub(super) wire: Wire,
     /// `login@host:port`, for messages.

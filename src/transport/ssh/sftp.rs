@@ -145,10 +145,7 @@ pub(super) fn upload(
     let mut file = create(link, upload, path)?;
     let written = write_all(link, &mut file, &mut local, path, progress);
     let result = written.and_then(|()| finish(link, &mut file, upload, path));
-    if result
-        .as_ref()
-        .is_err_and(|fault| !fault.message.contains("lost"))
-    {
+    if result.is_err() {
         // The space it takes may be what is missing.
         drop(file);
         let _ = ask(link, |sftp| sftp.unlink(Path::new(path)));

@@ -42,6 +42,8 @@ impl Wire {
         let mut session = ssh2::Session::new().map_err(|e| text(&e))?;
         session.set_tcp_stream(copy);
         session.set_blocking(false);
+        // For the few calls that block whatever we say: those that free what the other side holds open.
+        session.set_timeout(5_000);
         Ok(Self {
             session,
             socket,
@@ -108,6 +110,13 @@ impl Wire {
     /// The socket itself, for its options.
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
+    }
+}
+
+/// Whatever is freed after this finds the socket closed and waits for nobody.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.cut();
     }
 }
 

@@ -5,7 +5,8 @@ CREATE TABLE repositories (
   id             INTEGER PRIMARY KEY,
   uuid           TEXT NOT NULL,
   path           TEXT NOT NULL,
-  first_revision INTEGER NOT NULL,
+  -- The first one that a hook named; the ledger begins there.
+  first_revision INTEGER,
   recorded_at    INTEGER NOT NULL,
   UNIQUE (uuid, path)
 ) STRICT;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -239,4 +240,48 @@ fn a_hook_that_waits_for_what_cannot_be_planned_says_so_and_tries_again_when_rep
         .ad(&["hook", pipeline.repository(), "2", "--wait"])
         .exits(0);
     assert_eq!(field(&pipeline.settled(2), "revision"), ["1", "2"]);
+}
+
+#[test]
+fn a_broken_logger_cfg_costs_no_delivery_and_is_in_the_log() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline
+        .env
+        .write("repository/conf/logger.cfg", "[loggers]\nkeys=root\n");
+    pipeline.commit(&[("app", b"x")]);
+    assert_eq!(field(&pipeline.settled(1), "state"), ["done"]);
+    let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log")).expect("a log");
+    assert!(
+        log.contains("logger.cfg") && log.contains("standard log"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_worker_keeps_nothing_open_that_the_server_of_the_hook_had_open() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host
+        .rule("app")
+        .with("install_command", host.long_command())]);
+    pipeline.commit(&[("app", b"x")]);
+    let held = pipeline.env.path("held");
+    let mut server = Command::new("sh");
+    server
+        .args(["-c", "exec 9>\"$1\"; shift; exec \"$@\"", "sh"])
+        .arg(&held)
+        .arg(env!("CARGO_BIN_EXE_auto-dispatcher"))
+        .args(["hook", pipeline.repository(), "1"]);
+    Ran::of(&mut server).exits(0);
+    wait_until("the command began", LIMIT, || host.file("began").exists());
+    for pid in pipeline.workers() {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc");
+        let open: Vec<_> = open
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .collect();
+        assert!(!open.is_empty() && !open.contains(&held), "{open:?}");
+    }
+    host.go();
+    pipeline.settled(1);
 }

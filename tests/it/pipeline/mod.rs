@@ -176,12 +176,18 @@ impl Pipeline {
 
     /// Every delivery, oldest first.
     pub fn history(&self) -> Vec<Value> {
+        if self.journal().is_none() {
+            return Vec::new();
+        }
         let mut rows = self.ad(&["history", "--json"]).exits(0).json();
         rows.reverse();
         rows
     }
 
     pub fn status(&self) -> Vec<Value> {
+        if self.journal().is_none() {
+            return Vec::new();
+        }
         self.ad(&["status", "--json"]).exits(0).json()
     }
 

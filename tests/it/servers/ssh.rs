@@ -1,6 +1,7 @@
 //! OpenSSH's sshd and dropbear, with host keys of their own, and a caller that dials them.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -70,10 +71,7 @@ impl SshServer {
             home.display()
         );
         if !config.contains("Subsystem") {
-            more.push_str(&format!(
-                "Subsystem sftp internal-sftp -d {}\n",
-                home.display()
-            ));
+            writeln!(more, "Subsystem sftp internal-sftp -d {}", home.display()).expect("a string");
         }
         Self::start_sshd(dir, home, None, &more, false)
     }

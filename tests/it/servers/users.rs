@@ -1,6 +1,7 @@
 //! A login that exists for one test alone: its servers see private copies of the user database, bound over
 //! the machine's own in a mount namespace of theirs. Needs root.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -81,24 +82,26 @@ impl PrivateUser {
     pub fn command(&self, program: &str, pam: &str) -> Command {
         let mut script = "set -e\n".to_owned();
         for name in ["passwd", "group", "shadow", "shells"] {
-            script.push_str(&format!("mount --bind \"$0/{name}\" /etc/{name}\n"));
+            writeln!(script, "mount --bind \"$0/{name}\" /etc/{name}").expect("a string");
         }
         for (what, place) in &self.binds {
-            script.push_str(&format!(
-                "mount --bind '{}' '{}'\n",
+            writeln!(
+                script,
+                "mount --bind '{}' '{}'",
                 what.display(),
                 place.display()
-            ));
+            )
+            .expect("a string");
         }
         for (place, kilobytes) in &self.small_disks {
-            script.push_str(&format!(
-                "mount -t tmpfs -o size={kilobytes}k,mode=0755,uid={UID} none '{}'\n",
+            writeln!(
+                script,
+                "mount -t tmpfs -o size={kilobytes}k,mode=0755,uid={UID} none '{}'",
                 place.display()
-            ));
+            )
+            .expect("a string");
         }
-        script.push_str(&format!(
-            "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"\n"
-        ));
+        writeln!(script, "if [ -f /etc/pam.d/{pam} ]; then mount --bind \"$0/pam\" /etc/pam.d/{pam}; fi\nexec \"$@\"").expect("a string");
         let mut command = Command::new("unshare");
         command.args([
             "--mount",

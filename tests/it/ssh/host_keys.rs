@@ -10,7 +10,7 @@ use auto_dispatcher::domain::target::HostKeyPolicy;
 
 use crate::servers::ssh::{Caller, SshServer, new_key};
 
-/// The line that a known_hosts file holds for the server.
+/// The line that a `known_hosts` file holds for the server.
 fn line(server: &SshServer, key: &str) -> String {
     format!("[127.0.0.1]:{} {key}\n", server.running.port)
 }

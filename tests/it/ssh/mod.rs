@@ -3,3 +3,4 @@
 mod host_keys;
 mod installs;
 mod logins;
+mod stalls;
