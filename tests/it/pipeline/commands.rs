@@ -208,7 +208,7 @@ fn nothing_is_sent_when_one_of_the_files_will_not_do() {
     let fifo = pipeline.env.path("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let unreadable = pipeline.env.write("unreadable", "x");
-    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o000)).unwrap();
     let missing = pipeline.env.path("missing");
     let home = pipeline.env.home();
     let mut cases = vec![

@@ -54,7 +54,7 @@ fn without_svnlook_revisions_wait_and_are_planned_in_order_when_it_is_there() {
     let soon = pipeline.env.path("svnlook-soon");
     pipeline.settings(&format!("svnlook = {}", soon.display()));
     loses_nothing(&pipeline, &host, "svnlook-soon", || {
-        symlink(svnlook(), &soon).unwrap()
+        symlink(svnlook(), &soon).unwrap();
     });
 }
 
@@ -64,7 +64,7 @@ fn without_rules_revisions_wait_and_are_planned_in_order_when_they_are_there() {
     let pipeline = Pipeline::bare();
     pipeline.install_hook();
     loses_nothing(&pipeline, &host, "no rules file", || {
-        pipeline.rules(&[host.rule("app")])
+        pipeline.rules(&[host.rule("app")]);
     });
 }
 
@@ -189,6 +189,79 @@ fn a_revision_recorded_twice_is_delivered_once() {
         .ad(&["hook", pipeline.repository(), "1", "--wait"])
         .exits(0);
     assert_eq!(pipeline.settled(1)[0]["attempts"], 1);
+}
+
+#[test]
+fn hooks_out_of_order_or_killed_lose_nothing_and_change_no_order() {
+    let host = Host::up();
+    let log = host.file("log");
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app").with(
+        "install_command",
+        format!("echo $AD_PACKAGE >> {}", log.display()),
+    )]);
+    for number in 1..=6 {
+        pipeline.commit(&[(&format!("app-{number}"), b"x")]);
+    }
+    // The first one, then the fifth before the fourth; the second and the third never.
+    for revision in ["1", "5", "4"] {
+        let wait = ["hook", pipeline.repository(), revision, "--wait"];
+        pipeline.ad(&wait).exits(0);
+    }
+    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    assert_eq!(
+        field(&pipeline.settled(5), "revision"),
+        ["1", "2", "3", "4", "5"]
+    );
+    let expected = ["app-1", "app-2", "app-3", "app-4", "app-5"];
+    assert_eq!(host.lines("log"), expected);
+}
+
+#[test]
+fn a_revision_that_was_never_committed_holds_up_nothing() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline.commit(&[("app-1", b"x")]);
+    let ran = pipeline
+        .ad(&["hook", pipeline.repository(), "50", "--wait"])
+        .exits(3);
+    assert!(ran.stderr.contains("50"), "{ran}");
+    pipeline.commit(&[("app-2", b"x")]);
+    assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
+    assert_eq!(field(&unplanned(&pipeline), "revision"), ["50"]);
+}
+
+#[test]
+fn many_committers_at_once_are_served_in_the_order_of_their_revisions() {
+    let host = Host::up();
+    let log = host.file("log");
+    let pipeline = Pipeline::new(&[host.rule("app").with(
+        "install_command",
+        format!("echo $AD_REVISION >> {}", log.display()),
+    )]);
+    // The ledger begins.
+    pipeline.commit(&[("app-0", b"x")]);
+    let url = pipeline.svn.url();
+    let file = pipeline.env.write("one", "x");
+    let mut clients: Vec<_> = (1..=12)
+        .map(|number| {
+            Command::new(super::program("svn"))
+                .env_clear()
+                .env("HOME", pipeline.env.home())
+                .args(["import", "-q", "-m", "x"])
+                .arg(&file)
+                .arg(format!("{url}/app-{number}"))
+                .spawn()
+                .expect("svn")
+        })
+        .collect();
+    for client in &mut clients {
+        assert!(client.wait().expect("svn").success());
+    }
+    let rows = pipeline.settled(13);
+    assert_eq!(field(&rows, "state"), ["done"; 13]);
+    let expected: Vec<String> = (1..=13).map(|revision: u32| revision.to_string()).collect();
+    assert_eq!(host.lines("log"), expected);
 }
 
 #[test]
