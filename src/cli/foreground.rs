@@ -12,7 +12,7 @@ use super::setup::Setup;
 use super::{report, signals};
 use crate::domain::delivery::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{HistoryFilter, Journal};
+use crate::journal::{BatchRow, HistoryFilter, Journal};
 use crate::state_dir::StateDir;
 use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 
@@ -65,13 +65,31 @@ fn unplannable(context: &Arc<Context>, journal: &Journal, batches: &[i64]) -> Re
             ),
             _ => format!("{} cannot be planned", blocking.describe()),
         };
-        let why = blocking.plan_error.unwrap_or_default();
-        return Ok(Error::config(format!("{what}: {why}")).with_hint(format!(
-            "it stays recorded and is planned again every {} s while a worker lives",
-            context.settings.plan_retry_s
-        )));
+        let why = blocking.plan_error.clone().unwrap_or_default();
+        let kind = if is_there(context, &blocking) {
+            ErrorKind::Config
+        } else {
+            ErrorKind::Source
+        };
+        return Ok(
+            Error::new(kind, format!("{what}: {why}")).with_hint(format!(
+                "it stays recorded and is planned again every {} s while a worker lives",
+                context.settings.plan_retry_s
+            )),
+        );
     }
     Ok(Error::config("a batch cannot be planned; see `status`"))
+}
+
+/// Whether the batch's revision can be had; where it can, its rules are what is wrong.
+fn is_there(context: &Context, batch: &BatchRow) -> bool {
+    let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
+        return true;
+    };
+    let repository = context.svnlook.repository(path);
+    repository
+        .and_then(|repository| repository.youngest())
+        .is_ok_and(|youngest| revision <= youngest)
 }
 
 fn print_results(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Result<u8> {

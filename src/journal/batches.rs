@@ -185,6 +185,11 @@ impl Journal {
         })
     }
 
+    /// Whether anything is unplanned, or queued, running or waiting where no failure stops the lane.
+    pub fn has_work(&self) -> Result<bool> {
+        Ok(self.unplanned_outlook()?.count > 0 || !self.lane_heads()?.is_empty())
+    }
+
     /// What keeps an unplanned batch from being planned for now: itself or an earlier revision of its
     /// repository that could not be planned and is not due again.
     pub fn unplannable(&self, batch: i64, now: DateTime<Utc>) -> Result<Option<BatchRow>> {

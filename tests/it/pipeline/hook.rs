@@ -218,13 +218,31 @@ fn hooks_out_of_order_or_killed_lose_nothing_and_change_no_order() {
 }
 
 #[test]
+fn a_hook_that_waits_leaves_what_else_it_planned_to_a_worker() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[
+        host.rule("app-2").with("host", "127.0.0.2"),
+        host.rule("app"),
+    ]);
+    for number in 1..=3 {
+        pipeline.commit(&[(&format!("app-{number}"), b"x")]);
+    }
+    for revision in ["1", "3"] {
+        let wait = ["hook", pipeline.repository(), revision, "--wait"];
+        pipeline.ad(&wait).exits(0);
+    }
+    assert_eq!(field(&pipeline.settled(3), "state"), ["done"; 3]);
+}
+
+#[test]
 fn a_revision_that_was_never_committed_holds_up_nothing() {
     let host = Host::up();
     let pipeline = Pipeline::new(&[host.rule("app")]);
     pipeline.commit(&[("app-1", b"x")]);
     let ran = pipeline
         .ad(&["hook", pipeline.repository(), "50", "--wait"])
-        .exits(3);
+        .exits(4);
     assert!(ran.stderr.contains("50"), "{ran}");
     pipeline.commit(&[("app-2", b"x")]);
     assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
