@@ -19,6 +19,8 @@ pub enum ErrorKind {
     State,
     /// SIGINT or SIGTERM.
     Interrupted,
+    /// Whoever read our output went away, as `head` does: nothing is wrong.
+    ReaderGone,
 }
 
 impl ErrorKind {
@@ -31,6 +33,7 @@ impl ErrorKind {
             Self::Source => 4,
             Self::State => 5,
             Self::Interrupted => 130,
+            Self::ReaderGone => 0,
         }
     }
 }
@@ -79,6 +82,15 @@ impl Error {
     /// Shorthand for [`ErrorKind::State`].
     pub fn state(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::State, message)
+    }
+
+    /// Message and hint in one line, for the log and the journal.
+    pub fn one_line(&self) -> String {
+        let message = self.message.replace('\n', "; ");
+        match &self.hint {
+            Some(hint) => format!("{message} ({hint})"),
+            None => message,
+        }
     }
 
     /// An I/O error with the operation (`cannot open`) and the path it failed on.

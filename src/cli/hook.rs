@@ -58,7 +58,12 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     drop(journal);
     if args.wait {
         let prints = setup.start_logging(&state, true)?;
-        return see_through(&setup, state, &[recorded.batch], prints, out);
+        let ended = see_through(&setup, state.clone(), &[recorded.batch], prints, out);
+        // What was planned on the way, revisions whose own hooks were lost, is a worker's.
+        if Journal::open(&state.journal())?.has_work()? {
+            wake_or_start(&setup, &state, globals)?;
+        }
+        return ended;
     }
     wake_or_start(&setup, &state, globals)?;
     Ok(0)

@@ -96,7 +96,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(&cli.command, &error);
+            if error.kind != ErrorKind::ReaderGone {
+                complain(&cli.command, &error);
+            }
             ExitCode::from(error.kind.exit_code())
         }
     }
@@ -177,11 +179,11 @@ fn complain(command: &Command, error: &Error) {
 
 /// What is wrong when our own output cannot be written; a closed pipe is nobody's fault.
 fn output_error(error: &io::Error) -> Error {
-    let message = match error.kind() {
-        io::ErrorKind::BrokenPipe => "the reader of the output went away".to_owned(),
-        _ => format!("cannot write the output: {error}"),
+    let kind = match error.kind() {
+        io::ErrorKind::BrokenPipe => ErrorKind::ReaderGone,
+        _ => ErrorKind::State,
     };
-    Error::new(ErrorKind::State, message)
+    Error::new(kind, format!("cannot write the output: {error}"))
 }
 
 #[cfg(test)]

@@ -73,6 +73,18 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
     // Everything is planned before anything is recorded: a mistake leaves nothing done by half.
     let planned = plan_range(args, &repository, &loaded, &stamp)?;
+    let filtered = args.package.is_some() || !args.host.is_empty();
+    if filtered
+        && planned
+            .iter()
+            .all(|planned| planned.plan.deliveries.is_empty())
+    {
+        return Err(Error::new(
+            ErrorKind::Delivery,
+            "nothing of these revisions goes through --package and --host",
+        )
+        .with_hint("`auto-dispatcher changed REPOS REV` shows what they hold"));
+    }
     if args.dry_run {
         return print_plans(&planned, out);
     }

@@ -108,10 +108,16 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
             state_of(row),
         ]);
     }
-    if table.is_empty() {
-        line_of(out, "all deliveries are settled")?;
-    } else {
+    if !table.is_empty() {
         table.print(out)?;
+    } else if unplanned.is_empty() {
+        line_of(out, "all deliveries are settled")?;
+    }
+    for (lane, delivery) in journal.stopped_lanes()? {
+        let line = format!(
+            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop)"
+        );
+        line_of(out, &escape(&line))?;
     }
     Ok(0)
 }
@@ -170,7 +176,7 @@ fn print_repositories(
     for batch in unplanned {
         let line = match &batch.plan_error {
             Some(error) => format!(
-                "{} cannot be planned (tried {} times, again at {}): {error}",
+                "{} cannot be planned, and holds up later revisions of its repository (tries: {}, again at {}): {error}",
                 batch.describe(),
                 batch.plan_attempts,
                 local(batch.due_at)

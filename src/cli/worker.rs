@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
     setup
         .start_logging_anyhow(&state)
         .and_then(|()| serve(args, &setup, state))
-        .inspect_err(|error| presence::keep_failure(&kept, &error.to_string()))
+        .inspect_err(|error| presence::keep_failure(&kept, &error.one_line()))
 }
 
 fn serve(args: &Args, setup: &Setup, state: StateDir) -> Result<u8> {

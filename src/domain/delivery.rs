@@ -235,7 +235,7 @@ pub fn rescue(step: Step, attached_install_began: bool) -> Transition {
     if step == Step::Install && attached_install_began {
         return Transition::Lose {
             fault: Fault::unknown(
-                "the worker died while the install command ran attached (install_mode = plain); look at the host, then `retry` or `dismiss`",
+                "the worker died while the install command ran attached (install_mode = plain); look at the host, then `replay` if it has to run again",
             ),
         };
     }

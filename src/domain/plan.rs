@@ -115,6 +115,8 @@ fn deliveries_of(
     }
     let rule = match input.rules.choose(package, &change.path) {
         Choice::Rule(rule) => rule,
+        // Whoever names hosts does not ask about packages that go to none.
+        Choice::None if !input.filter.hosts.is_empty() => return Err(SkipReason::Filtered),
         Choice::None => return Err(SkipReason::NoRule),
         Choice::Undecided(rule, error) => {
             return Err(unusable(rule, &error.message));

@@ -132,6 +132,39 @@ impl Journal {
         })
     }
 
+    /// Records the revisions that are missing between this batch's and the one below it in the ledger, as
+    /// hooks that were killed or come late leave them; a gap of more than `most` is left alone. Returns the
+    /// size of the gap.
+    pub fn fill_gap(&mut self, batch: i64, most: u64, now: DateTime<Utc>) -> Result<u64> {
+        self.write("cannot fill a gap in", |tx| {
+            let gap: Option<(u64, u64)> = tx
+                .prepare_cached(
+                    "SELECT max(e.revision), b.revision FROM batches b JOIN batches e
+                       ON e.repository_id = b.repository_id AND e.source = 'revision' AND e.revision < b.revision
+                     JOIN repositories r ON r.id = b.repository_id AND r.first_revision < b.revision
+                     WHERE b.id = ?1 AND b.source = 'revision' GROUP BY b.id",
+                )?
+                .query_row([batch], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((below, revision)) = gap else {
+                return Ok(0);
+            };
+            let missing = revision - below - 1;
+            if missing <= most {
+                let mut insert = tx.prepare_cached(
+                    "INSERT INTO batches
+                       (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state)
+                     SELECT 'revision', repository_id, ?2, rules_file, netrc_file, ?3, ?4, 'recorded'
+                     FROM batches WHERE id = ?1",
+                )?;
+                for lost in below + 1..revision {
+                    insert.execute(params![batch, lost, stamp(now), millis(now)])?;
+                }
+            }
+            Ok(missing)
+        })
+    }
+
     /// How much is unplanned, and when the first of it is due; what waits behind an earlier revision does
     /// not count for that.
     pub fn unplanned_outlook(&self) -> Result<UnplannedOutlook> {
@@ -150,6 +183,11 @@ impl Journal {
                     })
                 })
         })
+    }
+
+    /// Whether anything is unplanned, or queued, running or waiting where no failure stops the lane.
+    pub fn has_work(&self) -> Result<bool> {
+        Ok(self.unplanned_outlook()?.count > 0 || !self.lane_heads()?.is_empty())
     }
 
     /// What keeps an unplanned batch from being planned for now: itself or an earlier revision of its
@@ -197,7 +235,7 @@ impl Journal {
 
     /// Records that a batch could not be planned and when that is tried again.
     pub fn fail_plan(&mut self, batch: i64, error: &Error, due: DateTime<Utc>) -> Result<()> {
-        let (message, exit) = (error.to_string(), error.kind.exit_code());
+        let (message, exit) = (error.one_line(), error.kind.exit_code());
         self.write("cannot record a failed plan in", |tx| {
             tx.execute(
                 "UPDATE batches SET state = 'plan_failed', plan_error = ?2, due_at = ?3,

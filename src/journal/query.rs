@@ -220,6 +220,22 @@ impl Journal {
         })
     }
 
+    /// Lanes that wait behind a failure that stops them, with the first such delivery.
+    pub fn stopped_lanes(&self) -> Result<Vec<(String, i64)>> {
+        self.read("cannot read the lanes of", |connection| {
+            connection
+                .prepare(
+                    "SELECT s.lane, min(s.id) FROM deliveries s
+                     WHERE s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND EXISTS
+                       (SELECT 1 FROM deliveries d WHERE d.lane = s.lane AND d.id > s.id
+                        AND d.state IN ('queued', 'running', 'waiting'))
+                     GROUP BY s.lane",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+    }
+
     /// Whether none of these batches has anything left for a worker.
     pub fn batches_are_settled(&self, batches: &[i64]) -> Result<bool> {
         self.read("cannot read the batches of", |connection| {

@@ -48,6 +48,32 @@ fn what_waits_behind_an_unplannable_revision_is_not_due() {
 }
 
 #[test]
+fn a_gap_below_a_revision_is_filled_once_unless_it_is_too_large() {
+    let (_dir, mut journal) = journal();
+    let now = Utc::now();
+    let recorded = |journal: &Journal| -> Vec<Option<u64>> {
+        let batches = journal.unplanned_batches().expect("batches");
+        let mut revisions: Vec<_> = batches.iter().map(|batch| batch.revision).collect();
+        revisions.sort_unstable();
+        revisions
+    };
+    let first = record(&mut journal, 10, now);
+    assert_eq!(journal.fill_gap(first, 100, now).expect("read"), 0);
+    let above = record(&mut journal, 14, now);
+    assert_eq!(journal.fill_gap(above, 2, now).expect("read"), 3);
+    assert_eq!(recorded(&journal), [10, 14].map(Some));
+    assert_eq!(journal.fill_gap(above, 3, now).expect("filled"), 3);
+    assert_eq!(recorded(&journal), [10, 11, 12, 13, 14].map(Some));
+    assert_eq!(journal.fill_gap(above, 3, now).expect("read"), 0);
+    // Named by its hook, late; and one below the beginning, which says nothing about those between.
+    record(&mut journal, 12, now);
+    let below = record(&mut journal, 5, now);
+    assert_eq!(journal.fill_gap(below, 100, now).expect("read"), 0);
+    assert_eq!(journal.fill_gap(first, 100, now).expect("read"), 0);
+    assert_eq!(recorded(&journal), [5, 10, 11, 12, 13, 14].map(Some));
+}
+
+#[test]
 fn a_revision_that_is_recorded_again_is_planned_again_now() {
     let (_dir, mut journal) = journal();
     let now = Utc::now();

@@ -281,7 +281,11 @@ impl<'a> Attempt<'a> {
             format!("{dir}/{}", self.work.package)
         };
         self.journal
-            .note_uploaded(self.claim, &remote_path)
+            .note_uploaded(
+                self.claim,
+                &remote_path,
+                self.record.transport.unwrap_or_default(),
+            )
             .map_err(ours)?;
         self.uploaded = true;
         if work.service.install_command.is_some() {
@@ -402,5 +406,5 @@ fn export_fault(error: Error) -> Fault {
     reason = "the shape that map_err wants"
 )]
 fn ours(error: Error) -> Fault {
-    Fault::ours(error.to_string())
+    Fault::ours(error.one_line())
 }

@@ -158,7 +158,7 @@ impl<'a> LateCredentials<'a> {
                 batch.netrc_file.as_deref(),
                 batch.repository.as_deref(),
             )
-            .map_err(|error| Fault::ours(error.to_string()))
+            .map_err(|error| Fault::ours(error.one_line()))
     }
 }
 
@@ -169,7 +169,7 @@ impl Credentials for LateCredentials<'_> {
             .store
             .lookup(&work.rule, &work.target.host, &work.target.login)
             .map(|found| found.password)
-            .map_err(|error| Fault::ours(error.to_string()))
+            .map_err(|error| Fault::ours(error.one_line()))
     }
 
     fn account(&self) -> Result<Option<String>, Fault> {

@@ -252,7 +252,11 @@ impl<'a> Coordinator<'a> {
     fn rest_or_give_up(&mut self, error: Error) -> Result<Duration> {
         let since = *self.failing_since.get_or_insert_with(|| {
             self.context.emit(&Event::Notice {
-                message: format!("{error}; trying on for {} s", GIVE_UP_AFTER.as_secs()),
+                message: format!(
+                    "{}; trying on for {} s",
+                    error.one_line(),
+                    GIVE_UP_AFTER.as_secs()
+                ),
             });
             Instant::now()
         });
@@ -373,7 +377,7 @@ impl<'a> Coordinator<'a> {
                 self.active.remove(&lane);
                 if let Err(error) = result {
                     self.context.emit(&Event::Notice {
-                        message: format!("lane {lane}: {error}"),
+                        message: format!("lane {lane}: {}", error.one_line()),
                     });
                     self.resting.insert(lane, Instant::now() + LANE_REST);
                 }
@@ -384,7 +388,7 @@ impl<'a> Coordinator<'a> {
                 self.plan_rest = Some(Instant::now() + SLEEP_WAITING);
                 if let Err(error) = result {
                     self.context.emit(&Event::Notice {
-                        message: format!("planning: {error}"),
+                        message: format!("planning: {}", error.one_line()),
                     });
                     self.plan_rest = Some(Instant::now() + LANE_REST);
                 }
@@ -405,7 +409,7 @@ impl<'a> Coordinator<'a> {
             .sweep(&|sha256| journal.artifact_is_needed(sha256));
         if let Err(error) = swept {
             self.context.emit(&Event::Notice {
-                message: format!("sweeping the spool: {error}"),
+                message: format!("sweeping the spool: {}", error.one_line()),
             });
         }
     }

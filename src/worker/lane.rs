@@ -132,7 +132,11 @@ fn settle_durably(
         }
         if !reported {
             context.emit(&Event::Notice {
-                message: format!("delivery {}: {error}; trying on", claim.delivery),
+                message: format!(
+                    "delivery {}: {}; trying on",
+                    claim.delivery,
+                    error.one_line()
+                ),
             });
             reported = true;
         }
@@ -151,7 +155,10 @@ fn tidy_spool(context: &Context, journal: &Journal, work: &Work) {
     };
     if let Err(error) = purge() {
         context.emit(&Event::Notice {
-            message: format!("the spool keeps an artifact that nobody needs: {error}"),
+            message: format!(
+                "the spool keeps an artifact that nobody needs: {}",
+                error.one_line()
+            ),
         });
     }
 }

@@ -34,10 +34,47 @@ pub(super) fn plan_all(context: &Context) -> Result<()> {
         let Some(batch) = journal.next_unplanned(Utc::now())? else {
             return Ok(());
         };
+        if fill_gap(context, &mut journal, &batch)? {
+            continue;
+        }
         plan_one(context, &mut journal, &batch)?;
         context.wake.now();
     }
     Ok(())
+}
+
+/// Sees to it that no revision below this batch's is forgotten or overtaken: hooks overlap, start out of
+/// order, and are killed. True when the ledger has grown, and something else is to be planned first.
+fn fill_gap(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<bool> {
+    // Asked with 0, which fills nothing: svnlook costs a process, and a gap is rare.
+    if journal.fill_gap(batch.id, 0, Utc::now())? == 0 || !exists(context, batch) {
+        return Ok(false);
+    }
+    let most = context.settings.catch_up_max;
+    let missing = journal.fill_gap(batch.id, most, Utc::now())?;
+    if missing > most {
+        context.emit(&Event::Notice {
+            message: format!(
+                "{}: the {missing} revisions below it were never recorded, more than catch_up_max ({most}): they are \
+                 not dispatched; `replay` them if they should be",
+                batch.describe()
+            ),
+        });
+    }
+    Ok((1..=most).contains(&missing))
+}
+
+/// Whether the revision was ever committed; a hook records what it is told.
+fn exists(context: &Context, batch: &BatchRow) -> bool {
+    let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
+        return false;
+    };
+    let youngest = context
+        .svnlook
+        .repository(path)
+        .and_then(|repository| repository.youngest());
+    // Where that cannot be told, planning fails with the reason, and this is asked again.
+    youngest.is_ok_and(|youngest| revision <= youngest)
 }
 
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
@@ -58,7 +95,7 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
             context.emit(&Event::PlanFailed {
                 batch: batch.id,
                 source: batch.describe(),
-                error: error.to_string(),
+                error: error.one_line(),
                 again_in_s: pause,
             });
             Ok(())

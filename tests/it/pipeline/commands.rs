@@ -208,7 +208,7 @@ fn nothing_is_sent_when_one_of_the_files_will_not_do() {
     let fifo = pipeline.env.path("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let unreadable = pipeline.env.write("unreadable", "x");
-    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o000)).unwrap();
     let missing = pipeline.env.path("missing");
     let home = pipeline.env.home();
     let mut cases = vec![
@@ -265,18 +265,18 @@ fn each_kind_of_mistake_has_its_exit_code() {
     pipeline.settings("");
     // The command line.
     pipeline.ad(&["send"]).exits(2);
-    pipeline.ad(&["show", "99"]).exits(2);
     pipeline.ad(&["hook", pipeline.repository(), "-1"]).exits(2);
     // The source.
     pipeline.ad(&["hook", "/no/such/repository", "1"]).exits(4);
     // The state.
-    fs::remove_dir_all(pipeline.state()).unwrap();
+    let ran = pipeline.ad(&["status"]).exits(5);
+    assert!(
+        ran.stderr.contains("nothing was recorded there yet"),
+        "{ran}"
+    );
+    pipeline.rules_text("[a]\nhost = h\nlogin = l\n");
     pipeline.env.write("state", "no directory");
-    for args in [
-        vec!["status"],
-        vec!["history"],
-        vec!["worker", "--until-idle"],
-    ] {
+    for args in [vec!["send", file], vec!["worker", "--until-idle"]] {
         let ran = pipeline.ad(&args).exits(5);
         assert!(ran.stderr.contains("is not a directory"), "{ran}");
     }

@@ -66,7 +66,7 @@ fn a_command_that_ended_while_no_worker_lived_is_collected_and_not_run_again() {
     }
     pipeline.no_worker_lives();
     host.go();
-    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    pipeline.ad(&["worker", "--until-idle"]).exits(1);
     let row = pipeline.delivery("app");
     assert_eq!(
         (&row["state"], &row["exit_status"]),
@@ -257,4 +257,63 @@ fn somebody_who_sends_a_file_is_not_kept_waiting_by_a_host_of_others() {
     gate.open();
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
     assert_eq!(pipeline.delivery("slow")["state"], "done");
+}
+
+#[test]
+fn an_interrupted_command_says_so_and_a_worker_goes_on() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host
+        .rule("app")
+        .with("install_command", host.long_command())]);
+    let file = pipeline.env.write("app", "x");
+    let mut sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
+    wait_until("the command began", LIMIT, || host.file("began").exists());
+    sending.terminate();
+    assert_eq!(sending.ends(), Some(130));
+    host.go();
+    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    assert_eq!(pipeline.delivery("app")["state"], "done");
+    assert_eq!(host.lines("ran").len(), 1);
+}
+
+#[test]
+fn what_the_killed_leave_behind_is_swept() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host
+        .rule("app")
+        .with("install_command", host.long_command())]);
+    let worker = pipeline.spawn(&["worker"]);
+    wait_until("the worker lives", LIMIT, || !pipeline.workers().is_empty());
+    worker.kill();
+    pipeline
+        .env
+        .write("state/spool/incoming-half", "an export that was cut");
+    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    let names = |dir: &str| {
+        let entries = std::fs::read_dir(pipeline.state().join(dir)).expect("readable");
+        let mut names: Vec<String> = entries
+            .map(|entry| {
+                entry
+                    .expect("entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("spool"), [".lock"]);
+    assert!(
+        !names("workers").contains(&"1.lock".to_owned()),
+        "{:?}",
+        names("workers")
+    );
+    assert!(
+        !names("workers").contains(&"1.wake".to_owned()),
+        "{:?}",
+        names("workers")
+    );
 }

@@ -342,7 +342,7 @@ fn a_closed_port_of_ssh_falls_back_to_ftp_unless_the_host_has_proved_a_key() {
     );
     holds(&ftp.home().join("in/app-1"), b"app-1");
     // One that did.
-    pipeline.rules(&[by_default.clone()]);
+    pipeline.rules(std::slice::from_ref(&by_default));
     assert_eq!(send("app-2")["transport"], "ssh");
     host.stop();
     let logins = || {

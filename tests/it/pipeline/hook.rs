@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ fn without_svnlook_revisions_wait_and_are_planned_in_order_when_it_is_there() {
     let soon = pipeline.env.path("svnlook-soon");
     pipeline.settings(&format!("svnlook = {}", soon.display()));
     loses_nothing(&pipeline, &host, "svnlook-soon", || {
-        symlink(svnlook(), &soon).unwrap()
+        symlink(svnlook(), &soon).unwrap();
     });
 }
 
@@ -63,7 +64,7 @@ fn without_rules_revisions_wait_and_are_planned_in_order_when_they_are_there() {
     let pipeline = Pipeline::bare();
     pipeline.install_hook();
     loses_nothing(&pipeline, &host, "no rules file", || {
-        pipeline.rules(&[host.rule("app")])
+        pipeline.rules(&[host.rule("app")]);
     });
 }
 
@@ -191,6 +192,97 @@ fn a_revision_recorded_twice_is_delivered_once() {
 }
 
 #[test]
+fn hooks_out_of_order_or_killed_lose_nothing_and_change_no_order() {
+    let host = Host::up();
+    let log = host.file("log");
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app").with(
+        "install_command",
+        format!("echo $AD_PACKAGE >> {}", log.display()),
+    )]);
+    for number in 1..=6 {
+        pipeline.commit(&[(&format!("app-{number}"), b"x")]);
+    }
+    // The first one, then the fifth before the fourth; the second and the third never.
+    for revision in ["1", "5", "4"] {
+        let wait = ["hook", pipeline.repository(), revision, "--wait"];
+        pipeline.ad(&wait).exits(0);
+    }
+    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    assert_eq!(
+        field(&pipeline.settled(5), "revision"),
+        ["1", "2", "3", "4", "5"]
+    );
+    let expected = ["app-1", "app-2", "app-3", "app-4", "app-5"];
+    assert_eq!(host.lines("log"), expected);
+}
+
+#[test]
+fn a_hook_that_waits_leaves_what_else_it_planned_to_a_worker() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[
+        host.rule("app-2").with("host", "127.0.0.2"),
+        host.rule("app"),
+    ]);
+    for number in 1..=3 {
+        pipeline.commit(&[(&format!("app-{number}"), b"x")]);
+    }
+    for revision in ["1", "3"] {
+        let wait = ["hook", pipeline.repository(), revision, "--wait"];
+        pipeline.ad(&wait).exits(0);
+    }
+    assert_eq!(field(&pipeline.settled(3), "state"), ["done"; 3]);
+}
+
+#[test]
+fn a_revision_that_was_never_committed_holds_up_nothing() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline.commit(&[("app-1", b"x")]);
+    let ran = pipeline
+        .ad(&["hook", pipeline.repository(), "50", "--wait"])
+        .exits(4);
+    assert!(ran.stderr.contains("50"), "{ran}");
+    pipeline.commit(&[("app-2", b"x")]);
+    assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
+    assert_eq!(field(&unplanned(&pipeline), "revision"), ["50"]);
+}
+
+#[test]
+fn many_committers_at_once_are_served_in_the_order_of_their_revisions() {
+    let host = Host::up();
+    let log = host.file("log");
+    let pipeline = Pipeline::new(&[host.rule("app").with(
+        "install_command",
+        format!("echo $AD_REVISION >> {}", log.display()),
+    )]);
+    // The ledger begins.
+    pipeline.commit(&[("app-0", b"x")]);
+    let url = pipeline.svn.url();
+    let file = pipeline.env.write("one", "x");
+    let mut clients: Vec<_> = (1..=12)
+        .map(|number| {
+            Command::new(super::program("svn"))
+                .env_clear()
+                .env("HOME", pipeline.env.home())
+                .args(["import", "-q", "-m", "x"])
+                .arg(&file)
+                .arg(format!("{url}/app-{number}"))
+                .spawn()
+                .expect("svn")
+        })
+        .collect();
+    for client in &mut clients {
+        assert!(client.wait().expect("svn").success());
+    }
+    let rows = pipeline.settled(13);
+    assert_eq!(field(&rows, "state"), ["done"; 13]);
+    let expected: Vec<String> = (1..=13).map(|revision: u32| revision.to_string()).collect();
+    assert_eq!(host.lines("log"), expected);
+}
+
+#[test]
 fn a_hook_that_waits_tells_how_it_ended() {
     let host = Host::up();
     let pipeline = Pipeline::bare();
@@ -239,4 +331,48 @@ fn a_hook_that_waits_for_what_cannot_be_planned_says_so_and_tries_again_when_rep
         .ad(&["hook", pipeline.repository(), "2", "--wait"])
         .exits(0);
     assert_eq!(field(&pipeline.settled(2), "revision"), ["1", "2"]);
+}
+
+#[test]
+fn a_broken_logger_cfg_costs_no_delivery_and_is_in_the_log() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline
+        .env
+        .write("repository/conf/logger.cfg", "[loggers]\nkeys=root\n");
+    pipeline.commit(&[("app", b"x")]);
+    assert_eq!(field(&pipeline.settled(1), "state"), ["done"]);
+    let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log")).expect("a log");
+    assert!(
+        log.contains("logger.cfg") && log.contains("standard log"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_worker_keeps_nothing_open_that_the_server_of_the_hook_had_open() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host
+        .rule("app")
+        .with("install_command", host.long_command())]);
+    pipeline.commit(&[("app", b"x")]);
+    let held = pipeline.env.path("held");
+    let mut server = Command::new("sh");
+    server
+        .args(["-c", "exec 9>\"$1\"; shift; exec \"$@\"", "sh"])
+        .arg(&held)
+        .arg(env!("CARGO_BIN_EXE_auto-dispatcher"))
+        .args(["hook", pipeline.repository(), "1"]);
+    Ran::of(&mut server).exits(0);
+    wait_until("the command began", LIMIT, || host.file("began").exists());
+    for pid in pipeline.workers() {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc");
+        let open: Vec<_> = open
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .collect();
+        assert!(!open.is_empty() && !open.contains(&held), "{open:?}");
+    }
+    host.go();
+    pipeline.settled(1);
 }

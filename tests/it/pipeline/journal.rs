@@ -1,5 +1,8 @@
 //! The journal file over the versions of the program.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+
 use auto_dispatcher::domain::delivery::State;
 use rusqlite::Connection;
 
@@ -9,13 +12,9 @@ use super::Pipeline;
 const VERSION_1: &str = include_str!("../../cases/journal/version-1.sql");
 
 fn make_journal(pipeline: &Pipeline) -> Connection {
-    // Makes the state directory as it has to be.
-    pipeline.ad(&["status"]).exits(0);
-    let path = pipeline.state().join("journal.sqlite");
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{end}", path.display()));
-    }
-    Connection::open(path).expect("SQLite")
+    let state = pipeline.state();
+    DirBuilder::new().mode(0o700).create(&state).expect("mkdir");
+    Connection::open(state.join("journal.sqlite")).expect("SQLite")
 }
 
 #[test]
@@ -44,7 +43,7 @@ fn a_journal_of_version_1_opens_and_shows_what_it_holds() {
     );
     // A worker goes on with what is open: the terms that were frozen then are understood.
     let worker = pipeline.spawn(&["worker"]);
-    let row = pipeline.awaits("app-2.tar", State::Failed);
+    let row = pipeline.awaits("app-2.tar", State::Waiting);
     assert!(
         row["error"].as_str().unwrap().contains("/svn/packages"),
         "{row}"

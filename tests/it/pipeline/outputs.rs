@@ -93,6 +93,8 @@ fn history_status_and_show_have_exactly_the_names_that_are_promised() {
     assert_eq!(shown["remote_path"].as_str(), path.to_str());
     assert_eq!(shown["repository"], pipeline.repository());
     assert_eq!(shown["path"], "trunk/bad");
+    let ran = pipeline.ad(&["show", "99"]).exits(2);
+    assert!(ran.stderr.contains("no delivery 99"), "{ran}");
 }
 
 #[test]
