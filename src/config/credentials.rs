@@ -205,7 +205,10 @@ impl CredentialStore {
         let line = Some(rule.line);
         let terms = match &rule.terms {
             Ok(terms) => terms,
-            Err(why) => return refused(line, why, "mend the rule"),
+            Err(why) => {
+                let why = format!("rule [{rule_name}] cannot serve: {why}");
+                return refused(line, &why, "mend the rule");
+            }
         };
         if !terms.hosts.iter().any(|named| named == host) {
             let why = format!("rule [{rule_name}] no longer names the host {host}");

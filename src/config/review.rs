@@ -30,7 +30,10 @@ pub fn review(store: &CredentialStore) -> Review {
     let mut falls_back_to_ftp = Vec::new();
     for rule in &store.rules().set.rules {
         match &rule.terms {
-            Err(why) => review.mistakes.push(Finding::at(file, rule.line, why)),
+            Err(why) => {
+                let text = format!("rule [{}] cannot serve: {why}", rule.name);
+                review.mistakes.push(Finding::at(file, rule.line, text));
+            }
             Ok(terms) => {
                 identity(file, rule, terms, &mut review);
                 if credentials(store, rule, terms, &mut review) {

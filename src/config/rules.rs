@@ -177,10 +177,10 @@ fn read_rule(
     };
     let terms = read_terms(&mut reader);
     let terms = match reader.broken() {
-        Some(why) => Err(format!("rule [{}] cannot serve: {why}", section.name)),
+        Some(why) => Err(why),
         None if terms.hosts.is_empty() => Err(format!(
-            "rule [{}] cannot serve: it has no `host`, neither itself nor by [DEFAULT] (line {})",
-            section.name, section.line
+            "it has no `host`, neither itself nor by [DEFAULT] of {}; add a line `host = NAME`",
+            document.file.display()
         )),
         None => Ok(terms),
     };

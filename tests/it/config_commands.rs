@@ -227,10 +227,37 @@ fn a_reference_to_a_missing_key_spoils_its_own_rule_only() {
     let ran = with_config(&env, &config, &["explain", "--json", "bad", "good"]).exits(1);
     let answers = ran.json();
     assert!(
-        answers[0]["error"].as_str().unwrap().contains("line 3"),
+        answers[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("rules.cfg:3 "),
         "{ran}"
     );
     assert_eq!(answers[1]["login"], "l");
+}
+
+#[test]
+fn a_password_leaks_through_no_reference() {
+    let env = TestEnv::new();
+    let config = env.write(
+        "rules.cfg",
+        "[DEFAULT]\npassword = s3cret\n[app]\nhost = h\nlogin = l\ninstall_command = echo %(word)s\nword = %(password)s\n\
+         [path]\nhost = h\nlogin = l\npath_pattern = (%(password)s\n[acc]\nhost = h\nlogin = l\naccount = %(password)s\n",
+    );
+    for args in [
+        &["explain", "--json", "app", "path", "acc"][..],
+        &["explain", "app", "path", "acc"],
+        &["check"],
+        &["check", "--json"],
+    ] {
+        let code = if args[0] == "check" { 3 } else { 1 };
+        let ran = with_config(&env, &config, args).exits(code);
+        for line in [6, 11, 15] {
+            let told = format!("rules.cfg:{line} refers to %(password)s");
+            assert!(ran.stdout.contains(&told), "{told}: {ran}");
+        }
+        assert!(!format!("{ran}").contains("s3cret"), "{ran}");
+    }
 }
 
 #[test]
