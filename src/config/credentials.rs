@@ -12,6 +12,7 @@ use crate::config::finding::Mistakes;
 use crate::config::locate::Places;
 use crate::config::netrc::{Netrc, NetrcEntry};
 use crate::config::rules::{self, LoadedRules, RuleSecrets};
+use crate::config::value::same_host;
 use crate::domain::rule::Rule;
 use crate::domain::secret::Secret;
 use crate::domain::text::escape;
@@ -210,7 +211,7 @@ impl CredentialStore {
                 return refused(line, &why, "mend the rule");
             }
         };
-        if !terms.hosts.iter().any(|named| named == host) {
+        if !terms.hosts.iter().any(|named| same_host(named, host)) {
             let why = format!("rule [{rule_name}] no longer names the host {host}");
             return refused(line, &why, "put the host back");
         }

@@ -274,10 +274,13 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
     let ran = with_config(&env, &config, &["check"]).exits(3);
     let expected = [
         ("warning", "rules.cfg:7: unknown key `pasword`"),
-        ("warning", "rules.cfg:9: rule [app_server] is never reached"),
         (
             "warning",
-            "rules.cfg:12: rule [^/web] never matches: names have no `/`; try `path_pattern`",
+            "rules.cfg:9: rule [app_server] is never reached: rule [app] at line 3 takes every name",
+        ),
+        (
+            "warning",
+            "rules.cfg:12: rule [^/web] never matches: names of packages have no `/`",
         ),
         (
             "error",
@@ -313,6 +316,63 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
     assert!(
         json.iter()
             .all(|line| line["message"].is_string() && line["file"].is_string())
+    );
+}
+
+#[test]
+fn check_tells_which_rules_nothing_reaches_and_accuses_no_other() {
+    let env = TestEnv::new();
+    let rules = [
+        ("app_[0-9]+", ""),
+        ("app", "path_pattern = trunk/\n"),
+        ("^app", ""),
+        ("app.*", "never"),
+        ("ap", ""),
+        ("(?i)app", ""),
+        ("app|b", ""),
+        ("trunk/web", "slash"),
+        (".*/web", "slash"),
+        ("web/?", ""),
+        (".*", ""),
+        ("late", "never"),
+    ];
+    let mut text = "[DEFAULT]\nhost = h\nlogin = l\n".to_owned();
+    let mut expected = Vec::new();
+    for (name, mark) in rules {
+        let line = text.lines().count() + 1;
+        match mark {
+            "never" => expected.push(format!("rules.cfg:{line}: rule [{name}] is never reached")),
+            "slash" => expected.push(format!("rules.cfg:{line}: rule [{name}] never matches")),
+            _ => {}
+        }
+        let own = if mark.contains('=') { mark } else { "" };
+        text.push_str(&format!("[{name}]\n{own}"));
+    }
+    let ran = with_config(&env, &env.write("rules.cfg", &text), &["check"]).exits(0);
+    for told in &expected {
+        assert!(ran.stdout.contains(told), "{told}: {ran}");
+    }
+    assert_eq!(ran.stdout.lines().count(), expected.len() + 1, "{ran}");
+}
+
+#[test]
+fn a_host_named_twice_is_one_host_and_check_says_so() {
+    let env = TestEnv::new();
+    let config = env.write(
+        "rules.cfg",
+        "[DEFAULT]\nlogin = l\n[twice]\nhost = web1, WEB1\n web1\n[once]\nhost = web1 web2\n",
+    );
+    let ran = with_config(&env, &config, &["explain", "--json", "twice"]).exits(0);
+    assert_eq!(ran.json()[0]["host"], "web1");
+    let ran = with_config(&env, &config, &["check"]).exits(0);
+    assert!(
+        ran.stdout
+            .contains("rules.cfg:4: `host` names a host more than once"),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout.ends_with("0 mistake(s), 1 warning(s)\n"),
+        "{ran}"
     );
 }
 

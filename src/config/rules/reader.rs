@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         for host in value::words(&value.text) {
             if let Err(why) = value::host(host) {
                 self.cannot_serve("host", value.line, why);
-            } else if !hosts.iter().any(|known| known == host) {
+            } else if !hosts.iter().any(|known| value::same_host(known, host)) {
                 hosts.push(host.to_owned());
             }
         }

@@ -49,7 +49,7 @@ fn an_empty_value_is_no_value() {
 #[test]
 fn every_key_is_read() {
     let rules = load_text(
-        "[a]\nhost = h1, h2\n  h1\nlogin = l\ndest_dir = ~/in\ninstall_command = a &&\n  b\ntransports = ftp, ssh\n\
+        "[a]\nhost = h1,\n  h2\nlogin = l\ndest_dir = ~/in\ninstall_command = a &&\n  b\ntransports = ftp, ssh\n\
          ssh_port = 2222\nftp_port = 2121\nidentity_file = ~/key\npassword_command = get 'a b'\nhost_key = strict\n\
          known_hosts = hosts\nftps_fingerprint = AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\n\
          file_mode = 0750\npath_pattern = trunk/\nconnect_timeout = 5\nstall_timeout = 2m\ninstall_timeout = 3h\n\
