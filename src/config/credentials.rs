@@ -152,12 +152,15 @@ impl CredentialStore {
             };
             let password = command::run(&call).map_err(|why| {
                 Error::config(format!(
-                    "the password_command of rule [{}] gave no password for {}@{}: {}",
+                    "{}:{}: the password_command of rule [{}] gave no password for {}@{}: {}",
+                    escape(&self.rules.path.to_string_lossy()),
+                    rule.line,
                     escape(rule_name),
                     escape(login),
                     escape(host),
                     escape(&why)
                 ))
+                .with_hint("run the command by hand as the user of the worker, mend it, and retry")
             })?;
             return Ok(Found {
                 password: Some(password),

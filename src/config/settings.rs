@@ -75,9 +75,10 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
         ..Settings::default()
     };
     if text.is_writable_by_all() {
-        settings
-            .warnings
-            .push(Finding::about(path, "everybody may write to it: chmod o-w"));
+        settings.warnings.push(Finding::about(
+            path,
+            "everybody may write to it, and so decide where everything is kept: chmod o-w",
+        ));
     }
     let nothing = Section::default();
     let mut reader = Reader::new(&document, &nothing);

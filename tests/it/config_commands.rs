@@ -346,7 +346,7 @@ fn check_tells_which_rules_nothing_reaches_and_accuses_no_other() {
             _ => {}
         }
         let own = if mark.contains('=') { mark } else { "" };
-        text.push_str(&format!("[{name}]\n{own}"));
+        text.extend(["[", name, "]\n", own]);
     }
     let ran = with_config(&env, &env.write("rules.cfg", &text), &["check"]).exits(0);
     for told in &expected {

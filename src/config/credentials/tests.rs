@@ -117,7 +117,9 @@ fn a_failing_password_command_is_told_with_its_stderr_and_never_its_stdout() {
     );
     let error = store.lookup("cmd", "h", "me").unwrap_err();
     assert!(
-        error.message.contains("vault is sealed") && error.message.contains("me@h"),
+        error.message.contains("vault is sealed")
+            && error.message.contains("rules.cfg:1: ")
+            && error.message.contains("me@h"),
         "{error}"
     );
     assert!(!error.message.contains("s3cret"), "{error}");
