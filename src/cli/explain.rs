@@ -114,11 +114,12 @@ pub(super) fn run(
                     }
                     continue;
                 }
-                Err(why) => Some(why.clone()),
+                Err(why) => Some(format!("{} cannot serve: {why}", place(&store, rule))),
             },
-            Choice::Undecided(rule, error) => {
-                Some(format!("rule [{}] cannot be decided: {error}", rule.name))
-            }
+            Choice::Undecided(rule, error) => Some(format!(
+                "{} cannot be decided: {error}",
+                place(&store, rule)
+            )),
             Choice::None => None,
         };
         output.code = ErrorKind::Delivery.exit_code();
@@ -135,6 +136,12 @@ pub(super) fn run(
 fn json(value: &impl Serialize) -> String {
     // Texts, lists and flags always serialise.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A rule and where it stands.
+fn place(store: &CredentialStore, rule: &Rule) -> String {
+    let file = store.rules().path.to_string_lossy();
+    format!("rule [{}] at {file}:{}", rule.name, rule.line)
 }
 
 fn destination(terms: &RuleTerms, now: DateTime<Local>) -> String {

@@ -12,6 +12,7 @@ use crate::config::finding::Mistakes;
 use crate::config::locate::Places;
 use crate::config::netrc::{Netrc, NetrcEntry};
 use crate::config::rules::{self, LoadedRules, RuleSecrets};
+use crate::config::value::same_host;
 use crate::domain::rule::Rule;
 use crate::domain::secret::Secret;
 use crate::domain::text::escape;
@@ -128,21 +129,10 @@ impl CredentialStore {
     }
 
     /// The password and account for `login` at `host`, by the rule called `rule_name`. Runs the rule's
-    /// `password_command`, which may take up to 30 s. Errors: the rule is gone from the file; the
-    /// command failed.
+    /// `password_command`, which may take up to 30 s. Errors: the rule is gone from the file, cannot
+    /// serve, or no longer means this login at this host; the command failed.
     pub fn lookup(&self, rule_name: &str, host: &str, login: &str) -> Result<Found> {
-        let Some((rule, secrets)) = self.rules.rule(rule_name) else {
-            let file = self.rules.path.to_string_lossy();
-            return Err(Error::config(format!(
-                "rule [{}] is no longer in {}, so there are no credentials for {}",
-                escape(rule_name),
-                escape(&file),
-                escape(host)
-            ))
-            .with_hint(
-                "put the rule back and retry, or cancel the delivery and replay its revision",
-            ));
-        };
+        let (rule, secrets) = self.entitled(rule_name, host, login)?;
         let entry = self.entry(rule, host, Some(login));
         let account = account(secrets, entry);
         if let Some(password) = &secrets.password {
@@ -162,12 +152,15 @@ impl CredentialStore {
             };
             let password = command::run(&call).map_err(|why| {
                 Error::config(format!(
-                    "the password_command of rule [{}] gave no password for {}@{}: {}",
+                    "{}:{}: the password_command of rule [{}] gave no password for {}@{}: {}",
+                    escape(&self.rules.path.to_string_lossy()),
+                    rule.line,
                     escape(rule_name),
                     escape(login),
                     escape(host),
                     escape(&why)
                 ))
+                .with_hint("run the command by hand as the user of the worker, mend it, and retry")
             })?;
             return Ok(Found {
                 password: Some(password),
@@ -185,10 +178,51 @@ impl CredentialStore {
         })
     }
 
-    /// What FTP's `ACCT` is to be told for `login` at `host`; runs nothing.
-    pub fn account(&self, rule_name: &str, host: &str, login: &str) -> Option<String> {
-        let (rule, secrets) = self.rules.rule(rule_name)?;
-        account(secrets, self.entry(rule, host, Some(login)))
+    /// What FTP's `ACCT` is to be told for `login` at `host`; runs nothing. Errors: as with
+    /// [`CredentialStore::lookup`].
+    pub fn account(&self, rule_name: &str, host: &str, login: &str) -> Result<Option<String>> {
+        let (rule, secrets) = self.entitled(rule_name, host, login)?;
+        Ok(account(secrets, self.entry(rule, host, Some(login))))
+    }
+
+    /// The rule of that name, if its credentials are meant for `login` at `host`. A delivery keeps host
+    /// and login, while the rule may have been edited since: the secrets of one host may not reach another.
+    fn entitled(&self, rule_name: &str, host: &str, login: &str) -> Result<(&Rule, &RuleSecrets)> {
+        let file = self.rules.path.to_string_lossy();
+        let refused = |line: Option<usize>, why: &str, way_out: &str| {
+            let line = line.map_or_else(String::new, |line| format!(":{line}"));
+            Err(Error::config(format!(
+                "no credentials for {}@{}: {}{line}: {}",
+                escape(login),
+                escape(host),
+                escape(&file),
+                escape(why)
+            ))
+            .with_hint(format!(
+                "{way_out} and retry, or cancel the delivery and replay its revision"
+            )))
+        };
+        let Some((rule, secrets)) = self.rules.rule(rule_name) else {
+            let why = format!("there is no rule [{rule_name}] any more");
+            return refused(None, &why, "put the rule back");
+        };
+        let line = Some(rule.line);
+        let terms = match &rule.terms {
+            Ok(terms) => terms,
+            Err(why) => {
+                let why = format!("rule [{rule_name}] cannot serve: {why}");
+                return refused(line, &why, "mend the rule");
+            }
+        };
+        if !terms.hosts.iter().any(|named| same_host(named, host)) {
+            let why = format!("rule [{rule_name}] no longer names the host {host}");
+            return refused(line, &why, "put the host back");
+        }
+        if let Some(own) = terms.login.as_deref().filter(|own| *own != login) {
+            let why = format!("rule [{rule_name}] now logs in as {own} instead of {login}");
+            return refused(line, &why, "put the login back");
+        }
+        Ok((rule, secrets))
     }
 
     fn login_of(&self, rule: &Rule, host: &str) -> Option<String> {

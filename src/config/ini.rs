@@ -164,6 +164,29 @@ impl Document {
             .collect()
     }
 
+    /// The keys, in lower case, whose values go into the value of `key`; what they refer to in turn is
+    /// followed through the keys for which `through` is true. Not `key` itself unless it is in a circle.
+    pub fn sources(
+        &self,
+        section: &Section,
+        key: &str,
+        through: impl Fn(&str) -> bool,
+    ) -> BTreeSet<String> {
+        let of = |key: &str| {
+            self.entry(section, key)
+                .map_or_else(Vec::new, |entry| interpolation::references(&entry.raw))
+        };
+        let mut found = BTreeSet::new();
+        let mut rest = of(key);
+        while let Some(next) = rest.pop() {
+            if through(&next) && !found.contains(&next) {
+                rest.extend(of(&next));
+            }
+            found.insert(next);
+        }
+        found
+    }
+
     fn entry<'a>(&'a self, section: &'a Section, key: &str) -> Option<&'a Entry> {
         section.entry(key).or_else(|| self.defaults.entry(key))
     }

@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         let Some(section) = self.section(list) else {
             self.mistakes.push(Finding::about(
                 &self.document.file,
-                format!("section [{list}] is missing"),
+                format!("section [{list}] is missing; Python's fileConfig needs [loggers], [handlers] and [formatters]"),
             ));
             return Vec::new();
         };

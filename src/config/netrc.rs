@@ -11,6 +11,9 @@ use crate::config::finding::Finding;
 use crate::config::private;
 use crate::domain::secret::Secret;
 
+const UNREADABLE: &str =
+    "this entry cannot be read; its form is: machine HOST login NAME password WORD";
+
 /// One `machine` or `default` entry. What it lacks is empty.
 #[derive(Debug, Clone)]
 pub struct NetrcEntry {
@@ -38,7 +41,10 @@ impl Netrc {
     pub fn load(path: &Path, is_named: bool) -> Result<Self, Finding> {
         let Some(text) = private::read(path)? else {
             return if is_named {
-                Err(Finding::about(path, "there is no such netrc file"))
+                Err(Finding::about(
+                    path,
+                    "there is no such netrc file; write it, or leave --netrc out",
+                ))
             } else {
                 Ok(Self::default())
             };
@@ -58,12 +64,12 @@ impl Netrc {
         let entries = pieces.into_iter().map(|piece| {
             // The crate's own message would quote the token.
             let parsed = netrc::Netrc::from_str(&piece.text)
-                .map_err(|_| Finding::at(path, piece.line, "this entry cannot be read"))?;
+                .map_err(|_| Finding::at(path, piece.line, UNREADABLE))?;
             let (machine, entry) = parsed
                 .hosts
                 .into_iter()
                 .next()
-                .ok_or_else(|| Finding::at(path, piece.line, "this entry cannot be read"))?;
+                .ok_or_else(|| Finding::at(path, piece.line, UNREADABLE))?;
             Ok(NetrcEntry {
                 machine,
                 login: entry.login,

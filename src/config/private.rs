@@ -34,7 +34,16 @@ pub(super) fn read(path: &Path) -> Result<Option<FileText>, Finding> {
         {
             Ok(None)
         }
-        Err(error) => Err(Finding::about(path, format!("cannot be read: {error}"))),
+        Err(error) => {
+            let way_out = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "; let this user read it and enter its directories"
+                }
+                _ => "",
+            };
+            let text = format!("cannot be read: {error}{way_out}");
+            Err(Finding::about(path, text))
+        }
     }
 }
 

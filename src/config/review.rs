@@ -1,7 +1,7 @@
 //! What `check` says about rules that load: rules that cannot serve, rules that nothing reaches, and
 //! secrets in the open. Reads no files but the identity files that rules name.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -30,7 +30,10 @@ pub fn review(store: &CredentialStore) -> Review {
     let mut falls_back_to_ftp = Vec::new();
     for rule in &store.rules().set.rules {
         match &rule.terms {
-            Err(why) => review.mistakes.push(Finding::at(file, rule.line, why)),
+            Err(why) => {
+                let text = format!("rule [{}] cannot serve: {why}", rule.name);
+                review.mistakes.push(Finding::at(file, rule.line, text));
+            }
             Ok(terms) => {
                 identity(file, rule, terms, &mut review);
                 if credentials(store, rule, terms, &mut review) {
@@ -135,9 +138,9 @@ fn credentials(
         && terms.connection.transports.contains(&TransportKind::Ftp)
 }
 
-/// Warns about rules that no package can reach.
+/// Warns about rules that no package can reach, where that is certain.
 fn reach(file: &Path, rules: &[Rule], review: &mut Review) {
-    let mut taken: HashSet<String> = HashSet::new();
+    let mut taken: HashMap<String, &Rule> = HashMap::new();
     for rule in rules {
         let start = literal_start(&rule.name);
         let by_earlier = start
@@ -145,29 +148,37 @@ fn reach(file: &Path, rules: &[Rule], review: &mut Review) {
             .char_indices()
             .map(|(at, c)| at + c.len_utf8())
             .chain([0])
-            .any(|end| {
-                start
-                    .text
-                    .get(..end)
-                    .is_some_and(|text| taken.contains(text))
-            });
-        if by_earlier {
+            .find_map(|end| taken.get(start.text.get(..end)?));
+        if needs_slash(&rule.name) {
             let text = format!(
-                "rule [{}] is never reached: an earlier rule takes every name that it matches",
+                "rule [{}] never matches: names of packages have no `/`; name the rule for the last part, and \
+                 give it a `path_pattern` for the directories",
                 rule.name
             );
             review.warnings.push(Finding::at(file, rule.line, text));
-        } else if start.text.contains('/') {
+        } else if let Some(earlier) = by_earlier {
             let text = format!(
-                "rule [{}] never matches: names have no `/`; try `path_pattern`",
-                rule.name
+                "rule [{}] is never reached: rule [{}] at line {} takes every name that it matches; move it \
+                 before that one, or take it out",
+                rule.name, earlier.name, earlier.line
             );
             review.warnings.push(Finding::at(file, rule.line, text));
         }
         if start.takes_all && rule.path_pattern.is_none() {
-            taken.insert(start.text);
+            taken.entry(start.text).or_insert(rule);
         }
     }
+}
+
+/// Whether whatever a pattern matches holds a `/`; false where that is not plain to see.
+fn needs_slash(pattern: &str) -> bool {
+    let needs = |branch: &str| {
+        branch
+            .split('/')
+            .skip(1)
+            .any(|behind| !behind.starts_with(['*', '?']))
+    };
+    !pattern.contains(['(', '[', '{']) && pattern.split('|').all(needs)
 }
 
 /// The text that every match of a pattern begins with.
@@ -210,6 +221,26 @@ fn literal_start(pattern: &str) -> LiteralStart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_that_needs_a_slash_is_known_where_it_is_plain() {
+        for needs in [
+            "a/b",
+            "^trunk/.*",
+            ".*/app",
+            r".*\/app",
+            "a/+",
+            "a/|.+/b",
+            "/?/",
+        ] {
+            assert!(needs_slash(needs), "{needs}");
+        }
+        for may_not in [
+            "a", "a/?b", "a/*", "a/|b", "[/a]", "(a/)?b", "a/{0}b", "(?x)a#/",
+        ] {
+            assert!(!needs_slash(may_not), "{may_not}");
+        }
+    }
 
     #[test]
     fn the_literal_start_of_a_pattern_is_found() {

@@ -93,7 +93,11 @@ impl LoadedRules {
 /// Reads the rules file at `path`; `home` stands for `~/` in the paths that it names.
 pub fn load(path: &Path, home: Option<&Path>) -> Result<LoadedRules, Mistakes> {
     let Some(text) = private::read(path)? else {
-        return Err(Finding::about(path, "there is no such rules file").into());
+        return Err(Finding::about(
+            path,
+            "there is no such rules file; write it, or name another with --config FILE",
+        )
+        .into());
     };
     let document = Document::parse(path, &text.bytes)?;
     let mut mistakes: Vec<Finding> = permission_mistake(path, &text, &document)
@@ -177,10 +181,10 @@ fn read_rule(
     };
     let terms = read_terms(&mut reader);
     let terms = match reader.broken() {
-        Some(why) => Err(format!("rule [{}] cannot serve: {why}", section.name)),
+        Some(why) => Err(why),
         None if terms.hosts.is_empty() => Err(format!(
-            "rule [{}] cannot serve: it has no `host`, neither itself nor by [DEFAULT] (line {})",
-            section.name, section.line
+            "it has no `host`, neither itself nor by [DEFAULT] of {}; add a line `host = NAME`",
+            document.file.display()
         )),
         None => Ok(terms),
     };

@@ -75,21 +75,13 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
         ..Settings::default()
     };
     if text.is_writable_by_all() {
-        settings
-            .warnings
-            .push(Finding::about(path, "everybody may write to it: chmod o-w"));
+        settings.warnings.push(Finding::about(
+            path,
+            "everybody may write to it, and so decide where everything is kept: chmod o-w",
+        ));
     }
     let nothing = Section::default();
-    let section = document
-        .sections
-        .iter()
-        .find(|section| section.name == SECTION)
-        .unwrap_or(&nothing);
-    let mut reader = Reader {
-        document: &document,
-        section,
-        mistakes: Vec::new(),
-    };
+    let mut reader = Reader::new(&document, &nothing);
 
     let limit = |text: &str| {
         value::duration_s(text).and_then(|s| {
@@ -101,7 +93,7 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
         })
     };
     let number = |text: &str| value::number_within(text, 0, 1_000_000);
-    settings.state_dir = reader.get("state_dir", |text| value::path(text, path, home));
+    settings.state_dir = reader.state_dir(home);
     settings.svnlook = reader.get("svnlook", |text| {
         if text.starts_with(['/', '~']) {
             value::path(text, path, home)
@@ -134,13 +126,48 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
     }
 }
 
+/// Reads `state_dir` only, for the hook: a commit is recorded whatever else the file gets wrong. That
+/// stays a mistake for [`load`]. Errors: the file cannot be read or parsed, or `state_dir` is wrong.
+pub fn state_dir_only(path: &Path, home: Option<&Path>) -> Result<Option<PathBuf>, Mistakes> {
+    let Some(text) = private::read(path)? else {
+        return Ok(None);
+    };
+    let document = Document::parse(path, &text.bytes)?;
+    let nothing = Section::default();
+    let mut reader = Reader::new(&document, &nothing);
+    let state_dir = reader.state_dir(home);
+    if reader.mistakes.is_empty() {
+        Ok(state_dir)
+    } else {
+        Err(Mistakes(reader.mistakes))
+    }
+}
+
 struct Reader<'a> {
     document: &'a Document,
     section: &'a Section,
     mistakes: Vec<Finding>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// `nothing` is the section where the file has none of ours: then [DEFAULT] counts.
+    fn new(document: &'a Document, nothing: &'a Section) -> Self {
+        Self {
+            document,
+            section: document
+                .sections
+                .iter()
+                .find(|section| section.name == SECTION)
+                .unwrap_or(nothing),
+            mistakes: Vec::new(),
+        }
+    }
+
+    fn state_dir(&mut self, home: Option<&Path>) -> Option<PathBuf> {
+        let file = &self.document.file;
+        self.get("state_dir", |text| value::path(text, file, home))
+    }
+
     fn get<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let line = self.document.line_of(self.section, key)?;
         let read = match self.document.get(self.section, key) {
@@ -253,6 +280,36 @@ mod tests {
                 .unwrap_err();
         let lines: Vec<_> = mistakes.0.iter().map(|finding| finding.line).collect();
         assert_eq!(lines, [Some(5), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn the_state_directory_is_found_whatever_else_is_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auto-dispatcher.cfg");
+        let home = Some(Path::new("/home/ad"));
+        assert_eq!(state_dir_only(&path, home), Ok(None));
+        for (text, expected) in [
+            ("[auto-dispatcher]\nworkers = 0\n", None),
+            (
+                "[auto-dispatcher]\nworkers = none\nspool_max = %(nil)s\nstate_dir = ~/s\nsvnlook = x\n",
+                Some("/home/ad/s"),
+            ),
+            ("[DEFAULT]\nstate_dir = /d\nretry = x\n", Some("/d")),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let expected = expected.map(PathBuf::from);
+            assert_eq!(state_dir_only(&path, home), Ok(expected), "{text}");
+        }
+        for (text, line) in [
+            ("[auto-dispatcher]\nworkers = 1\nstate_dir = ~tom/s\n", 3),
+            ("[auto-dispatcher]\nstate_dir = %(nil)s\n", 2),
+            ("[auto-dispatcher]\nstate_dir = /a\nstate_dir = /b\n", 3),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let mistakes = state_dir_only(&path, home).unwrap_err();
+            assert_eq!(mistakes.0.len(), 1, "{mistakes}");
+            assert_eq!(mistakes.0[0].line, Some(line), "{mistakes}");
+        }
     }
 
     #[test]

@@ -114,6 +114,11 @@ pub(super) fn host(word: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether two texts name one host: names have no case.
+pub(super) fn same_host(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
 /// The words of a list separated by commas or blanks.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace())

@@ -174,9 +174,9 @@ impl Credentials for LateCredentials<'_> {
 
     fn account(&self) -> Result<Option<String>, Fault> {
         let work = self.work;
-        Ok(self
-            .store()?
+        self.store()?
             .store
-            .account(&work.rule, &work.target.host, &work.target.login))
+            .account(&work.rule, &work.target.host, &work.target.login)
+            .map_err(|error| Fault::transient(error.to_string()))
     }
 }

@@ -227,10 +227,37 @@ fn a_reference_to_a_missing_key_spoils_its_own_rule_only() {
     let ran = with_config(&env, &config, &["explain", "--json", "bad", "good"]).exits(1);
     let answers = ran.json();
     assert!(
-        answers[0]["error"].as_str().unwrap().contains("line 3"),
+        answers[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("rules.cfg:3 "),
         "{ran}"
     );
     assert_eq!(answers[1]["login"], "l");
+}
+
+#[test]
+fn a_password_leaks_through_no_reference() {
+    let env = TestEnv::new();
+    let config = env.write(
+        "rules.cfg",
+        "[DEFAULT]\npassword = s3cret\n[app]\nhost = h\nlogin = l\ninstall_command = echo %(word)s\nword = %(password)s\n\
+         [path]\nhost = h\nlogin = l\npath_pattern = (%(password)s\n[acc]\nhost = h\nlogin = l\naccount = %(password)s\n",
+    );
+    for args in [
+        &["explain", "--json", "app", "path", "acc"][..],
+        &["explain", "app", "path", "acc"],
+        &["check"],
+        &["check", "--json"],
+    ] {
+        let code = if args[0] == "check" { 3 } else { 1 };
+        let ran = with_config(&env, &config, args).exits(code);
+        for line in [6, 11, 15] {
+            let told = format!("rules.cfg:{line} refers to %(password)s");
+            assert!(ran.stdout.contains(&told), "{told}: {ran}");
+        }
+        assert!(!format!("{ran}").contains("s3cret"), "{ran}");
+    }
 }
 
 #[test]
@@ -247,10 +274,13 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
     let ran = with_config(&env, &config, &["check"]).exits(3);
     let expected = [
         ("warning", "rules.cfg:7: unknown key `pasword`"),
-        ("warning", "rules.cfg:9: rule [app_server] is never reached"),
         (
             "warning",
-            "rules.cfg:12: rule [^/web] never matches: names have no `/`; try `path_pattern`",
+            "rules.cfg:9: rule [app_server] is never reached: rule [app] at line 3 takes every name",
+        ),
+        (
+            "warning",
+            "rules.cfg:12: rule [^/web] never matches: names of packages have no `/`",
         ),
         (
             "error",
@@ -286,6 +316,63 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
     assert!(
         json.iter()
             .all(|line| line["message"].is_string() && line["file"].is_string())
+    );
+}
+
+#[test]
+fn check_tells_which_rules_nothing_reaches_and_accuses_no_other() {
+    let env = TestEnv::new();
+    let rules = [
+        ("app_[0-9]+", ""),
+        ("app", "path_pattern = trunk/\n"),
+        ("^app", ""),
+        ("app.*", "never"),
+        ("ap", ""),
+        ("(?i)app", ""),
+        ("app|b", ""),
+        ("trunk/web", "slash"),
+        (".*/web", "slash"),
+        ("web/?", ""),
+        (".*", ""),
+        ("late", "never"),
+    ];
+    let mut text = "[DEFAULT]\nhost = h\nlogin = l\n".to_owned();
+    let mut expected = Vec::new();
+    for (name, mark) in rules {
+        let line = text.lines().count() + 1;
+        match mark {
+            "never" => expected.push(format!("rules.cfg:{line}: rule [{name}] is never reached")),
+            "slash" => expected.push(format!("rules.cfg:{line}: rule [{name}] never matches")),
+            _ => {}
+        }
+        let own = if mark.contains('=') { mark } else { "" };
+        text.extend(["[", name, "]\n", own]);
+    }
+    let ran = with_config(&env, &env.write("rules.cfg", &text), &["check"]).exits(0);
+    for told in &expected {
+        assert!(ran.stdout.contains(told), "{told}: {ran}");
+    }
+    assert_eq!(ran.stdout.lines().count(), expected.len() + 1, "{ran}");
+}
+
+#[test]
+fn a_host_named_twice_is_one_host_and_check_says_so() {
+    let env = TestEnv::new();
+    let config = env.write(
+        "rules.cfg",
+        "[DEFAULT]\nlogin = l\n[twice]\nhost = web1, WEB1\n web1\n[once]\nhost = web1 web2\n",
+    );
+    let ran = with_config(&env, &config, &["explain", "--json", "twice"]).exits(0);
+    assert_eq!(ran.json()[0]["host"], "web1");
+    let ran = with_config(&env, &config, &["check"]).exits(0);
+    assert!(
+        ran.stdout
+            .contains("rules.cfg:4: `host` names a host more than once"),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout.ends_with("0 mistake(s), 1 warning(s)\n"),
+        "{ran}"
     );
 }
 

@@ -50,6 +50,51 @@ fn own_values_come_first_and_what_is_missing_comes_from_netrc() {
 }
 
 #[test]
+fn a_rule_that_was_edited_gives_its_secrets_to_no_delivery_of_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran = directory.path().join("ran");
+    let fetch = format!("password_command = touch {}\n", ran.display());
+    let netrc =
+        "machine a login me account n password netrc-pw\nmachine b login me password netrc-pw\n";
+    for secret in ["password = s3cret\naccount = s3cret\n", &fetch, ""] {
+        let edited = |terms: &str| store(&format!("[app]\n{terms}{secret}"), netrc);
+        for (terms, told) in [
+            ("host = b\nlogin = me\n", "no longer names the host a"),
+            ("host = a.b, b\nlogin = me\n", "no longer names the host a"),
+            (
+                "host = a\nlogin = root\n",
+                "now logs in as root instead of me",
+            ),
+            ("login = me\n", "no `host`"),
+            ("host = a\nlogin = me\ndest_dir = %(nil)s\n", "`dest_dir`"),
+        ] {
+            let store = edited(terms);
+            for error in [
+                store.lookup("app", "a", "me").unwrap_err(),
+                store.account("app", "a", "me").unwrap_err(),
+            ] {
+                let text = error.to_string();
+                for part in [told, "me@a", "[app]", "rules.cfg:1: ", "retry", "replay"] {
+                    assert!(text.contains(part), "{part}: {text}");
+                }
+                assert!(!text.contains("s3cret"), "{text}");
+            }
+            assert!(!ran.exists(), "the password_command has run for {terms}");
+        }
+        for same in ["host = b, a\n", "host = a\nlogin = me\nssh_port = 2\n"] {
+            assert!(edited(same).account("app", "a", "me").is_ok());
+        }
+    }
+    let store = store("[app]\nhost = b, a\npassword = p\n", netrc);
+    let found = store.lookup("app", "a", "me").unwrap();
+    assert_eq!(found.password.unwrap().expose(), "p");
+    assert_eq!(
+        store.account("app", "a", "me").unwrap().as_deref(),
+        Some("n")
+    );
+}
+
+#[test]
 fn a_password_command_is_run_without_a_shell_and_its_first_line_counts() {
     let store = store(
         "[cmd]\nhost = h\nlogin = me\npassword_command = printf '%%s\\n' 'a $HOME b' second\n",
@@ -72,7 +117,9 @@ fn a_failing_password_command_is_told_with_its_stderr_and_never_its_stdout() {
     );
     let error = store.lookup("cmd", "h", "me").unwrap_err();
     assert!(
-        error.message.contains("vault is sealed") && error.message.contains("me@h"),
+        error.message.contains("vault is sealed")
+            && error.message.contains("rules.cfg:1: ")
+            && error.message.contains("me@h"),
         "{error}"
     );
     assert!(!error.message.contains("s3cret"), "{error}");

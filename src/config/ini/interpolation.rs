@@ -16,10 +16,13 @@ pub enum BadReference {
     #[error("holds `%(` without `)s`; a literal percent sign before a parenthesis is written `%%`")]
     Unfinished,
     /// The key that is referred to does not exist.
-    #[error("refers by `%(key)s` to a key that neither its section nor [DEFAULT] has")]
+    #[error(
+        "refers by `%(…)s` to a key that neither its section nor [DEFAULT] has; add the key, or write `%%(` \
+         for a literal `%(`"
+    )]
     Missing,
     /// References in a circle, or too deep.
-    #[error("refers to itself, or through more than 10 keys")]
+    #[error("refers to itself, or through more than 10 keys; write the value itself there")]
     TooDeep,
     /// The filled value is too long.
     #[error("grows beyond 1 MiB when its references are filled")]

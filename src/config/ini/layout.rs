@@ -99,7 +99,10 @@ impl Scan {
             self.option(number, content);
         } else if !self.told_header_missing {
             self.told_header_missing = true;
-            self.mistake(number, "stands before the first [section]");
+            self.mistake(
+                number,
+                "stands before the first [section]; begin a section above it",
+            );
         }
     }
 
@@ -123,7 +126,9 @@ impl Scan {
             let first = self.layout.places.get(index).map_or(0, |place| place.line);
             self.mistake(
                 number,
-                &format!("section [{name}] stands here again, first at line {first}"),
+                &format!(
+                    "section [{name}] stands here again, first at line {first}; make one of the two"
+                ),
             );
             self.current = None;
             return;
@@ -164,8 +169,10 @@ impl Scan {
         let Some(section) = self.current else { return };
         if let Some(first) = self.keys.get(&(section, key.clone())) {
             let what = match shown_key(&key) {
-                Some(key) => format!("key `{key}` stands here again, first at line {first}"),
-                None => format!("the key of line {first} stands here again"),
+                Some(key) => format!(
+                    "key `{key}` stands here again, first at line {first}; take one of them out"
+                ),
+                None => format!("the key of line {first} stands here again; take one of them out"),
             };
             self.mistake(number, &what);
             return;

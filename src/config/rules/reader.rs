@@ -1,12 +1,16 @@
 //! Reads the keys of one rule. What is a mistake goes to the list of mistakes; what only makes this rule
 //! unable to serve (a reference to a missing key, a line break in a host name) is kept for the rule.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::finding::Finding;
-use crate::config::ini::{Document, Section, Value};
+use crate::config::ini::{Document, Section, Value, shown_key};
+use crate::config::rules::KEYS;
 use crate::config::value;
 use crate::domain::target::TransportKind;
+
+const PASSWORD: &str = "password";
 
 /// One rule's keys.
 pub(super) struct Reader<'a> {
@@ -15,6 +19,8 @@ pub(super) struct Reader<'a> {
     home: Option<&'a Path>,
     mistakes: &'a mut Vec<Finding>,
     broken: Option<String>,
+    /// The password, and the variables that it is made of.
+    secret_keys: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -24,12 +30,18 @@ impl<'a> Reader<'a> {
         home: Option<&'a Path>,
         mistakes: &'a mut Vec<Finding>,
     ) -> Self {
+        // A key with a meaning of its own, say `login`, is no secret for being part of a password.
+        let is_variable = |key: &str| !KEYS.contains(&key);
+        let mut secret_keys = document.sources(section, PASSWORD, is_variable);
+        secret_keys.retain(|key| is_variable(key));
+        secret_keys.insert(PASSWORD.to_owned());
         Self {
             document,
             section,
             home,
             mistakes,
             broken: None,
+            secret_keys,
         }
     }
 
@@ -40,17 +52,46 @@ impl<'a> Reader<'a> {
 
     /// The value of `key` where it is not empty.
     pub(super) fn text(&mut self, key: &str) -> Option<Value> {
+        if self.reveals_password(key) {
+            return None;
+        }
         match self.document.get(self.section, key) {
             Ok(value) => value.filter(|value| !value.text.is_empty()),
             Err(error) => {
-                let line = self
-                    .document
-                    .line_of(self.section, key)
-                    .unwrap_or(self.section.line);
-                self.cannot_serve(key, line, &error.to_string());
+                self.cannot_serve(key, self.line_of(key), &error.to_string());
                 None
             }
         }
+    }
+
+    /// Every value but the password may be shown, recorded, or become a word of a command line. So none
+    /// may hold the password: such a rule cannot serve, and the value is not even looked at.
+    fn reveals_password(&mut self, key: &str) -> bool {
+        if key == PASSWORD {
+            return false;
+        }
+        let sources = self.document.sources(self.section, key, |_| true);
+        let Some(secret) = sources.intersection(&self.secret_keys).next() else {
+            return false;
+        };
+        let what = if secret == PASSWORD {
+            "refers to %(password)s".to_owned()
+        } else {
+            let shown = shown_key(secret).unwrap_or("…");
+            format!("refers to %({shown})s, of which the password is made")
+        };
+        let why = format!(
+            "{what}, which would put the password into the record and into command lines that others can \
+             see; take the reference out, and let a command that needs a password read it on its host"
+        );
+        self.cannot_serve(key, self.line_of(key), &why);
+        true
+    }
+
+    fn line_of(&self, key: &str) -> usize {
+        self.document
+            .line_of(self.section, key)
+            .unwrap_or(self.section.line)
     }
 
     /// The same for what has to be one line without control characters: it ends up in protocols whose
@@ -129,7 +170,7 @@ impl<'a> Reader<'a> {
         for host in value::words(&value.text) {
             if let Err(why) = value::host(host) {
                 self.cannot_serve("host", value.line, why);
-            } else if !hosts.iter().any(|known| known == host) {
+            } else if !hosts.iter().any(|known| value::same_host(known, host)) {
                 hosts.push(host.to_owned());
             }
         }
@@ -157,7 +198,7 @@ impl<'a> Reader<'a> {
     }
 
     fn cannot_serve(&mut self, key: &str, line: usize, why: &str) {
-        let told = format!("`{key}` (line {line}) {why}");
+        let told = format!("`{key}` at {}:{line} {why}", self.document.file.display());
         self.broken.get_or_insert(told);
     }
 }

@@ -49,7 +49,7 @@ fn an_empty_value_is_no_value() {
 #[test]
 fn every_key_is_read() {
     let rules = load_text(
-        "[a]\nhost = h1, h2\n  h1\nlogin = l\ndest_dir = ~/in\ninstall_command = a &&\n  b\ntransports = ftp, ssh\n\
+        "[a]\nhost = h1,\n  h2\nlogin = l\ndest_dir = ~/in\ninstall_command = a &&\n  b\ntransports = ftp, ssh\n\
          ssh_port = 2222\nftp_port = 2121\nidentity_file = ~/key\npassword_command = get 'a b'\nhost_key = strict\n\
          known_hosts = hosts\nftps_fingerprint = AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\n\
          file_mode = 0750\npath_pattern = trunk/\nconnect_timeout = 5\nstall_timeout = 2m\ninstall_timeout = 3h\n\
@@ -107,18 +107,62 @@ fn a_rule_that_cannot_serve_says_why_and_quotes_nothing() {
         ("[a]\nhost = h ; remark\n", "lines of their own"),
         ("[a]\nhost = h:22\n", "ssh_port"),
         ("[a]\nhost = h\nlogin = a\n  b\n", "line break"),
-        (
-            "[a]\nhost = h\npassword = x%(nil)s\n",
-            "`password` (line 3)",
-        ),
+        ("[a]\nhost = h\npassword = x%(nil)s\n", "`password` at "),
     ] {
         let told = why_not(text);
-        assert!(told.contains(why) && told.contains("[a]"), "{text}: {told}");
+        assert!(
+            told.contains(why) && told.contains("rules.cfg"),
+            "{text}: {told}"
+        );
         assert!(
             !told.contains("nil") && !told.contains("remark\n"),
             "{told}"
         );
     }
+}
+
+#[test]
+fn a_rule_that_would_reveal_its_password_cannot_serve() {
+    let values = |key: &str| match key {
+        "host" | "transports" => "%(via)s",
+        _ => "x %(via)s",
+    };
+    for key in KEYS.into_iter().filter(|key| *key != "password") {
+        let host = if key == "host" { "" } else { "host = h\n" };
+        let value = values(key);
+        for (password, via) in [
+            ("password = s3cret\n", "via = %(PassWord)s\n"),
+            ("password = %(via)s\n", "via = s3cret\n"),
+            ("password = a%(inner)s\ninner = %(via)s\n", "via = s3cret\n"),
+        ] {
+            let told = why_not(&format!(
+                "[DEFAULT]\n{key} = {value}\n[a]\n{host}{password}{via}"
+            ));
+            assert!(
+                told.contains(&format!("`{key}` at ")) && told.contains("rules.cfg:2 refers to"),
+                "{key}: {told}"
+            );
+            assert!(!told.contains("s3cret"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_password_may_be_made_of_what_is_no_secret() {
+    let rules = load_text(
+        "[DEFAULT]\nbase = /srv\n[a]\nhost = h\nlogin = l\naccount = %(login)s\ndest_dir = %(base)s/%(login)s\n\
+         install_command = echo %%(password)s %(dest_dir)s\npassword = %(login)s-%(dest_dir)s%(other)s\nother = x\n",
+    )
+    .unwrap();
+    let (rule, secrets) = rules.rule("a").unwrap();
+    let terms = rule.terms.as_ref().unwrap();
+    assert_eq!(terms.dest_dir.as_deref(), Some("/srv/l"));
+    assert_eq!(
+        terms.service.install_command.as_deref(),
+        Some("echo %(password)s /srv/l")
+    );
+    let password = secrets.password.as_ref().unwrap();
+    assert_eq!(password.expose(), "l-/srv/lx");
 }
 
 #[test]
