@@ -270,6 +270,75 @@ fn the_logins_own_shell_runs_the_command() {
     }
 }
 
+/// Values that each shell reads in a way of its own, were they part of its text.
+const HOSTILE: &str = "a!b !! 'c' \"d\" $HOME `id` \\e\\\\ {path} 中文 $(id)";
+
+/// What a command prints, in both modes.
+fn printed(server: &SshServer, command: &str) -> String {
+    let mut printed = Vec::new();
+    for mode in [InstallMode::Tracked, InstallMode::Plain] {
+        let mut session = server.caller().connect();
+        let mut spec = install_spec("quotes", command);
+        HOSTILE.clone_into(&mut spec.facts.package);
+        spec.facts.path = format!("/srv/{HOSTILE}");
+        spec.mode = mode;
+        let (end, output) = install(&mut *session, &spec);
+        assert_eq!(end, InstallEnd::Exited(0), "{command}: {output}");
+        session.forget_install("quotes").expect("forget");
+        printed.push(output);
+    }
+    assert_eq!(printed[0], printed[1], "{command}");
+    printed.remove(0)
+}
+
+#[test]
+fn placeholders_stand_for_their_values_in_every_shell() {
+    needs_root!();
+    for shell in ["/bin/dash", "/bin/bash", "/usr/bin/tcsh"] {
+        assert!(
+            Path::new(shell).exists(),
+            "{shell} is missing: apt-get install its package"
+        );
+        let server = SshServer::sshd_with_user(shell, "");
+        for (command, wanted) in [
+            ("printf '%s|' {package}", format!("{HOSTILE}|")),
+            ("printf '%s|' \"{package}\"", format!("{HOSTILE}|")),
+            ("printf '%s|' '{package}'", format!("{HOSTILE}|")),
+            (
+                "printf '%s|' --file={path}",
+                format!("--file=/srv/{HOSTILE}|"),
+            ),
+            (
+                "printf '%s|' \"--a={package}; {revision}\"",
+                format!("--a={HOSTILE}; 17|"),
+            ),
+        ] {
+            assert_eq!(printed(&server, command), wanted, "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
+fn placeholders_are_quoted_for_a_shell_within_the_shell() {
+    let server = SshServer::sshd("");
+    for command in [
+        "sh -c 'printf \"%s|\" {package}'",
+        "env -i sh -c 'printf \"%s|\" {package}'",
+        "sh -ec 'printf \"%s|\" \"{package}\"'",
+        "sh -c \"printf '%s|' {package}\"",
+        "sh -c \"printf '%s|' '{package}'\"",
+        "sh -c \"printf '%s|' \\\"{package}\\\"\"",
+        "printf '%s|' \"$(printf '%s' {package})\"",
+        "printf '%s|' \"`printf '%s' {package}`\"",
+    ] {
+        assert_eq!(
+            printed(&server, command),
+            format!("{HOSTILE}|"),
+            "{command}"
+        );
+    }
+}
+
 #[test]
 fn dropbear_runs_install_commands_too() {
     needs_root!();
