@@ -3,6 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod fill;
+
+pub use fill::fill;
+
 use crate::domain::target::InstallMode;
 use crate::domain::text::shell_quote;
 
@@ -72,35 +76,6 @@ pub struct InstallOutcome {
     pub output_cut_bytes: u64,
 }
 
-/// The command with `{package}`, `{path}`, `{dest_dir}` and `{revision}` replaced by their quoted values.
-/// `${path}` is the shell's own and left alone, as is everything else in braces.
-pub fn fill(command: &str, facts: &InstallFacts) -> String {
-    let placeholders = [
-        ("{package}", &facts.package),
-        ("{path}", &facts.path),
-        ("{dest_dir}", &facts.dest_dir),
-        ("{revision}", &facts.revision),
-    ];
-    let mut filled = String::with_capacity(command.len() + 64);
-    let mut rest = command;
-    while let Some(brace) = rest.find('{') {
-        let (before, from_brace) = rest.split_at(brace);
-        filled.push_str(before);
-        let found = placeholders
-            .iter()
-            .find(|(name, _)| from_brace.starts_with(name) && !before.ends_with('$'));
-        if let Some((name, value)) = found {
-            filled.push_str(&shell_quote(value));
-            rest = &from_brace[name.len()..];
-        } else {
-            filled.push('{');
-            rest = &from_brace[1..];
-        }
-    }
-    filled.push_str(rest);
-    filled
-}
-
 /// The variables that the command sees, in a fixed order.
 pub fn environment(facts: &InstallFacts) -> [(&'static str, &str); 8] {
     [
@@ -123,7 +98,7 @@ fn prologue(spec: &InstallSpec) -> String {
         let line = format!("{name}={}; export {name}\n", shell_quote(value));
         script.push_str(&line);
     }
-    let command = shell_quote(&fill(&spec.command, &spec.facts));
+    let command = shell_quote(&fill::refer(&spec.command, &spec.facts));
     script.push_str("c=");
     script.push_str(&command);
     script.push('\n');
@@ -240,30 +215,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn facts() -> InstallFacts {
-        InstallFacts {
-            package: "it's".to_owned(),
-            path: "/a b/it's".to_owned(),
-            ..InstallFacts::default()
-        }
-    }
-
-    #[test]
-    fn placeholders_are_quoted_and_the_shells_own_are_left_alone() {
-        let filled = fill("x {path} ${path} {package}{revision} {other} {", &facts());
-        assert_eq!(filled, r"x '/a b/it'\''s' ${path} 'it'\''s''' {other} {");
-    }
-
-    #[test]
-    fn a_value_that_looks_like_a_placeholder_is_not_filled_again() {
-        let facts = InstallFacts {
-            package: "{path}".to_owned(),
-            path: "/x".to_owned(),
-            ..InstallFacts::default()
-        };
-        assert_eq!(fill("{package}", &facts), "'{path}'");
-    }
 
     #[test]
     fn a_tail_counts_what_it_cut() {

@@ -13,6 +13,7 @@ use crate::domain::target::{ConnectionTerms, Target, TransportKind};
 
 pub mod fallback;
 pub mod ftp;
+mod replace;
 pub mod ssh;
 
 /// The secrets of a login, looked up late and only when they are asked for. Implemented by the worker.
@@ -141,7 +142,8 @@ pub trait Session: Send {
     /// the host allows. A directory of that name is a permanent fault.
     fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
 
-    /// Removes the temporary file if it is there. Idempotent.
+    /// Removes the temporary file if it is there. Idempotent. Refuses to after a `publish` that moved the old
+    /// file and could neither finish nor put it back.
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
 
     /// Runs an install command to its end, or collects the outcome of an earlier run of the same token.

@@ -81,23 +81,36 @@ fn open_secured(dial: &Dial<'_>, peer: &str, record: &SharedRecord) -> Result<Wi
         let connector = Connector::new(dial.terms, &TLS13, peer, record)?;
         opened = open(dial, peer, Some(connector), record);
     }
-    opened.map_err(|fault| not_in_clear(dial, record, fault))
+    opened.map_err(|fault| not_in_clear(dial, fault))
 }
 
-/// A rule that pins a certificate and does not list `ftp` expects TLS: a server that claims to have none is
-/// not the one meant, and the password does not follow in clear.
-fn not_in_clear(dial: &Dial<'_>, record: &SharedRecord, fault: Fault) -> Fault {
-    let without_tls = fault.class == FaultClass::Unsupported
-        || tls::with(record, |record| record.handshake_failed);
-    let expects_tls = dial.terms.ftps_fingerprint.is_some() && !dial.terms.ftp_is_named;
-    if !(expects_tls && without_tls && fault.class.tries_next_transport()) {
+/// A rule that says whose certificate to believe and does not list `ftp` expects TLS: a server that claims to
+/// have none is not the one meant, and one that is out of reach now may be somebody else's in a moment. The
+/// password does not follow in clear.
+fn not_in_clear(dial: &Dial<'_>, fault: Fault) -> Fault {
+    let key = match (&dial.terms.ftps_fingerprint, &dial.terms.ca_file) {
+        (Some(_), _) => "ftps_fingerprint",
+        (None, Some(_)) => "ca_file",
+        (None, None) => return fault,
+    };
+    if dial.terms.ftp_is_named {
         return fault;
     }
-    Fault::untrusted(format!(
-        "{}; the rule pins its certificate with `ftps_fingerprint`, so nothing is sent in clear; if that is \
-         meant, list `ftp` in `transports`",
-        fault.message
-    ))
+    let class = match fault.class {
+        FaultClass::Unsupported => FaultClass::Untrusted,
+        FaultClass::Unreachable if dial.terms.transports.contains(&TransportKind::Ftp) => {
+            FaultClass::Transient
+        }
+        _ => return fault,
+    };
+    Fault::new(
+        class,
+        format!(
+            "{}; the rule says by `{key}` that it has TLS, so nothing is sent in clear; if that is meant, list \
+             `ftp` in `transports`",
+            fault.message
+        ),
+    )
 }
 
 fn open(

@@ -9,6 +9,7 @@ use super::wire::Wire;
 use super::{digest, path};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{InstallOutcome, InstallSpec};
+use crate::transport::replace::{self, Failed, Files};
 use crate::transport::{Session, SessionFacts, StopFlag, Upload, Verified};
 
 /// What is read from the spool and handed over at a time.
@@ -21,6 +22,8 @@ pub(super) struct FtpSession {
     features: Features,
     home: Option<String>,
     stop: StopFlag,
+    /// A temporary file that is not removed: the old one could not be put back.
+    kept: Option<String>,
 }
 
 /// Why a transfer ended before the file did.
@@ -39,6 +42,7 @@ impl FtpSession {
             features: welcome.features,
             home: welcome.home,
             stop: stop.clone(),
+            kept: None,
         }
     }
 
@@ -172,13 +176,45 @@ impl FtpSession {
         }
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+    /// Renames; a refusal says whether it was the new name that the server refused.
+    fn try_rename(&mut self, from: &str, to: &str) -> Result<(), Unnamed> {
         let what = format!("renaming {from} to {to} at {}", self.wire.peer());
-        let reply = self.wire.ask(&what, &format!("RNFR {from}"))?;
+        let reply = self
+            .wire
+            .ask(&what, &format!("RNFR {from}"))
+            .map_err(Unnamed::At)?;
         if !reply.wants_more() {
-            return Err(reply.refusal(&what));
+            return Err(Unnamed::At(reply.refusal(&what)));
         }
-        let reply = self.wire.ask(&what, &format!("RNTO {to}"))?;
+        let reply = self
+            .wire
+            .ask(&what, &format!("RNTO {to}"))
+            .map_err(Unnamed::At)?;
+        if reply.is_done() {
+            Ok(())
+        } else {
+            Err(Unnamed::Onto(reply.refusal(&what)))
+        }
+    }
+}
+
+/// Why a file was not renamed.
+enum Unnamed {
+    /// The server refuses to rename it at all, or the connection ended.
+    At(Fault),
+    /// The server refuses the new name.
+    Onto(Fault),
+}
+
+impl Files for FtpSession {
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.try_rename(from, to)
+            .map_err(|(Unnamed::At(fault) | Unnamed::Onto(fault))| fault)
+    }
+
+    fn remove(&mut self, path: &str) -> Result<(), Fault> {
+        let what = format!("removing {path} at {}", self.wire.peer());
+        let reply = self.wire.ask(&what, &format!("DELE {path}"))?;
         if reply.is_done() {
             Ok(())
         } else {
@@ -255,32 +291,43 @@ impl Session for FtpSession {
         check_names(upload)?;
         let from = path::join(upload.dir, upload.temporary);
         let to = path::join(upload.dir, upload.name);
-        let Err(refusal) = self.rename(&from, &to) else {
-            return Ok(());
+        let refusal = match self.try_rename(&from, &to) {
+            Ok(()) => return Ok(()),
+            Err(Unnamed::Onto(fault)) if fault.class == FaultClass::Permanent => fault,
+            Err(Unnamed::At(fault) | Unnamed::Onto(fault)) => return Err(fault),
         };
-        if refusal.class != FaultClass::Permanent {
-            return Err(refusal);
-        }
         if self.enters(&to)? {
             return Err(Fault::permanent(format!(
                 "a directory is in the way of {to} at {}: remove it or choose another `dest_dir`",
                 self.wire.peer()
             )));
         }
-        // Some servers do not rename onto a file. Removing that first is not atomic: for a moment there is no
-        // file of the name. Nothing is removed unless both files are there.
+        // Some servers do not rename onto a file. Nothing is touched unless both files are there.
         let both = digest::length(&mut self.wire, &from)?.is_some()
             && digest::length(&mut self.wire, &to)?.is_some();
-        let what = format!("removing the old {to}");
-        if !both || !self.wire.ask(&what, &format!("DELE {to}"))?.is_done() {
+        if !both {
             return Err(refusal);
         }
-        self.rename(&from, &to)
+        // What an attempt that was cut off put aside is older than the file that has the name.
+        let aside = replace::aside(&from);
+        if digest::length(&mut self.wire, &aside)?.is_some() {
+            self.remove(&aside)?;
+        }
+        replace::replace(self, &from, &to).map_err(|Failed { fault, keep_new }| {
+            self.kept = keep_new.then_some(from);
+            fault
+        })
     }
 
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
         check_names(upload)?;
         let remote = path::join(upload.dir, upload.temporary);
+        if self.kept.as_deref() == Some(remote.as_str()) {
+            return Err(Fault::permanent(format!(
+                "{remote} at {} is not removed: the old file of its name is not back",
+                self.wire.peer()
+            )));
+        }
         let what = format!("removing {remote} at {}", self.wire.peer());
         let reply = self.wire.ask(&what, &format!("DELE {remote}"))?;
         if reply.is_done()

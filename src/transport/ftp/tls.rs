@@ -34,8 +34,6 @@ pub(super) struct Record {
     pub(super) negotiated: Option<String>,
     /// Why the last handshake failed.
     pub(super) failure: Option<Fault>,
-    /// Whether the server promised TLS and then there was none.
-    pub(super) handshake_failed: bool,
     /// Whether it failed because the server does not speak our version of TLS.
     pub(super) other_version_wanted: bool,
 }
@@ -187,7 +185,6 @@ impl Connector {
                     self.peer
                 )),
             });
-            record.handshake_failed = true;
             record.other_version_wanted = matches!(
                 tls,
                 Some(

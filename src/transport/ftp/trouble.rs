@@ -5,7 +5,7 @@ use suppaftp::FtpError;
 use super::reply::Reply;
 use super::tls::{self, SharedRecord};
 use super::watch::Cut;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultClass};
 
 /// The fault of a connection that the watch has cut.
 pub(super) fn cut_fault(what: &str, peer: &str, cut: Option<Cut>) -> Option<Fault> {
@@ -61,7 +61,7 @@ pub(super) fn no_tls(
         return fault;
     }
     if let Some(fault) = tls::with(record, |record| record.failure.take()) {
-        return fault;
+        return promised(fault);
     }
     let is_secured = tls::with(record, |record| record.negotiated.is_some());
     match error {
@@ -82,4 +82,17 @@ pub(super) fn no_tls(
             cause(error)
         )),
     }
+}
+
+/// A server that promised TLS and then spoke something else may be somebody in between who waits for the
+/// password in clear: no other transport is tried.
+fn promised(fault: Fault) -> Fault {
+    if fault.class != FaultClass::Unreachable {
+        return fault;
+    }
+    Fault::untrusted(format!(
+        "{}; it had agreed to TLS, so nothing is sent in clear; if the server cannot do better (ask who runs the \
+         host), set `transports = ftp` in the rule",
+        fault.message
+    ))
 }

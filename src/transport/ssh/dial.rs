@@ -36,6 +36,8 @@ pub(super) fn open(dial: &Dial<'_>) -> Result<(Wire, String), Fault> {
     let _ = sockopt::set_tcp_nodelay(wire.socket(), true);
     let _ = sockopt::set_socket_keepalive(wire.socket(), true);
     let _ = sockopt::set_tcp_keepidle(wire.socket(), Duration::from_secs(30));
+    let _ = sockopt::set_tcp_keepintvl(wire.socket(), Duration::from_secs(10));
+    let _ = sockopt::set_tcp_keepcnt(wire.socket(), 6);
     prefer(&wire, &known).map_err(|error| cannot(&error.to_string()))?;
     let mut session = wire.session.clone();
     wire.run(limit, || session.handshake())

@@ -31,8 +31,19 @@ pub(super) enum ExecError {
     NoShell(String),
     /// The script began, and the connection or the script ended without a status.
     Lost(String),
+    /// The input could not be read on this side.
+    Local(io::Error),
     /// As the wire says.
     Halt(Halt),
+}
+
+/// How long a script may be silent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without a byte in either direction; with a limit: without a sign of life from the host.
+    pub(super) stall: Duration,
+    /// For a script that may be silent by right: how long it runs at most.
+    pub(super) limit: Option<Duration>,
 }
 
 /// Bytes for a script's input.
@@ -65,14 +76,14 @@ pub(super) fn nonce() -> String {
     format!("AD{:016x}{:08x}", word(), word() & 0xffff_ffff)
 }
 
-/// Runs a script on a channel that [`open`] gave, shows its output as it comes, feeds it `input`; gives its status. `stall` bounds the time
-/// without a byte in either direction.
+/// Runs a script on a channel that [`open`] gave, shows its output as it comes, feeds it `input`; gives its
+/// status.
 pub(super) fn stream(
     wire: &Wire,
     mut channel: Channel,
     script: &str,
     input: Option<Input<'_>>,
-    stall: Duration,
+    patience: Patience,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<i32, ExecError> {
     let nonce = nonce();
@@ -80,9 +91,24 @@ pub(super) fn stream(
         "exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n)\nprintf '\\n%s %s\\n' {nonce} \"$?\"\nAD-GO\n"
     );
     let mut reading = Reading::new(&nonce);
-    let result = pump(wire, &mut channel, &head, input, stall, &mut reading, sink);
+    let result = pump(
+        wire,
+        &mut channel,
+        &head,
+        input,
+        patience,
+        &mut reading,
+        sink,
+    );
     let status = reading.status;
-    if let Err(halt) = result {
+    if let Err(broke) = result {
+        let halt = match broke {
+            Broke::Wire(halt) => halt,
+            Broke::Here(error) => {
+                finish(wire, &mut channel);
+                return Err(ExecError::Local(error));
+            }
+        };
         if status.is_none() {
             return Err(match halt {
                 Halt::Ssh(error) if reading.began => ExecError::Lost(error.message().to_owned()),
@@ -130,16 +156,26 @@ pub(super) fn finish(wire: &Wire, channel: &mut Channel) {
     let _ = wire.run(limit, || channel.wait_close());
 }
 
+/// Why a script's input or output ended early.
+enum Broke {
+    /// The connection.
+    Wire(Halt),
+    /// The input cannot be read on this side.
+    Here(io::Error),
+}
+
 /// Writes what there is to write and reads what there is to read until the end marker or the end.
 fn pump(
     wire: &Wire,
     channel: &mut Channel,
     head: &str,
     mut input: Option<Input<'_>>,
-    stall: Duration,
+    patience: Patience,
     reading: &mut Reading,
     sink: &mut dyn FnMut(&[u8]),
-) -> Result<(), Halt> {
+) -> Result<(), Broke> {
+    let stall = patience.stall;
+    let begun = Instant::now();
     let mut writing = Writing {
         pending: head.as_bytes().to_vec(),
         from: 0,
@@ -148,14 +184,15 @@ fn pump(
         head: head.len(),
     };
     let mut buffer = vec![0; 64 * 1024];
-    let mut end = Instant::now() + stall;
+    let mut last = begun;
     loop {
         let mut moved = false;
         if !writing.done {
             match writing.step(channel, input.as_mut()) {
                 Ok(step) => moved |= step,
                 // A script that ended early closes its input: what it said tells why.
-                Err(_) => writing.done = true,
+                Err(Unwritten::There) => writing.done = true,
+                Err(Unwritten::Here(error)) => return Err(Broke::Here(error)),
             }
         }
         match channel.read(&mut buffer) {
@@ -169,13 +206,17 @@ fn pump(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(wire_error(wire)),
+            Err(_) => return Err(Broke::Wire(wire_error(wire))),
         }
         if moved {
-            end = Instant::now() + stall;
-        } else {
-            wire.pause(end, stall)?;
+            last = Instant::now();
+            continue;
         }
+        let paused = match patience.limit {
+            Some(limit) => wire.pause_listening((begun + limit, limit), (last, stall)),
+            None => wire.pause(last + stall, stall),
+        };
+        paused.map_err(Broke::Wire)?;
     }
 }
 
@@ -193,14 +234,26 @@ struct Writing {
     head: usize,
 }
 
+/// Why nothing more is written.
+enum Unwritten {
+    /// The input cannot be read.
+    Here(io::Error),
+    /// The other side takes no more.
+    There,
+}
+
 impl Writing {
     /// Whether anything moved.
-    fn step(&mut self, channel: &mut Channel, input: Option<&mut Input<'_>>) -> io::Result<bool> {
+    fn step(
+        &mut self,
+        channel: &mut Channel,
+        input: Option<&mut Input<'_>>,
+    ) -> Result<bool, Unwritten> {
         let again = |error: io::Error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 Ok(0)
             } else {
-                Err(error)
+                Err(Unwritten::There)
             }
         };
         if self.from < self.pending.len() {
@@ -218,7 +271,12 @@ impl Writing {
         }
         if let Some(input) = input {
             self.pending.resize(256 * 1024, 0);
-            let count = input.reader.read(&mut self.pending)?;
+            let count = loop {
+                match input.reader.read(&mut self.pending) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other.map_err(Unwritten::Here)?,
+                }
+            };
             self.pending.truncate(count);
             self.from = 0;
             if count > 0 {

@@ -13,6 +13,9 @@ pub(super) enum Ending {
     Trouble(String),
 }
 
+/// How much of one line is kept: a line of the script's own is shorter, whatever reason it gives.
+const LONGEST_LINE: usize = 64 * 1024;
+
 /// The reader.
 pub(super) struct Follow {
     nonce: String,
@@ -52,14 +55,20 @@ impl Follow {
                 continue;
             }
             let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
-                self.line.extend_from_slice(bytes);
+                self.keep(bytes);
                 return;
             };
-            self.line.extend_from_slice(&bytes[..end]);
+            self.keep(&bytes[..end]);
             bytes = &bytes[end + 1..];
             let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
             self.read(&line);
         }
+    }
+
+    /// Adds to the line; the beginning tells whose it is.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LONGEST_LINE.saturating_sub(self.line.len());
+        self.line.extend_from_slice(&bytes[..room.min(bytes.len())]);
     }
 
     fn read(&mut self, line: &str) {
@@ -118,6 +127,17 @@ mod tests {
                 (&b"hi"[..], 100)
             );
         }
+    }
+
+    #[test]
+    fn noise_without_an_end_takes_no_room() {
+        let mut follow = Follow::new("ADx", 4);
+        for _ in 0..100 {
+            follow.take(&[b'n'; 10_000], &mut |_| {});
+        }
+        assert_eq!(follow.line.len(), LONGEST_LINE);
+        follow.take(b"\nADx S 7\n", &mut |_| {});
+        assert_eq!(follow.ending, Some(Ending::Ended(InstallEnd::Exited(7))));
     }
 
     #[test]

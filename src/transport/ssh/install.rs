@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
-use super::exec::{self, ExecError};
+use super::exec::{self, ExecError, Patience};
 use super::follow::{Ending, Follow};
 use super::link::{Link, refused};
 use super::wire::Halt;
@@ -112,14 +112,15 @@ fn plain(
     let begun = Instant::now();
     let mut tail = Tail::new(spec.output_max_bytes);
     let script = plain_script(spec);
-    let stall = link.stall;
-    // A silent command is no stall: its own limit counts.
-    link.stall = Duration::from_secs(spec.timeout_s.saturating_add(30));
-    let ran = link.stream(&script, None, &mut |bytes| {
+    // A silent command is no stall: its own limit counts, and that the host is there.
+    let patience = Patience {
+        stall: link.stall,
+        limit: Some(Duration::from_secs(spec.timeout_s.saturating_add(30))),
+    };
+    let ran = link.stream_with(patience, &script, None, &mut |bytes| {
         output(bytes);
         tail.push(bytes);
     });
-    link.stall = stall;
     match ran {
         Ok(PLAIN_LATE_STATUS) if begun.elapsed() >= Duration::from_secs(spec.timeout_s) => {
             Ok(tail.into_outcome(InstallEnd::TimedOut))
@@ -174,10 +175,12 @@ fn bare(
     let mut tail = Tail::new(spec.output_max_bytes);
     let end = Instant::now() + limit;
     let mut buffer = vec![0; 64 * 1024];
+    let mut last = Instant::now();
     loop {
         match channel.read(&mut buffer) {
             Ok(0) if channel.eof() => break,
             Ok(count) => {
+                last = Instant::now();
                 output(&buffer[..count]);
                 tail.push(&buffer[..count]);
             }
@@ -186,7 +189,8 @@ fn bare(
                     exec::finish(&link.wire, &mut channel);
                     return Ok(tail.into_outcome(InstallEnd::TimedOut));
                 }
-                let pause = link.wire.pause(end + Duration::from_secs(1), limit);
+                let late = end + Duration::from_secs(1);
+                let pause = link.wire.pause_listening((late, limit), (last, link.stall));
                 pause.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
             }
             Err(error) => {

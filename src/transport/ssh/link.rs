@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ssh2::{Channel, Sftp};
 
 use super::dial::stopped;
-use super::exec::{self, ExecError, Input, Ran};
+use super::exec::{self, ExecError, Input, Patience, Ran};
 use super::wire::{Halt, Wire, code, is_lost};
 use crate::domain::fault::Fault;
 
@@ -61,6 +61,10 @@ impl Link {
                 "{}: connection lost while {doing}: {why}",
                 self.place
             )),
+            ExecError::Local(error) => Fault::transient(format!(
+                "cannot read the artifact while {doing} to {}: {error}",
+                self.place
+            )),
             ExecError::Halt(halt) => self.halt_fault(halt, doing),
         }
     }
@@ -80,12 +84,27 @@ impl Link {
         input: Option<Input<'_>>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<i32, ExecError> {
+        let patience = Patience {
+            stall: self.stall,
+            limit: None,
+        };
+        self.stream_with(patience, script, input, sink)
+    }
+
+    /// The same with another patience.
+    pub(super) fn stream_with(
+        &mut self,
+        patience: Patience,
+        script: &str,
+        input: Option<Input<'_>>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<i32, ExecError> {
         if self.shell == Some(false) {
             return Err(ExecError::NoShell("as was found out before".to_owned()));
         }
         let channel = self.channel();
         let result = channel
-            .and_then(|channel| exec::stream(&self.wire, channel, script, input, self.stall, sink));
+            .and_then(|channel| exec::stream(&self.wire, channel, script, input, patience, sink));
         match &result {
             Ok(_) => self.shell = Some(true),
             Err(ExecError::NoShell(_)) if self.shell.is_none() => self.shell = Some(false),

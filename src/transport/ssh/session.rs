@@ -28,6 +28,8 @@ pub(super) struct SshSession {
     files: Files,
     facts: SessionFacts,
     home: Option<String>,
+    /// A temporary file that is not removed: the old one could not be put back.
+    kept: Option<String>,
 }
 
 impl SshSession {
@@ -73,6 +75,7 @@ impl SshSession {
             files,
             facts,
             home: None,
+            kept: None,
         })
     }
 
@@ -203,7 +206,10 @@ impl Session for SshSession {
         let temporary = in_dir(upload.dir, upload.temporary)?;
         let name = in_dir(upload.dir, upload.name)?;
         if self.files == Files::Sftp {
-            sftp::publish(&mut self.link, &temporary, &name)
+            sftp::publish(&mut self.link, &temporary, &name).map_err(|failed| {
+                self.kept = failed.keep_new.then_some(temporary);
+                failed.fault
+            })
         } else {
             shell::publish(&mut self.link, &temporary, &name)
         }
@@ -211,6 +217,12 @@ impl Session for SshSession {
 
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
         let path = in_dir(upload.dir, upload.temporary)?;
+        if self.kept.as_deref() == Some(path.as_str()) {
+            return Err(Fault::permanent(format!(
+                "{}: {path} is not removed: the old file of its name is not back",
+                self.link.place
+            )));
+        }
         self.remove(&path)
     }
 

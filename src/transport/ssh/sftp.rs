@@ -10,8 +10,9 @@ use ssh2::{FileStat, OpenFlags, OpenType, Sftp};
 use super::link::{Link, refused};
 use super::shell;
 use super::wire::{Code, Halt, code};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultClass};
 use crate::transport::Upload;
+use crate::transport::replace::{self, Failed, Files};
 
 const NO_SUCH_FILE: i32 = 2;
 const PERMISSION_DENIED: i32 = 3;
@@ -301,44 +302,78 @@ pub(super) fn length(link: &mut Link, path: &str) -> Result<Option<u64>, Fault> 
     }
 }
 
+/// SFTP's own renaming and removing.
+struct Plain<'a>(&'a mut Link);
+
+impl Files for Plain<'_> {
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        ask(self.0, |sftp| {
+            sftp.rename(Path::new(from), Path::new(to), None)
+        })
+        .map_err(|trouble| fault(self.0, &trouble, &format!("cannot rename {from} to"), to))
+    }
+
+    fn remove(&mut self, path: &str) -> Result<(), Fault> {
+        ask(self.0, |sftp| sftp.unlink(Path::new(path)))
+            .map_err(|trouble| fault(self.0, &trouble, "cannot remove", path))
+    }
+}
+
 /// Renames `temporary` to `name`. Where something has that name, a script's `mv` replaces it in one step; on a
-/// host without a shell it is removed first, which leaves a moment without the file.
-pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<(), Fault> {
+/// host without a shell it steps aside first, which leaves a moment without the file.
+pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<(), Failed> {
+    let untouched = |fault| Failed {
+        fault,
+        keep_new: false,
+    };
     let there = match is_dir(link, name) {
         Ok(Some(true)) => {
-            return Err(refused(
+            return Err(untouched(refused(
                 &link.place,
                 "cannot publish",
                 name,
                 "a directory has that name",
-            ));
+            )));
         }
-        Ok(there) => there,
-        Err(trouble) => return Err(fault(link, &trouble, "cannot look at", name)),
+        Ok(there) => there.is_some(),
+        Err(trouble) => return Err(untouched(fault(link, &trouble, "cannot look at", name))),
     };
-    let rename = |link: &mut Link| {
-        ask(link, |sftp| {
+    if !there {
+        let renamed = ask(link, |sftp| {
             sftp.rename(Path::new(temporary), Path::new(name), None)
-        })
-    };
-    if there.is_none() {
-        match rename(link) {
+        });
+        match renamed {
             Ok(()) => return Ok(()),
             Err(Trouble::Status(FAILURE | 11)) => {}
-            Err(trouble) => return Err(fault(link, &trouble, "cannot publish", name)),
+            Err(trouble) => return Err(untouched(fault(link, &trouble, "cannot publish", name))),
         }
     }
     if link.shell != Some(false) {
         match shell::publish(link, temporary, name) {
-            Err(fault) if fault.class == crate::domain::fault::FaultClass::Unsupported => {}
-            other => return other,
+            Err(fault) if fault.class == FaultClass::Unsupported => {}
+            other => return other.map_err(untouched),
         }
     }
-    match ask(link, |sftp| sftp.unlink(Path::new(name))) {
-        Ok(()) | Err(Trouble::Status(NO_SUCH_FILE)) => {}
-        Err(trouble) => return Err(fault(link, &trouble, "cannot replace", name)),
+    let mut files = Plain(link);
+    if !there {
+        return files.rename(temporary, name).map_err(untouched);
     }
-    rename(link).map_err(|trouble| fault(link, &trouble, "cannot publish", name))
+    // Nothing is touched unless there is a new file; what an attempt that was cut off put aside is older than
+    // the file that has the name.
+    match length(files.0, temporary) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            return Err(untouched(refused(
+                &files.0.place,
+                "cannot publish",
+                temporary,
+                "no such file",
+            )));
+        }
+        Err(fault) => return Err(untouched(fault)),
+    }
+    remove(files.0, &replace::aside(temporary)).map_err(untouched)?;
+    replace::replace(&mut files, temporary, name)
 }
 
 /// Removes a file if it is there.

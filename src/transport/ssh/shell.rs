@@ -138,7 +138,13 @@ fn by_cat(
             path,
             String::from_utf8_lossy(&said).trim(),
         )),
-        Err(error) => Err(link.exec_fault(&error, "uploading")),
+        Err(error) => {
+            if matches!(error, ExecError::Local(_)) {
+                // The connection stands: nothing half-written stays.
+                let _ = remove(link, path);
+            }
+            Err(link.exec_fault(&error, "uploading"))
+        }
     }
 }
 
@@ -273,15 +279,21 @@ pub(super) fn digest(
         shell_quote(path),
         r#"[ -f "$f" ] || exit 44
 s=$(wc -c <"$f") || exit 1
-( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
-h=
-for t in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'busybox sha256sum' 'sha256 -q' 'digest -a sha256'; do
+h= b=
+set -- 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'busybox sha256sum' 'sha256 -q' 'digest -a sha256'
+# openssl is the faster one, but slower to start; and a large file takes longer than the patience of firewalls.
+if [ "$s" -lt 4194304 ]; then
+  set -- sha256sum "$@"
+else
+  ( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
+fi
+for t in "$@"; do
   h=$($t <"$f" 2>/dev/null) || continue
   h=${h%% *}
   [ "${#h}" -eq 64 ] && break
   h=
 done
-kill "$b" 2>/dev/null
+[ -z "$b" ] || kill "$b" 2>/dev/null
 echo "$((s+0)) $h"
 "#
     );

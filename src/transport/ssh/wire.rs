@@ -1,6 +1,7 @@
 //! One SSH connection driven without blocking: every call of libssh2 is repeated until it is done, the
 //! caller's patience ends, or the worker is told to stop. Knows nothing of files or commands.
 
+use std::cell::Cell;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ pub(super) struct Wire {
     pub(super) session: ssh2::Session,
     socket: TcpStream,
     stop: StopFlag,
+    /// When something last came in while it was waited for.
+    heard: Cell<Instant>,
 }
 
 impl Wire {
@@ -48,6 +51,7 @@ impl Wire {
             session,
             socket,
             stop,
+            heard: Cell::new(Instant::now()),
         })
     }
 
@@ -84,6 +88,29 @@ impl Wire {
         Ok(())
     }
 
+    /// Waits as [`Wire::pause`] does where the other side may be silent by right: it is asked for a sign of life
+    /// meanwhile, and a halt when none came for `quiet` (six seconds at least) after `since`.
+    pub(super) fn pause_listening(
+        &self,
+        (end, limit): (Instant, Duration),
+        (since, quiet): (Instant, Duration),
+    ) -> Result<(), Halt> {
+        // Time for three questions, which libssh2 sends every other second at most.
+        let quiet = quiet.max(Duration::from_secs(6));
+        let interval = u32::try_from(quiet.as_secs() / 3).unwrap_or(u32::MAX);
+        self.session.set_keepalive(true, interval.min(30));
+        match self.session.keepalive_send() {
+            Ok(_) => {}
+            Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
+            Err(error) => return Err(Halt::Ssh(error)),
+        }
+        if self.heard.get().max(since).elapsed() >= quiet {
+            self.cut();
+            return Err(Halt::TimedOut(quiet));
+        }
+        self.pause(end, limit)
+    }
+
     fn wait_socket(&self, time: Duration) {
         // A delayed acknowledgement here and Nagle's algorithm there would cost 40 ms a command.
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
@@ -99,6 +126,9 @@ impl Wire {
         let mut fds = [PollFd::new(&self.socket, flags)];
         // An interrupted or failed poll only means that the operation is tried again sooner.
         let _ = poll(&mut fds, Some(&span));
+        if fds[0].revents().contains(PollFlags::IN) {
+            self.heard.set(Instant::now());
+        }
     }
 
     /// Closes the socket both ways: whatever libssh2 still wants to say fails at once.

@@ -12,7 +12,9 @@ use std::cell::Cell;
 use auto_dispatcher::domain::fault::{Fault, FaultClass};
 use auto_dispatcher::domain::secret::Secret;
 use auto_dispatcher::domain::target::{ConnectionTerms, Target, TransportKind};
-use auto_dispatcher::transport::{Credentials, Dial, Session, StopFlag, Surroundings, ftp};
+use auto_dispatcher::transport::{
+    Credentials, Dial, Session, StopFlag, Surroundings, fallback, ftp,
+};
 
 /// Everything that a session is opened with, and whether the password was asked for.
 pub struct Caller {
@@ -55,6 +57,21 @@ impl Caller {
             stop: &self.stop,
         };
         ftp::connect(kind, &dial)
+    }
+
+    /// The fault that ends the rule's transports, tried in their order.
+    pub fn falls_back(&self) -> Fault {
+        let dial = Dial {
+            target: &self.target,
+            terms: &self.terms,
+            credentials: self,
+            surroundings: &Surroundings::default(),
+            stop: &self.stop,
+        };
+        match fallback::connect(&dial, &[], &mut |_, _| {}) {
+            Ok(session) => panic!("a session: {:?}", session.facts()),
+            Err(fault) => fault,
+        }
     }
 
     /// The fault of a session that must not come about; the class is checked.

@@ -151,7 +151,7 @@ fn a_server_that_cannot_tell_any_length_is_unsupported() {
 }
 
 #[test]
-fn an_old_package_is_removed_first_where_renaming_onto_it_is_refused() {
+fn an_old_package_steps_aside_where_renaming_onto_it_is_refused() {
     let env = TestEnv::new();
     let server = Pyftpdlib::start(env.root(), None, json!({ "rename_over": false }));
     let caller = Caller::new(
@@ -174,6 +174,66 @@ fn an_old_package_is_removed_first_where_renaming_onto_it_is_refused() {
         .expect_err("no temporary file");
     assert_eq!(fault.class, FaultClass::Permanent, "{fault}");
     assert!(server.home().join("name").exists());
+    assert_eq!(fs::read_dir(server.home()).expect("read").count(), 1);
+}
+
+/// The old file, and what an attempt to replace it came to.
+fn replaced_in_vain(peculiar: Value) -> (TestEnv, Pyftpdlib, FaultClass) {
+    let env = TestEnv::new();
+    let server = Pyftpdlib::start(env.root(), None, peculiar);
+    let caller = Caller::new(
+        "127.0.0.1",
+        server.port,
+        pyftpdlib::LOGIN,
+        pyftpdlib::PASSWORD,
+    );
+    fs::write(server.home().join("name"), "old").expect("write");
+    let mut session = caller.connect(TransportKind::Ftp).expect("a session");
+    let package = Package::of_size(900);
+    let upload = package.upload("/", "name", ".tmp");
+    let fault = deliver(&mut *session, &upload).expect_err("no renaming");
+    // As the worker does after a permanent fault.
+    if fault.class == FaultClass::Permanent
+        && let Err(left) = session.discard(&upload)
+    {
+        assert_says(&left, &["/.tmp", "is not removed"]);
+        assert_says(&fault, &["/.tmp.old", "by hand"]);
+    }
+    (env, server, fault.class)
+}
+
+#[test]
+fn an_old_package_stays_where_renaming_is_forbidden() {
+    for command in ["RNFR", "RNTO"] {
+        let (_env, server, class) =
+            replaced_in_vain(json!({ "refuse": { command: "550 Permission denied." } }));
+        assert_eq!(class, FaultClass::Permanent, "{command}");
+        let old = fs::read_to_string(server.home().join("name"));
+        assert_eq!(old.expect("the old file"), "old", "{command}");
+        assert_eq!(fs::read_dir(server.home()).expect("read").count(), 1);
+        assert_eq!(count(&server, "DELE"), 1, "the temporary file alone");
+    }
+}
+
+#[test]
+fn an_old_package_is_put_back_where_the_new_one_cannot_take_its_name() {
+    let (_env, server, class) = replaced_in_vain(json!({ "rename_fails": [1, 3] }));
+    assert_eq!(class, FaultClass::Permanent);
+    let old = fs::read_to_string(server.home().join("name"));
+    assert_eq!(old.expect("the old file"), "old");
+    assert_eq!(fs::read_dir(server.home()).expect("read").count(), 1);
+}
+
+#[test]
+fn both_packages_stay_where_the_old_one_cannot_be_put_back() {
+    let (_env, server, class) = replaced_in_vain(json!({ "rename_fails": [1, 3, 4] }));
+    assert_eq!(class, FaultClass::Permanent);
+    let old = fs::read_to_string(server.home().join(".tmp.old"));
+    assert_eq!(old.expect("the old file"), "old");
+    assert_eq!(
+        fs::read(server.home().join(".tmp")).expect("new").len(),
+        900
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! FTPS: which certificates are believed, and that nothing secret is said before that.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
+use std::sync::{Arc, Mutex};
+
 use auto_dispatcher::domain::fault::FaultClass;
 use auto_dispatcher::domain::target::TransportKind;
 use auto_dispatcher::transport::Verified;
@@ -229,10 +233,89 @@ fn a_server_without_tls_is_unsupported_and_a_pinned_one_untrusted() {
             &fault,
             &["has no TLS", "nothing is sent in clear", "list `ftp`"],
         );
+        caller.terms.ftps_fingerprint = None;
+        caller.terms.ca_file = Some(Certificate::authority(env.root()).cert);
+        let fault = caller.fails(TransportKind::Ftps, FaultClass::Untrusted);
+        assert_says(&fault, &["`ca_file`", "nothing is sent in clear"]);
         caller.terms.ftp_is_named = true;
         caller.fails(TransportKind::Ftps, FaultClass::Unsupported);
-        assert_eq!(server.commands(), ["AUTH TLS"; 3]);
+        assert_eq!(server.commands(), ["AUTH TLS"; 4]);
     }
+}
+
+/// A server that agrees to TLS, then says this to each caller and hangs up at the end; what it heard in all.
+fn agrees_and_then(says: &'static [u8]) -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for caller in listener.incoming() {
+            let mut caller = caller.expect("a caller");
+            caller.write_all(b"220 hello\r\n").expect("write");
+            let mut line = [0; 10];
+            caller.read_exact(&mut line).expect("a command");
+            if line == *b"AUTH TLS\r\n" {
+                caller.write_all(b"234 go on\r\n").expect("write");
+                caller.read_exact(&mut line).expect("a hello");
+                caller.write_all(says).expect("write");
+                // Heard to its end, so that no reset overtakes what was said.
+                caller.shutdown(Shutdown::Write).expect("shutdown");
+                drop(caller.read_to_end(&mut Vec::new()));
+            } else {
+                ears.lock().expect("ears").extend(line);
+            }
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn a_server_that_agrees_to_tls_and_talks_garbage_hears_nothing_in_clear() {
+    // The second is the alert "protocol version", which a server with ancient TLS sends.
+    for says in [
+        &b"garbage, no TLS at all\r\n"[..],
+        b"\x15\x03\x01\0\x02\x02\x46",
+    ] {
+        let (port, heard) = agrees_and_then(says);
+        let mut caller = Caller::new("127.0.0.1", port, "u", "p");
+        caller.terms.transports = vec![TransportKind::Ftps, TransportKind::Ftp];
+        let fault = caller.falls_back();
+        assert_eq!(fault.class, FaultClass::Untrusted, "{fault}");
+        assert_says(&fault, &["had agreed to TLS", "`transports = ftp`"]);
+        assert_eq!(caller.asked.get(), 0, "the password was looked up");
+        assert!(heard.lock().expect("heard").is_empty());
+    }
+}
+
+#[test]
+fn a_connection_that_ends_in_the_handshake_is_transient_and_nothing_follows_in_clear() {
+    let (port, heard) = agrees_and_then(b"");
+    let mut caller = Caller::new("127.0.0.1", port, "u", "p");
+    caller.terms.transports = vec![TransportKind::Ftps, TransportKind::Ftp];
+    let fault = caller.falls_back();
+    assert_eq!(fault.class, FaultClass::Transient, "{fault}");
+    assert!(heard.lock().expect("heard").is_empty());
+}
+
+#[test]
+fn a_pinned_server_that_is_out_of_reach_is_tried_later_and_not_in_clear() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    // The first caller is hung up on, the second would be asked for the password.
+    let heard = std::thread::spawn(move || {
+        drop(listener.accept().expect("the first caller"));
+        listener.set_nonblocking(true).expect("nonblocking");
+        listener
+    });
+    let mut caller = Caller::new("127.0.0.1", port, "u", "p");
+    caller.terms.transports = vec![TransportKind::Ftps, TransportKind::Ftp];
+    caller.terms.ftps_fingerprint = Some("00".repeat(32));
+    let fault = caller.falls_back();
+    assert_eq!(fault.class, FaultClass::Transient, "{fault}");
+    assert_says(&fault, &["`ftps_fingerprint`", "nothing is sent in clear"]);
+    let listener = heard.join().expect("the listener");
+    assert!(listener.accept().is_err(), "there was a second caller");
 }
 
 #[test]

@@ -9,6 +9,7 @@ masquerade                        the address that PASV tells
 account                           what ACCT has to say after PASS
 digest    "XSHA256" | "HASH"      compute SHA-256 under that command; "lie" as digest_value falsifies it
 rename_over false                 refuse RNTO onto a file
+rename_fails [1, 3]               refuse the first and the third RNTO
 cut_after N                       lose control and data connection after N bytes of the first upload
 stall true                        never read from a data connection
 address                           listen there instead of on 127.0.0.1
@@ -31,7 +32,7 @@ base, dtp = FTPHandler, DTPHandler
 if S.get("cert"):
     from pyftpdlib.handlers import TLS_DTPHandler, TLS_FTPHandler
     base, dtp = TLS_FTPHandler, TLS_DTPHandler
-once = {"left": S.get("cut_after"), "keep": S.get("swallow_after")}
+once = {"left": S.get("cut_after"), "keep": S.get("swallow_after"), "renames": 0}
 
 
 class Data(dtp):
@@ -114,6 +115,9 @@ class Handler(base):
         self.digest(line, "213 SHA-256 0-1 ", " " + os.path.basename(line))
 
     def ftp_RNTO(self, path):
+        once["renames"] += 1
+        if once["renames"] in S.get("rename_fails", []):
+            return self.respond("553 Not now.")
         if S.get("rename_over") is False and os.path.isfile(path):
             return self.respond("553 File exists.")
         super().ftp_RNTO(path)

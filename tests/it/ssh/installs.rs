@@ -1,6 +1,7 @@
 //! Install commands: their ends, their output, and that they run at most once whatever happens.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use auto_dispatcher::domain::install::{InstallEnd, InstallSpec};
 use auto_dispatcher::domain::target::InstallMode;
 use auto_dispatcher::transport::Session;
 
-use crate::conformance::install_spec;
+use crate::conformance::{Package, install_spec};
 use crate::servers::ssh::SshServer;
 use crate::testenv::{needs_root, wait_until};
 
@@ -270,6 +271,75 @@ fn the_logins_own_shell_runs_the_command() {
     }
 }
 
+/// Values that each shell reads in a way of its own, were they part of its text.
+const HOSTILE: &str = "a!b !! 'c' \"d\" $HOME `id` \\e\\\\ {path} 中文 $(id)";
+
+/// What a command prints, in both modes.
+fn printed(server: &SshServer, command: &str) -> String {
+    let mut printed = Vec::new();
+    for mode in [InstallMode::Tracked, InstallMode::Plain] {
+        let mut session = server.caller().connect();
+        let mut spec = install_spec("quotes", command);
+        HOSTILE.clone_into(&mut spec.facts.package);
+        spec.facts.path = format!("/srv/{HOSTILE}");
+        spec.mode = mode;
+        let (end, output) = install(&mut *session, &spec);
+        assert_eq!(end, InstallEnd::Exited(0), "{command}: {output}");
+        session.forget_install("quotes").expect("forget");
+        printed.push(output);
+    }
+    assert_eq!(printed[0], printed[1], "{command}");
+    printed.remove(0)
+}
+
+#[test]
+fn placeholders_stand_for_their_values_in_every_shell() {
+    needs_root!();
+    for shell in ["/bin/dash", "/bin/bash", "/usr/bin/tcsh"] {
+        assert!(
+            Path::new(shell).exists(),
+            "{shell} is missing: apt-get install its package"
+        );
+        let server = SshServer::sshd_with_user(shell, "");
+        for (command, wanted) in [
+            ("printf '%s|' {package}", format!("{HOSTILE}|")),
+            ("printf '%s|' \"{package}\"", format!("{HOSTILE}|")),
+            ("printf '%s|' '{package}'", format!("{HOSTILE}|")),
+            (
+                "printf '%s|' --file={path}",
+                format!("--file=/srv/{HOSTILE}|"),
+            ),
+            (
+                "printf '%s|' \"--a={package}; {revision}\"",
+                format!("--a={HOSTILE}; 17|"),
+            ),
+        ] {
+            assert_eq!(printed(&server, command), wanted, "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
+fn placeholders_are_quoted_for_a_shell_within_the_shell() {
+    let server = SshServer::sshd("");
+    for command in [
+        "sh -c 'printf \"%s|\" {package}'",
+        "env -i sh -c 'printf \"%s|\" {package}'",
+        "sh -ec 'printf \"%s|\" \"{package}\"'",
+        "sh -c \"printf '%s|' {package}\"",
+        "sh -c \"printf '%s|' '{package}'\"",
+        "sh -c \"printf '%s|' \\\"{package}\\\"\"",
+        "printf '%s|' \"$(printf '%s' {package})\"",
+        "printf '%s|' \"`printf '%s' {package}`\"",
+    ] {
+        assert_eq!(
+            printed(&server, command),
+            format!("{HOSTILE}|"),
+            "{command}"
+        );
+    }
+}
+
 #[test]
 fn dropbear_runs_install_commands_too() {
     needs_root!();
@@ -292,4 +362,46 @@ fn a_chroot_without_commands_says_that_it_cannot_install() {
         .install(&install_spec("no", "true"), &mut |_| {})
         .expect_err("a fault");
     assert_eq!(fault.class, FaultClass::Unsupported, "{fault}");
+}
+
+#[test]
+fn a_full_disk_is_transient_whatever_language_the_host_speaks() {
+    let bin = tempfile::tempdir().expect("a directory");
+    let mkdir = bin.path().join("mkdir");
+    fs::write(
+        &mkdir,
+        "#!/bin/sh\ncase $LC_ALL in C) echo 'No space left on device';; \
+         *) echo 'Auf dem Ger\u{e4}t ist kein Speicherplatz mehr';; esac\nexit 1\n",
+    )
+    .expect("write");
+    fs::set_permissions(&mkdir, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let server = SshServer::sshd(&format!(
+        "Subsystem sftp /usr/lib/openssh/sftp-server\nSetEnv LC_ALL=de_DE.UTF-8 PATH={}:/usr/bin:/bin",
+        bin.path().display()
+    ));
+    let mut session = server.caller().connect();
+    let fault = session
+        .install(&install_spec("full", "true"), &mut |_| {})
+        .expect_err("a fault");
+    assert_eq!(fault.class, FaultClass::Transient, "{fault}");
+}
+
+#[test]
+fn an_artifact_that_cannot_be_read_is_told_as_such_and_leaves_nothing() {
+    let server = SshServer::sshd("Subsystem sftp /bin/false");
+    let mut caller = server.caller();
+    caller.terms.stall_timeout_s = 600;
+    let mut session = caller.connect();
+    // A newline in the path keeps SCP out: the bytes travel by cat.
+    let dir = session.prepare_dir("~/two\nlines").expect("prepare_dir");
+    let package = Package::of_size(10);
+    let mut upload = package.upload(&dir, "name", ".tmp");
+    upload.local = server.home_on_disk();
+    let fault = session.upload(&upload, &mut |_| {}).expect_err("a fault");
+    assert_eq!(fault.class, FaultClass::Transient, "{fault}");
+    assert!(
+        fault.message.contains("cannot read the artifact"),
+        "{fault}"
+    );
+    assert_eq!(fs::read_dir(&dir).expect("read").count(), 0);
 }

@@ -4,11 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use auto_dispatcher::domain::fault::FaultClass;
+use auto_dispatcher::domain::install::InstallEnd;
+use auto_dispatcher::domain::target::InstallMode;
 
 use crate::conformance::{Package, install_spec};
 use crate::servers::ssh::SshServer;
+use crate::testenv::wait_until;
 
 /// Relays until it is frozen, then swallows everything.
 fn relay(mut from: TcpStream, mut to: TcpStream, frozen: &Arc<AtomicBool>) {
@@ -41,6 +45,51 @@ fn frozen_on_demand(server: &SshServer) -> (u16, Arc<AtomicBool>) {
         relay(copies.1, copies.0, &flag);
     });
     (port, frozen)
+}
+
+#[test]
+fn a_session_with_a_host_that_fell_silent_is_dropped_and_closed_all_the_same() {
+    let server = SshServer::sshd("");
+    for closes in [false, true] {
+        let (port, frozen) = frozen_on_demand(&server);
+        let mut caller = server.caller();
+        caller.target.ssh_port = port;
+        let mut session = caller.connect();
+        session.prepare_dir("~/silent").expect("prepare_dir");
+        frozen.store(true, Ordering::SeqCst);
+        let ended = std::thread::spawn(move || {
+            if closes {
+                session.close();
+            } else {
+                drop(session);
+            }
+        });
+        wait_until("the session is gone", Duration::from_secs(30), || {
+            ended.is_finished()
+        });
+    }
+}
+
+#[test]
+fn a_plain_command_is_silent_by_right_while_the_host_is_there() {
+    let server = SshServer::sshd("");
+    let (port, frozen) = frozen_on_demand(&server);
+    let mut caller = server.caller();
+    caller.target.ssh_port = port;
+    caller.terms.stall_timeout_s = 2;
+    let mut session = caller.connect();
+    let mut spec = install_spec("quiet", "sleep 8; echo end; exit 3");
+    spec.mode = InstallMode::Plain;
+    spec.timeout_s = 600;
+    let outcome = session.install(&spec, &mut |_| {}).expect("the outcome");
+    assert_eq!(outcome.end, InstallEnd::Exited(3));
+    // Its limit is far away: only the missing sign of life ends this.
+    spec.command = "echo begun; exec sleep 30".to_owned();
+    let fault = session
+        .install(&spec, &mut |_| frozen.store(true, Ordering::SeqCst))
+        .expect_err("a fault");
+    assert_eq!(fault.class, FaultClass::Unknown, "{fault}");
+    assert!(fault.message.contains("stall_timeout"), "{fault}");
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! Putting a new file in an old one's place where the server does not rename onto a file: the old one steps
+//! aside, the new one takes its name, and only then the old one goes. Shared by FTP and SFTP; knows neither.
+
+use crate::domain::fault::{Fault, FaultClass};
+
+/// What it takes: renaming and removing, by absolute paths.
+pub(super) trait Files {
+    /// Renames onto a name that is free.
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault>;
+    /// Removes a file.
+    fn remove(&mut self, path: &str) -> Result<(), Fault>;
+}
+
+/// Why the new file did not get the name.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// The fault.
+    pub(super) fault: Fault,
+    /// The old file does not have its name: the new one must stay where it is, for it may be the better of
+    /// what is left.
+    pub(super) keep_new: bool,
+}
+
+/// Where the old file waits meanwhile; as unique as the temporary name.
+pub(super) fn aside(temporary: &str) -> String {
+    format!("{temporary}.old")
+}
+
+/// Gives the file `temporary` the name `name`, which another file has. For a moment there is no file of that name.
+pub(super) fn replace(files: &mut impl Files, temporary: &str, name: &str) -> Result<(), Failed> {
+    let aside = aside(temporary);
+    if let Err(fault) = files.rename(name, &aside) {
+        // A lost connection leaves open whether it happened.
+        let keep_new = fault.class != FaultClass::Permanent;
+        return Err(Failed { fault, keep_new });
+    }
+    let Err(refused) = files.rename(temporary, name) else {
+        if let Err(fault) = files.remove(&aside) {
+            // What was asked for is done; a session that broke shows in its next step.
+            log::warn!("{name} is replaced, but its old file stays at {aside}: {fault}");
+        }
+        return Ok(());
+    };
+    match files.rename(&aside, name) {
+        Ok(()) => Err(Failed {
+            fault: refused,
+            keep_new: false,
+        }),
+        Err(back) => Err(Failed {
+            fault: Fault::new(
+                refused.class,
+                format!(
+                    "{}; and the old file could not be put back ({}): the old {name} is at {aside}, the new one at \
+                     {temporary}, none is removed; rename one of them by hand",
+                    refused.message, back.message
+                ),
+            ),
+            keep_new: true,
+        }),
+    }
+}
