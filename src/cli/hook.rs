@@ -42,7 +42,7 @@ pub(super) fn parse_revision(text: &str) -> Result<u64, String> {
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
     let repository = repository_files::canonical(&args.repository)?;
     let uuid = repository_files::read_uuid(&repository)?;
-    let setup = Setup::new(globals, Some(&repository), false)?;
+    let setup = Setup::for_recording(globals, &repository)?;
     let state = setup.state()?;
     let mut journal = Journal::open(&state.journal())?;
     let recorded = journal.record_revision(
@@ -57,6 +57,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     )?;
     drop(journal);
     if args.wait {
+        let setup = Setup::new(globals, Some(&repository), false)?;
         let prints = setup.start_logging(&state, true)?;
         let ended = see_through(&setup, state.clone(), &[recorded.batch], prints, out);
         // What was planned on the way, revisions whose own hooks were lost, is a worker's.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Globals, report};
+use crate::config::finding::Mistakes;
 use crate::config::locate::{Environment, Places, Request, locate};
 use crate::config::logger;
 use crate::config::settings::{self, Settings};
@@ -64,6 +65,28 @@ pub(super) fn places(globals: &Globals) -> (Places, Option<PathBuf>) {
 impl Setup {
     /// Finds the files and reads the settings. `typed`: a person typed the command.
     pub(super) fn new(globals: &Globals, repository: Option<&Path>, typed: bool) -> Result<Self> {
+        Self::with(globals, repository, typed, |path, home| {
+            settings::load(path, home)
+        })
+    }
+
+    /// The same for the hook, which only needs the state directory: other mistakes in the settings must
+    /// not keep a revision from being recorded.
+    pub(super) fn for_recording(globals: &Globals, repository: &Path) -> Result<Self> {
+        Self::with(globals, Some(repository), false, |path, home| {
+            Ok(Settings {
+                state_dir: settings::state_dir_only(path, home)?,
+                ..Settings::default()
+            })
+        })
+    }
+
+    fn with(
+        globals: &Globals,
+        repository: Option<&Path>,
+        typed: bool,
+        load: impl FnOnce(&Path, Option<&Path>) -> Result<Settings, Mistakes>,
+    ) -> Result<Self> {
         let environment = environment();
         let request = Request {
             config: globals.config.clone(),
@@ -72,7 +95,7 @@ impl Setup {
             typed,
         };
         let places = locate(&request, &environment);
-        let settings = settings::load(&places.settings, environment.home.as_deref())?;
+        let settings = load(&places.settings, environment.home.as_deref())?;
         Ok(Self {
             places,
             settings,
