@@ -175,7 +175,9 @@ impl Setup {
         };
         self.install_logger(told, state, false)?;
         if let Some(message) = mistakes {
-            report::log_event(&Event::Notice { message });
+            report::log_event(&Event::Notice {
+                message: format!("{message}; until it is mended, this is the standard log"),
+            });
         }
         Ok(())
     }

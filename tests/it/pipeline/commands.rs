@@ -283,3 +283,21 @@ fn each_kind_of_mistake_has_its_exit_code() {
     let help = pipeline.ad(&["--help"]).exits(0);
     assert!(help.stdout.contains("130  interrupted"), "{help}");
 }
+
+#[test]
+fn a_log_on_stdout_holds_up_nothing() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app")]);
+    pipeline.env.write(
+        "repository/conf/logger.cfg",
+        "[loggers]\nkeys=root\n[logger_root]\nlevel=DEBUG\nhandlers=out\n[handlers]\nkeys=out\n\
+         [handler_out]\nclass=StreamHandler\nargs=(sys.stdout,)\n[formatters]\nkeys=\n",
+    );
+    let file = pipeline.env.write("app-1.tar", "x");
+    let ran = pipeline
+        .ad(&["send", file.to_str().expect("UTF-8")])
+        .exits(0);
+    assert!(ran.stdout.contains("uploaded to"), "{ran}");
+    assert!(ran.stdout.contains("done"), "{ran}");
+}

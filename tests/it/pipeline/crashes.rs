@@ -317,3 +317,23 @@ fn what_the_killed_leave_behind_is_swept() {
         names("workers")
     );
 }
+
+#[test]
+fn an_install_that_began_and_cannot_be_collected_is_unknown_and_never_failed() {
+    let mut host = Host::up();
+    let pipeline = Pipeline::new(&[host
+        .rule("app")
+        .with("retries", 0)
+        .with("install_command", host.long_command())]);
+    pipeline.commit(&[("app", b"x")]);
+    wait_until("the command began", LIMIT, || host.file("began").exists());
+    host.stop();
+    let row = pipeline.awaits("app", State::Unknown);
+    assert!(
+        row["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("had begun")),
+        "{row}"
+    );
+    host.go();
+}

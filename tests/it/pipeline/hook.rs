@@ -376,3 +376,14 @@ fn a_worker_keeps_nothing_open_that_the_server_of_the_hook_had_open() {
     host.go();
     pipeline.settled(1);
 }
+
+#[test]
+fn a_mistake_in_the_settings_keeps_no_revision_from_being_recorded() {
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app")]);
+    pipeline.settings("workers = none");
+    pipeline.commit(&[("app", b"x")]);
+    pipeline.settings("");
+    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    assert_eq!(pipeline.delivery("app")["state"], "done");
+}
