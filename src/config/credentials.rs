@@ -198,9 +198,7 @@ impl CredentialStore {
                 escape(&file),
                 escape(why)
             ))
-            .with_hint(format!(
-                "{way_out} and retry, or cancel the delivery and replay its revision"
-            )))
+            .with_hint(format!("{way_out} and `replay` its revision")))
         };
         let Some((rule, secrets)) = self.rules.rule(rule_name) else {
             let why = format!("there is no rule [{rule_name}] any more");

@@ -164,19 +164,30 @@ impl<'a> LateCredentials<'a> {
 
 impl Credentials for LateCredentials<'_> {
     fn password(&self) -> Result<Option<Secret>, Fault> {
-        let work = self.work;
-        self.store()?
+        let (work, store) = (self.work, self.store()?);
+        self.entitled(&store)?;
+        store
             .store
             .lookup(&work.rule, &work.target.host, &work.target.login)
             .map(|found| found.password)
+            // What is left is the rule's password_command, which may recover.
             .map_err(|error| Fault::ours(error.one_line()))
     }
 
     fn account(&self) -> Result<Option<String>, Fault> {
+        let store = self.store()?;
+        self.entitled(&store)
+    }
+}
+
+impl LateCredentials<'_> {
+    /// The account, if the rule still names this host and login; credentials of a rule that was changed
+    /// are not for the old target, and waiting does not mend that.
+    fn entitled(&self, loaded: &Loaded) -> Result<Option<String>, Fault> {
         let work = self.work;
-        self.store()?
+        loaded
             .store
             .account(&work.rule, &work.target.host, &work.target.login)
-            .map_err(|error| Fault::transient(error.to_string()))
+            .map_err(|error| Fault::permanent(error.one_line()))
     }
 }
