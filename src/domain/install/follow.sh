@@ -38,7 +38,9 @@ while ! ended; do
   new
   i=$((i+1))
   if [ "$i" -gt "$((limit*2+240))" ]; then printf "%s E the wrapper runs beyond its limit\n" "$N"; exit 0; fi
-  if [ "$i" -le 10 ]; then
+  if [ "$i" -le 4 ]; then
+    sleep 0.005 2>/dev/null || sleep 1
+  elif [ "$i" -le 10 ]; then
     sleep 0.02 2>/dev/null || sleep 1
   else
     if gone; then

@@ -24,6 +24,8 @@ pub(super) struct Link {
     pub(super) sftp: Option<Sftp>,
     /// Whether the host runs scripts; nothing while that is not known.
     pub(super) shell: Option<bool>,
+    /// Whether SFTP is asked to write files through to the disk.
+    pub(super) fsync: bool,
 }
 
 impl Link {

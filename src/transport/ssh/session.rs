@@ -43,6 +43,7 @@ impl SshSession {
             stall,
             sftp: None,
             shell: None,
+            fsync: true,
         };
         let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
         let files = match link.wire.run(limit, || link.wire.session.sftp()) {

@@ -247,6 +247,22 @@ fn write_fault(link: &Link, file: &mut ssh2::File, path: &str, error: &std::io::
     Fault::transient(format!("{}: cannot write {path}: {why}", link.place))
 }
 
+/// Has the host write the bytes to its disk, so that a power cut finds them there; a server that does not offer
+/// it, or fails, is not asked again.
+fn to_disk(link: &mut Link, file: &mut ssh2::File) -> Result<(), Halt> {
+    if !link.fsync {
+        return Ok(());
+    }
+    match link.wire.run(link.stall, || file.fsync()) {
+        Ok(()) => Ok(()),
+        Err(Halt::Ssh(error)) if !super::wire::is_lost(&error) => {
+            link.fsync = false;
+            Ok(())
+        }
+        Err(halt) => Err(halt),
+    }
+}
+
 fn finish(
     link: &mut Link,
     file: &mut ssh2::File,
@@ -282,6 +298,7 @@ fn finish(
             )
         })?;
     }
+    to_disk(link, file).map_err(|halt| link.halt_fault(&halt, "uploading"))?;
     let closed = link.wire.run(link.stall, || file.close()).map_err(map);
     closed.map_err(|trouble| match trouble {
         // A file system may only notice at the end that it is full.

@@ -65,10 +65,11 @@ impl SshServer {
         let home = dir.path().join("user");
         fs::create_dir(&home).expect("mkdir");
         // sshd takes the first value of each keyword.
+        let set_home = format!("SetEnv HOME={} ", home.display());
+        let config = config.replace("SetEnv ", &set_home);
         let mut more = format!(
-            "{config}\nSetEnv HOME={}\nPermitRootLogin yes\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\n",
-            home.display()
+            "{config}\n{set_home}\nPermitRootLogin yes\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n"
         );
         if !config.contains("Subsystem") {
             writeln!(more, "Subsystem sftp internal-sftp -d {}", home.display()).expect("a string");
