@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 mod batches;
 mod lanes;
+mod ledger;
 mod query;
 mod rows;
 mod schema;
@@ -22,8 +23,9 @@ mod schema;
 mod tests;
 mod workers;
 
-pub use batches::{NewBatch, PlannedBatch, Recorded, UnplannedOutlook};
+pub use batches::{NewBatch, PlannedBatch};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
+pub use ledger::{Recorded, UnplannedOutlook};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 
