@@ -207,6 +207,16 @@ fn bare(
         .run(link.stall, || channel.close())
         .and_then(|()| link.wire.run(link.stall, || channel.wait_close()));
     closed.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
+    ended(link, spec, &channel, tail)
+}
+
+/// The outcome of a command whose channel is closed.
+fn ended(
+    link: &Link,
+    spec: &InstallSpec,
+    channel: &ssh2::Channel,
+    tail: Tail,
+) -> Result<InstallOutcome, Fault> {
     let signal = channel
         .exit_signal()
         .ok()
