@@ -160,9 +160,10 @@ fn bare(
         // Most servers accept no variables; those that do give the command what it may expect.
         let _ = link.wire.run(link.stall, || channel.setenv(name, value));
     }
-    let merge = ssh2::ExtendedData::Merge;
     link.wire
-        .run(link.stall, || channel.handle_extended_data(merge))
+        .run(link.stall, || {
+            channel.handle_extended_data(ssh2::ExtendedData::Merge)
+        })
         .map_err(halted)?;
     let command = fill(&spec.command, &spec.facts);
     match link.wire.run(link.stall, || channel.exec(&command)) {
@@ -172,10 +173,9 @@ fn bare(
         }
         Err(halt) => return Err(halted(halt)),
     }
-    let mut tail = Tail::new(spec.output_max_bytes);
-    let end = Instant::now() + limit;
+    let (mut tail, mut last) = (Tail::new(spec.output_max_bytes), Instant::now());
+    let end = last + limit;
     let mut buffer = vec![0; 64 * 1024];
-    let mut last = Instant::now();
     loop {
         match channel.read(&mut buffer) {
             Ok(0) if channel.eof() => break,
@@ -189,8 +189,8 @@ fn bare(
                     exec::finish(&link.wire, &mut channel);
                     return Ok(tail.into_outcome(InstallEnd::TimedOut));
                 }
-                let late = end + Duration::from_secs(1);
-                let pause = link.wire.pause_listening((late, limit), (last, link.stall));
+                let late = (end + Duration::from_secs(1), limit);
+                let pause = link.wire.pause_listening(late, (last, link.stall));
                 pause.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
             }
             Err(error) => {
@@ -207,6 +207,16 @@ fn bare(
         .run(link.stall, || channel.close())
         .and_then(|()| link.wire.run(link.stall, || channel.wait_close()));
     closed.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
+    ended(link, spec, &channel, tail)
+}
+
+/// The outcome of a command whose channel is closed.
+fn ended(
+    link: &Link,
+    spec: &InstallSpec,
+    channel: &ssh2::Channel,
+    tail: Tail,
+) -> Result<InstallOutcome, Fault> {
     let signal = channel
         .exit_signal()
         .ok()
