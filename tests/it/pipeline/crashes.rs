@@ -327,8 +327,14 @@ fn an_install_that_began_and_cannot_be_collected_is_unknown_and_never_failed() {
         .with("install_command", host.long_command())]);
     pipeline.commit(&[("app", b"x")]);
     wait_until("the command began", LIMIT, || host.file("began").exists());
+    for pid in pipeline.workers() {
+        signal(pid, Signal::KILL);
+    }
+    pipeline.no_worker_lives();
     host.stop();
-    let row = pipeline.awaits("app", State::Unknown);
+    pipeline.ad(&["worker", "--until-idle"]).exits(1);
+    let row = pipeline.delivery("app");
+    assert_eq!(row["state"], "unknown", "{row}");
     assert!(
         row["error"]
             .as_str()
