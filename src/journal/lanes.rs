@@ -231,8 +231,9 @@ impl Journal {
         guard(claim, updated)
     }
 
-    /// Ends an attempt. An error when the delivery is no longer this claim's: somebody else decided.
-    pub fn settle(&mut self, settling: &Settling<'_>, now: DateTime<Utc>) -> Result<()> {
+    /// Ends an attempt. False, and nothing is written, when the delivery is no longer this claim's: another
+    /// process has taken it over.
+    pub fn settle(&mut self, settling: &Settling<'_>, now: DateTime<Utc>) -> Result<bool> {
         let Settling {
             claim,
             transition,
@@ -300,7 +301,7 @@ impl Journal {
             }
             Ok(updated)
         })?;
-        guard(claim, updated)
+        Ok(updated == 1)
     }
 
     /// Workers that hold running deliveries, other than `me`.

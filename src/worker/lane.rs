@@ -13,7 +13,7 @@ use crate::domain::delivery::{Outcome, Standing, Transition, settle};
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::Fault;
 use crate::domain::retry::RetryPolicy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{Claim, Journal, Settling, Work};
 
 /// Pause between two tries to write the end of an attempt to a journal that refuses it.
@@ -124,10 +124,16 @@ fn settle_durably(
             record: &left.record,
         };
         let error = match journal.settle(&settling, Utc::now()) {
-            Ok(()) => return Ok(()),
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                return Err(Error::state(format!(
+                    "delivery {} was taken over by another process; what this one did is not recorded",
+                    claim.delivery
+                )));
+            }
             Err(error) => error,
         };
-        if context.stop.is_raised() || error.message.contains("is no longer attempt") {
+        if context.stop.is_raised() {
             return Err(error);
         }
         if !reported {

@@ -87,6 +87,8 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
             }
             Ok(())
         }
+        // svnlook was ended with us: that says nothing about the revision.
+        Err(_) if context.stop.is_raised() => Ok(()),
         Err(error) => {
             let pause = context.settings.plan_retry_s;
             let due = Utc::now()
