@@ -45,6 +45,15 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let setup = Setup::for_recording(globals, &repository)?;
     let state = setup.state()?;
     let mut journal = Journal::open(&state.journal())?;
+    if let Some(youngest) = repository_files::youngest(&repository)
+        && args.revision > youngest
+    {
+        return Err(Error::source(format!(
+            "{} has no revision {}; its youngest is {youngest}",
+            repository.display(),
+            args.revision
+        )));
+    }
     let recorded = journal.record_revision(
         &NewBatch {
             repository: &repository,

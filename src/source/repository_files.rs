@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind as Io, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::domain::revision;
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -92,6 +93,17 @@ pub fn read_uuid(path: &Path) -> Result<String> {
         .next()
         .unwrap_or_default();
     check_uuid(&String::from_utf8_lossy(line), path)
+}
+
+/// The newest revision, as the first word of `db/current` says; none where it cannot be read or is no
+/// number, for svnlook will tell.
+pub fn youngest(repository: &Path) -> Option<u64> {
+    let mut start = Vec::new();
+    File::open(repository.join("db/current"))
+        .and_then(|open| open.take(64).read_to_end(&mut start))
+        .ok()?;
+    let text = String::from_utf8(start).ok()?;
+    revision::parse(text.split_ascii_whitespace().next()?)
 }
 
 /// `text` as the UUID of the repository in `path`; an error if no UUID looks like that.

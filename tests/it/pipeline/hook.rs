@@ -236,14 +236,32 @@ fn a_hook_that_waits_leaves_what_else_it_planned_to_a_worker() {
 }
 
 #[test]
-fn a_revision_that_was_never_committed_holds_up_nothing() {
+fn a_revision_that_was_never_committed_is_not_recorded() {
+    let pipeline = Pipeline::bare();
+    pipeline.commit(&[("app-1", b"x")]);
+    let ran = pipeline.ad(&["hook", pipeline.repository(), "50"]).exits(4);
+    assert!(
+        ran.stderr.contains("has no revision 50; its youngest is 1"),
+        "{ran}"
+    );
+    assert!(unplanned(&pipeline).is_empty());
+}
+
+#[test]
+fn a_record_of_a_revision_that_was_never_committed_holds_up_nothing() {
     let host = Host::up();
     let pipeline = Pipeline::new(&[host.rule("app")]);
     pipeline.commit(&[("app-1", b"x")]);
-    let ran = pipeline
-        .ad(&["hook", pipeline.repository(), "50", "--wait"])
-        .exits(4);
-    assert!(ran.stderr.contains("50"), "{ran}");
+    pipeline.settled(1);
+    // As a repository that was restored from an older copy leaves it.
+    let journal = rusqlite::Connection::open(pipeline.state().join("journal.sqlite")).unwrap();
+    journal
+        .execute(
+            "INSERT INTO batches (source, repository_id, revision, stamp, recorded_at, state)
+             VALUES ('revision', 1, 50, '', 0, 'recorded')",
+            [],
+        )
+        .unwrap();
     pipeline.commit(&[("app-2", b"x")]);
     assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
     assert_eq!(field(&unplanned(&pipeline), "revision"), ["50"]);
