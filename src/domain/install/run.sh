@@ -10,4 +10,4 @@ if [ -f "$d/late" ]; then
 else
   kill -s KILL -- "-$w" 2>/dev/null || kill -s KILL "$w" 2>/dev/null
 fi
-until { echo "$s" >"$d/status.new" && mv -f "$d/status.new" "$d/status"; } 2>/dev/null; do sleep 5; done
+until { echo "$s" >"$d/status.new" && mv -f "$d/status.new" "$d/status"; } 2>/dev/null; do [ -d "$d" ] || exit 0; sleep 5; done

@@ -114,6 +114,41 @@ fn a_command_outlives_its_caller_and_its_outcome_is_collected() {
     );
 }
 
+/// Whether a process runs that has `mark` on its command line.
+fn runs(mark: &str) -> bool {
+    fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .any(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(mark)
+        })
+}
+
+#[test]
+fn a_wrapper_whose_record_was_removed_ends_with_its_command() {
+    let server = SshServer::sshd("");
+    let home = server.home_on_disk();
+    let spec = install_spec(
+        "removed",
+        "touch started; until [ -f go ]; do sleep 0.05; done",
+    );
+    let caller = server.caller();
+    let stop = caller.stop.clone();
+    std::thread::scope(|scope| {
+        let spec = &spec;
+        scope.spawn(move || caller.connect().install(spec, &mut |_| {}).is_err());
+        wait_until("the command runs", LONG, || home.join("started").exists());
+        stop.raise();
+    });
+    let record = home.join(".auto-dispatcher");
+    let mark = record.to_str().expect("UTF-8").to_owned();
+    assert!(runs(&mark), "no wrapper");
+    fs::remove_dir_all(&record).expect("removed");
+    fs::write(home.join("go"), "").expect("write");
+    wait_until("the wrapper ends", LONG, || !runs(&mark));
+}
+
 #[test]
 fn the_time_limit_ends_the_command_and_its_children() {
     let server = SshServer::sshd("");
