@@ -64,11 +64,6 @@ impl Journal {
         })
     }
 
-    /// Another connection to the same journal.
-    pub fn reopen(&self) -> Result<Self> {
-        Self::open(&self.path)
-    }
-
     /// Whether the file that was opened is still the one under its path.
     pub fn is_still_there(&self) -> bool {
         file_of(&self.path) == self.file
