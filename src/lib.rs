@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod fail_points;
 pub mod journal;
 pub mod logging;
 pub mod source;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail_points;
 
 /// How the names of artifacts begin that are not whole yet.
 const TEMPORARY_PREFIX: &str = "incoming-";
@@ -86,6 +87,7 @@ impl Spool {
             size: 0,
         };
         fill(&mut writer)?;
+        fail_points::hit("spool.written");
         let (sha256, size) = (hex(&writer.hash.finalize()), writer.size);
         let path = self.path(&sha256);
         temporary
@@ -98,6 +100,7 @@ impl Spool {
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())
             .map_err(|error| failed("cannot sync the spool", &self.dir, &error))?;
+        fail_points::hit("spool.renamed");
         Ok(Artifact { sha256, size, path })
     }
 

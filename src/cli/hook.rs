@@ -13,6 +13,7 @@ use super::setup::Setup;
 use crate::domain::revision;
 use crate::domain::text::shell_quote;
 use crate::error::{Error, Result};
+use crate::fail_points;
 use crate::journal::{Journal, NewBatch};
 use crate::source::repository_files;
 
@@ -65,6 +66,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         Utc::now(),
     )?;
     drop(journal);
+    fail_points::hit("hook.recorded");
     if args.wait {
         let setup = Setup::new(globals, Some(&repository), false)?;
         let prints = setup.start_logging(&state, true)?;

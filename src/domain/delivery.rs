@@ -1,110 +1,20 @@
-//! Delivery states, steps and transitions: what an attempt's outcome means for its delivery. The
-//! journal writes nothing but a [`Transition`]; only [`settle`] makes one out of an outcome.
+//! Delivery states, steps and transitions: what an attempt's outcome, a worker's death and the operator's
+//! decision mean for a delivery. The journal writes nothing but a [`Transition`] or what a [`Decision`] allows;
+//! only [`settle`] makes a transition out of an outcome.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::InstallEnd;
 use crate::domain::retry::RetryPolicy;
 
-/// Where a delivery stands. Each state's comment says who moves it on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Planned or retried; a worker claims it, the operator may cancel it.
-    Queued,
-    /// Claimed; the claiming worker settles it, or another one rescues it when that worker is dead.
-    Running,
-    /// A transient fault ended an attempt; a worker claims it when it is due, the operator may cancel it.
-    Waiting,
-    /// Uploaded, verified, installed if asked; final.
-    Done,
-    /// Permanent, or attempts used up; the operator may retry it.
-    Failed,
-    /// The install began and its outcome cannot be had; the operator may retry it.
-    Unknown,
-    /// Given up by the operator; final.
-    Cancelled,
-}
+mod decision;
+mod state;
+#[cfg(test)]
+mod tests;
 
-impl State {
-    const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Running,
-        Self::Waiting,
-        Self::Done,
-        Self::Failed,
-        Self::Unknown,
-        Self::Cancelled,
-    ];
-
-    /// The word of the journal and of `--json`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The state that [`State::as_str`] names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-
-    /// Whether a worker still has to do with it.
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Queued | Self::Running | Self::Waiting)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// The steps of an attempt, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// From the source into the spool.
-    Export,
-    /// From the spool to the temporary name on the host.
-    Upload,
-    /// Length and digest, then the real name.
-    Verify,
-    /// The install command. A delivery at this step is not uploaded again.
-    Install,
-}
-
-impl Step {
-    /// The word of the journal and of `--json`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Export => "export",
-            Self::Upload => "upload",
-            Self::Verify => "verify",
-            Self::Install => "install",
-        }
-    }
-
-    /// The step that [`Step::as_str`] names.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Export, Self::Upload, Self::Verify, Self::Install]
-            .into_iter()
-            .find(|step| step.as_str() == word)
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+pub use decision::Decision;
+pub use state::{State, Step};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,95 +150,4 @@ pub fn rescue(step: Step, attached_install_began: bool) -> Transition {
         };
     }
     Transition::Release
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STANDING: Standing = Standing {
-        policy: RetryPolicy {
-            retries: 1,
-            delay: Duration::from_secs(10),
-        },
-        tries_used: 1,
-        attempts: 1,
-        install_began: false,
-    };
-
-    fn after(fault: Fault, standing: Standing) -> State {
-        settle(Outcome::Faulted(fault), standing, 0.0).state()
-    }
-
-    #[test]
-    fn a_transient_fault_waits_until_the_attempts_are_used_up() {
-        let fault = Fault::transient("connection lost");
-        assert_eq!(after(fault.clone(), STANDING), State::Waiting);
-        let used_up = Standing {
-            tries_used: 2,
-            ..STANDING
-        };
-        assert_eq!(after(fault, used_up), State::Failed);
-    }
-
-    #[test]
-    fn what_is_not_retried_fails_at_once_and_unknown_stays_unknown() {
-        for class in FaultClass::ALL {
-            let expected = match class {
-                FaultClass::Unreachable | FaultClass::Transient => State::Waiting,
-                FaultClass::Unknown => State::Unknown,
-                _ => State::Failed,
-            };
-            assert_eq!(after(Fault::new(class, "x"), STANDING), expected, "{class}");
-        }
-    }
-
-    #[test]
-    fn an_install_that_began_and_cannot_be_collected_is_unknown_and_never_failed() {
-        let began = Standing {
-            tries_used: 2,
-            install_began: true,
-            ..STANDING
-        };
-        for class in FaultClass::ALL {
-            assert_eq!(
-                after(Fault::new(class, "x"), began),
-                State::Unknown,
-                "{class}"
-            );
-        }
-    }
-
-    #[test]
-    fn faults_of_our_own_side_wait_and_use_up_nothing() {
-        let many = Standing {
-            tries_used: 99,
-            attempts: 99,
-            ..STANDING
-        };
-        let transition = settle(Outcome::Faulted(Fault::ours("rules broken")), many, 0.0);
-        assert!(matches!(transition, Transition::Wait { counts: false, .. }));
-    }
-
-    #[test]
-    fn an_install_that_fails_is_never_repeated_by_itself() {
-        for end in [InstallEnd::Exited(7), InstallEnd::TimedOut] {
-            let state = settle(Outcome::Installed(end), STANDING, 0.0).state();
-            assert_eq!(state, State::Failed);
-        }
-    }
-
-    #[test]
-    fn a_dead_worker_makes_unknown_only_what_ran_attached() {
-        assert_eq!(rescue(Step::Install, true).state(), State::Unknown);
-        assert_eq!(rescue(Step::Install, false).state(), State::Queued);
-        assert_eq!(rescue(Step::Upload, false).state(), State::Queued);
-    }
-
-    #[test]
-    fn words_come_back_as_they_were() {
-        for state in State::ALL {
-            assert_eq!(State::parse(state.as_str()), Some(state));
-        }
-    }
 }

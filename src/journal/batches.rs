@@ -86,14 +86,20 @@ impl Journal {
     }
 
     /// Records that a batch could not be planned and when that is tried again.
-    pub fn fail_plan(&mut self, batch: i64, error: &Error, due: DateTime<Utc>) -> Result<()> {
+    pub fn fail_plan(
+        &mut self,
+        batch: i64,
+        error: &Error,
+        now: DateTime<Utc>,
+        due: DateTime<Utc>,
+    ) -> Result<()> {
         let (message, exit) = (error.one_line(), error.kind.exit_code());
         self.write("cannot record a failed plan in", |tx| {
             tx.execute(
                 "UPDATE batches SET state = 'plan_failed', plan_error = ?2, due_at = ?3,
-                   plan_attempts = plan_attempts + 1, plan_exit = ?4
+                   plan_attempts = plan_attempts + 1, plan_exit = ?4, waits_from = ?5
                  WHERE id = ?1 AND state <> 'planned'",
-                params![batch, message, millis(due), exit],
+                params![batch, message, millis(due), exit, millis(now)],
             )
         })
         .map(|_| ())
@@ -147,7 +153,7 @@ impl Journal {
             connection
                 .prepare_cached(
                     "SELECT EXISTS (SELECT 1 FROM packages p JOIN deliveries d ON d.package_id = p.id
-                     WHERE p.sha256 = ?1 AND d.state NOT IN ('done', 'cancelled'))",
+                     WHERE p.sha256 = ?1 AND d.state NOT IN ('done', 'cancelled') AND d.dismissed_at IS NULL)",
                 )?
                 .query_row([sha256], |row| row.get(0))
         })

@@ -2,7 +2,7 @@
 //! finish needs `running` *and* the same worker and attempt number.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::rows::{BatchRow, Word, Work};
 use super::{Journal, millis};
@@ -32,6 +32,8 @@ pub struct LaneHead {
     pub state: State,
     /// When a waiting one is due.
     pub due_at: DateTime<Utc>,
+    /// When it began to wait.
+    pub waits_from: DateTime<Utc>,
 }
 
 impl LaneHead {
@@ -39,10 +41,16 @@ impl LaneHead {
     pub fn is_ready(&self, now: DateTime<Utc>) -> bool {
         match self.state {
             State::Queued => true,
-            State::Waiting => self.due_at <= now,
+            State::Waiting => is_due(self.waits_from, self.due_at, now),
             _ => false,
         }
     }
+}
+
+/// Whether a wait is over. A clock that stands before its beginning was set back meanwhile: nobody knows how
+/// much of it has passed, and nobody waits for a clock.
+fn is_due(from: DateTime<Utc>, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    until <= now || now < from
 }
 
 /// What an attempt leaves in the record.
@@ -82,7 +90,7 @@ pub struct Settling<'a> {
 /// Open deliveries of a lane that nothing stands before: a lane waits behind its own running or waiting
 /// delivery, and behind a failure that stops it.
 const FIRST_OF_LANE: &str = "
-    SELECT id, state, due_at FROM deliveries
+    SELECT id, state, due_at, waits_from FROM deliveries
     WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') ORDER BY id LIMIT 1";
 
 impl Journal {
@@ -93,9 +101,9 @@ impl Journal {
                 .prepare_cached(
                     "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
                        WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
-                     SELECT d.lane, d.state, d.due_at FROM first f JOIN deliveries d ON d.id = f.id
+                     SELECT d.lane, d.state, d.due_at, d.waits_from FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
-                         AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown'))
+                         AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL)
                      ORDER BY d.id",
                 )?
                 .query_map([], |row| {
@@ -103,6 +111,7 @@ impl Journal {
                         lane: row.get(0)?,
                         state: row.get::<_, Word<State>>(1)?.0,
                         due_at: super::time(row.get(2)?),
+                        waits_from: super::time(row.get(3)?),
                     })
                 })?
                 .collect()
@@ -134,18 +143,26 @@ impl Journal {
         now: DateTime<Utc>,
     ) -> Result<Option<(Claim, Work)>> {
         let claimed = self.write("cannot claim a delivery in", |tx| {
-            let first: Option<(i64, Word<State>, i64)> = tx
+            let first: Option<(i64, LaneHead)> = tx
                 .prepare_cached(FIRST_OF_LANE)?
-                .query_row([lane], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .query_row([lane], |row| {
+                    let head = LaneHead {
+                        lane: lane.to_owned(),
+                        state: row.get::<_, Word<State>>(1)?.0,
+                        due_at: super::time(row.get(2)?),
+                        waits_from: super::time(row.get(3)?),
+                    };
+                    Ok((row.get(0)?, head))
+                })
                 .optional()?;
-            let Some((id, Word(state), due_at)) = first else {
+            let Some((id, head)) = first else {
                 return Ok(None);
             };
-            let due = state == State::Queued || (state == State::Waiting && due_at <= millis(now));
+            let due = head.is_ready(now);
             let stopped: bool = tx
                 .prepare_cached(
                     "SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
-                     AND stops_lane = 1 AND state IN ('failed', 'unknown'))",
+                     AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)",
                 )?
                 .query_row(params![lane, id], |row| row.get(0))?;
             if !due || stopped {
@@ -183,54 +200,6 @@ impl Journal {
         }
     }
 
-    /// Notes the step that a running delivery is at.
-    pub fn note_step(&mut self, claim: &Claim, step: Step) -> Result<()> {
-        self.update_running(claim, "step = ?4", &[&step.as_str()])
-    }
-
-    /// Notes that the package lies verified at `remote_path`, brought by `transport`: from here on only
-    /// the install is left.
-    pub fn note_uploaded(
-        &mut self,
-        claim: &Claim,
-        remote_path: &str,
-        transport: &str,
-    ) -> Result<()> {
-        let what = "step = 'install', remote_path = ?4, transport = ?5";
-        self.update_running(claim, what, &[&remote_path, &transport])
-    }
-
-    /// Notes that an install command is about to run attached: should this worker die, its outcome
-    /// cannot be had.
-    pub fn note_attached(&mut self, claim: &Claim) -> Result<()> {
-        self.update_running(claim, "attached = ?4", &[&1])
-    }
-
-    /// Notes that a detached install command is about to be started: from here on its outcome may be on
-    /// the host.
-    pub fn note_install_began(&mut self, claim: &Claim) -> Result<()> {
-        self.update_running(claim, "install_began = ?4", &[&1])
-    }
-
-    /// `assignment` uses `?4` and up for `values`.
-    fn update_running(
-        &mut self,
-        claim: &Claim,
-        assignment: &str,
-        values: &[&dyn ToSql],
-    ) -> Result<()> {
-        let sql = format!(
-            "UPDATE deliveries SET {assignment}
-             WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3"
-        );
-        let mut all: Vec<&dyn ToSql> = vec![&claim.delivery, &claim.worker, &claim.attempt];
-        all.extend(values);
-        let updated = self.write("cannot note a step in", |tx| {
-            tx.prepare_cached(&sql)?.execute(all.as_slice())
-        })?;
-        guard(claim, updated)
-    }
-
     /// Ends an attempt. False, and nothing is written, when the delivery is no longer this claim's: another
     /// process has taken it over.
     pub fn settle(&mut self, settling: &Settling<'_>, now: DateTime<Utc>) -> Result<bool> {
@@ -242,13 +211,14 @@ impl Journal {
             record,
         } = settling;
         let state = transition.state();
-        let (due_at, undo_try) = match transition {
+        let (waits_from, due_at, undo_try) = match transition {
             Transition::Wait { delay, counts, .. } => {
                 let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-                (millis(now).saturating_add(delay), i32::from(!counts))
+                let due_at = millis(now).saturating_add(delay);
+                (millis(now), due_at, i32::from(!counts))
             }
-            Transition::Release => (0, 1),
-            _ => (0, 0),
+            Transition::Release => (0, 0, 1),
+            _ => (0, 0, 0),
         };
         let fault = transition.fault();
         let settled_at = (!state.is_open()).then(|| millis(now));
@@ -257,7 +227,7 @@ impl Journal {
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
                        transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0, install_began = ?13
+                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14
                      WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
                 )?
                 .execute(params![
@@ -273,7 +243,8 @@ impl Journal {
                     fault.map(|fault| fault.class.as_str()),
                     fault.map(|fault| &fault.message),
                     settled_at,
-                    install_began
+                    install_began,
+                    waits_from
                 ])?;
             if updated == 1 {
                 tx.prepare_cached(
@@ -354,16 +325,6 @@ impl Journal {
             Ok(stranded.into_iter().map(|(id, ..)| id).collect())
         })
     }
-}
-
-fn guard(claim: &Claim, updated: usize) -> Result<()> {
-    if updated == 1 {
-        return Ok(());
-    }
-    Err(Error::state(format!(
-        "delivery {} is no longer attempt {} of worker {}: another process has taken it over",
-        claim.delivery, claim.attempt, claim.worker
-    )))
 }
 
 fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {

@@ -66,7 +66,7 @@ impl Journal {
     pub fn next_unplanned(&self, now: DateTime<Utc>) -> Result<Option<BatchRow>> {
         let sql = format!(
             "SELECT {} FROM batches b LEFT JOIN repositories r ON r.id = b.repository_id
-             WHERE b.state <> 'planned' AND b.due_at <= ?1 AND NOT EXISTS
+             WHERE b.state <> 'planned' AND (b.due_at <= ?1 OR ?1 < b.waits_from) AND NOT EXISTS
                (SELECT 1 FROM batches e WHERE e.state <> 'planned'
                 AND e.repository_id = b.repository_id AND e.revision < b.revision)
              ORDER BY b.id LIMIT 1",
@@ -115,16 +115,16 @@ impl Journal {
 
     /// How much is unplanned, and when the first of it is due; what waits behind an earlier revision does
     /// not count for that.
-    pub fn unplanned_outlook(&self) -> Result<UnplannedOutlook> {
+    pub fn unplanned_outlook(&self, now: DateTime<Utc>) -> Result<UnplannedOutlook> {
         self.read("cannot read", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT count(*), min(due_at) FILTER (WHERE NOT EXISTS
+                    "SELECT count(*), min(CASE WHEN ?1 < waits_from THEN 0 ELSE due_at END) FILTER (WHERE NOT EXISTS
                        (SELECT 1 FROM batches e WHERE e.state <> 'planned'
                         AND e.repository_id = b.repository_id AND e.revision < b.revision))
                      FROM batches b WHERE state <> 'planned'",
                 )?
-                .query_row([], |row| {
+                .query_row([millis(now)], |row| {
                     Ok(UnplannedOutlook {
                         count: row.get(0)?,
                         next_due: row.get::<_, Option<i64>>(1)?.map(super::time),
@@ -135,7 +135,7 @@ impl Journal {
 
     /// Whether anything is unplanned, or queued, running or waiting where no failure stops the lane.
     pub fn has_work(&self) -> Result<bool> {
-        Ok(self.unplanned_outlook()?.count > 0 || !self.lane_heads()?.is_empty())
+        Ok(self.unplanned_outlook(Utc::now())?.count > 0 || !self.lane_heads()?.is_empty())
     }
 
     /// What keeps an unplanned batch from being planned for now: itself or an earlier revision of its

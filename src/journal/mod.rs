@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod batches;
 mod lanes;
 mod ledger;
+mod progress;
 mod query;
 mod rows;
 mod schema;

@@ -85,7 +85,7 @@ impl Journal {
             // Two unions of indexed sets; a plain OR would read the whole table.
             conditions.push(
                 "d.id IN (SELECT id FROM deliveries WHERE state IN ('queued', 'running', 'waiting')
-                 UNION ALL SELECT id FROM deliveries WHERE state IN ('failed', 'unknown'))"
+                 UNION ALL SELECT id FROM deliveries WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL)"
                     .to_owned(),
             );
         }
@@ -226,7 +226,7 @@ impl Journal {
             connection
                 .prepare(
                     "SELECT s.lane, min(s.id) FROM deliveries s
-                     WHERE s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND EXISTS
+                     WHERE s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL AND EXISTS
                        (SELECT 1 FROM deliveries d WHERE d.lane = s.lane AND d.id > s.id
                         AND d.state IN ('queued', 'running', 'waiting'))
                      GROUP BY s.lane",

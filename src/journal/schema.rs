@@ -126,12 +126,66 @@ CREATE TABLE attempts (
 ) STRICT;
 ";
 
+/// What recovery needs: what may lie on the hosts still, what the operator decided, gaps that wait for that,
+/// and when a wait began, so that a clock that jumps back cannot stretch it.
+const VERSION_2: &str = "
+-- Another repository lies under the path now, and the operator has let this one go.
+ALTER TABLE repositories ADD COLUMN retired_at INTEGER;
+
+-- The operator has done with it: a failed plan that is not tried again.
+ALTER TABLE batches ADD COLUMN dismissed_at INTEGER;
+-- Its packages, deliveries and attempts are gone (keep_history); the ledger keeps the revision.
+ALTER TABLE batches ADD COLUMN pruned_at INTEGER;
+ALTER TABLE batches ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE deliveries ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
+-- Failed or unknown, and the operator has done with it: it stops no lane and needs no artifact.
+ALTER TABLE deliveries ADD COLUMN dismissed_at INTEGER;
+-- The operator has said again: an install whose outcome cannot be had is run again.
+ALTER TABLE deliveries ADD COLUMN rerun INTEGER NOT NULL DEFAULT 0;
+
+DROP INDEX deliveries_stopping;
+CREATE INDEX deliveries_stopping ON deliveries (lane, id)
+  WHERE stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL;
+DROP INDEX deliveries_troubled;
+CREATE INDEX deliveries_troubled ON deliveries (id)
+  WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL;
+CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE settled_at IS NOT NULL;
+
+-- Revisions that no hook recorded, too many to dispatch unasked.
+CREATE TABLE gaps (
+  id            INTEGER PRIMARY KEY,
+  repository_id INTEGER NOT NULL REFERENCES repositories (id),
+  low           INTEGER NOT NULL,
+  high          INTEGER NOT NULL,
+  noticed_at    INTEGER NOT NULL,
+  dismissed_at  INTEGER
+) STRICT;
+CREATE INDEX gaps_of_repository ON gaps (repository_id, low);
+
+-- What attempts may have left on a host: a temporary file, or the record of an install.
+CREATE TABLE leftovers (
+  id          INTEGER PRIMARY KEY,
+  delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
+  lane        TEXT NOT NULL,
+  kind        TEXT NOT NULL CHECK (kind IN ('upload', 'install')),
+  transport   TEXT NOT NULL,
+  -- Of an upload: the absolute directory and the name the package gets there.
+  dir         TEXT NOT NULL DEFAULT '',
+  name        TEXT NOT NULL DEFAULT '',
+  -- The temporary name, or the token of the install.
+  token       TEXT NOT NULL,
+  UNIQUE (delivery_id, kind, token, dir, transport)
+) STRICT;
+CREATE INDEX leftovers_of_lane ON leftovers (lane);
+";
+
 /// The version of the schema after all migrations: how many there are.
-pub(super) const LATEST: i64 = 1;
+pub(super) const LATEST: i64 = 2;
 
 /// All migrations, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(VERSION_1)])
+    Migrations::new(vec![M::up(VERSION_1), M::up(VERSION_2)])
 }
 
 #[cfg(test)]

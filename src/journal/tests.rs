@@ -4,7 +4,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::{Journal, NewBatch};
+use super::{Journal, LaneHead, NewBatch};
+use crate::domain::delivery::State;
 
 fn journal() -> (tempfile::TempDir, Journal) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -30,9 +31,14 @@ fn what_waits_behind_an_unplannable_revision_is_not_due() {
     let (second, first) = (record(&mut journal, 2, now), record(&mut journal, 1, now));
     let later = now + Duration::seconds(30);
     journal
-        .fail_plan(first, &crate::error::Error::config("broken rules"), later)
+        .fail_plan(
+            first,
+            &crate::error::Error::config("broken rules"),
+            now,
+            later,
+        )
         .expect("noted");
-    let outlook = journal.unplanned_outlook().expect("an outlook");
+    let outlook = journal.unplanned_outlook(now).expect("an outlook");
     assert_eq!(outlook.count, 2);
     let due = outlook.next_due.expect("a time").timestamp_millis();
     assert_eq!(due, later.timestamp_millis());
@@ -80,7 +86,12 @@ fn a_revision_that_is_recorded_again_is_planned_again_now() {
     let batch = record(&mut journal, 1, now);
     let later = now + Duration::hours(1);
     journal
-        .fail_plan(batch, &crate::error::Error::config("broken rules"), later)
+        .fail_plan(
+            batch,
+            &crate::error::Error::config("broken rules"),
+            now,
+            later,
+        )
         .expect("noted");
     assert_eq!(record(&mut journal, 1, now), batch);
     let next = journal.next_unplanned(now).expect("read").expect("a batch");
@@ -100,4 +111,31 @@ fn a_new_journal_may_be_opened_by_many_at_once() {
             .collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_stretches_no_wait() {
+    let (_dir, mut journal) = journal();
+    let before = Utc::now();
+    let batch = record(&mut journal, 1, before);
+    let due = before + Duration::seconds(30);
+    journal
+        .fail_plan(batch, &crate::error::Error::config("broken"), before, due)
+        .expect("noted");
+    let is_due = |now: DateTime<Utc>| journal.next_unplanned(now).expect("read").is_some();
+    assert!(!is_due(before + Duration::seconds(29)));
+    assert!(is_due(due));
+    let set_back = before - Duration::days(1);
+    assert!(is_due(set_back));
+    let outlook = journal.unplanned_outlook(set_back).expect("an outlook");
+    assert!(outlook.next_due.is_some_and(|due| due <= set_back));
+    let head = LaneHead {
+        lane: "x".to_owned(),
+        state: State::Waiting,
+        due_at: due,
+        waits_from: before,
+    };
+    assert!(!head.is_ready(before));
+    assert!(head.is_ready(due));
+    assert!(head.is_ready(set_back));
 }

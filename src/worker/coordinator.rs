@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
-use super::{Context, lane, planner, presence};
+use super::{Context, lane, planner, presence, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, Result};
 use crate::journal::{Journal, LaneHead, UnplannedOutlook};
@@ -97,7 +97,7 @@ struct Coordinator<'a> {
     planning: bool,
     plan_rest: Option<Instant>,
     idle_since: Instant,
-    swept: bool,
+    kept_up: bool,
     /// Told to lanes: claim nothing more.
     finishing: &'a AtomicBool,
     /// Since when the journal refuses.
@@ -148,7 +148,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         planning: false,
         plan_rest: None,
         idle_since: Instant::now(),
-        swept: false,
+        kept_up: false,
         finishing: &finishing,
         failing_since: None,
     };
@@ -168,7 +168,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         Ok(ended) => ended.as_str().to_owned(),
         Err(error) => error.message.clone(),
     };
-    coordinator.sweep();
+    coordinator.keep_up();
     // A row without an end is told dead by its lock; the end itself is what matters.
     let left = coordinator.journal.leave_worker(worker, Utc::now());
     let ended = ended.and_then(|ended| left.map(|()| ended));
@@ -228,8 +228,8 @@ impl<'a> Coordinator<'a> {
         'a: 'scope,
     {
         self.journal.check_that_it_is_still_there()?;
-        self.rescue()?;
-        let unplanned = self.journal.unplanned_outlook()?;
+        upkeep::rescue(self.context, &mut self.journal, self.worker)?;
+        let unplanned = self.journal.unplanned_outlook(Utc::now())?;
         self.start_planner(scope, sender, unplanned);
         let heads = self.journal.lane_heads()?;
         self.start_lanes(scope, sender, &heads)?;
@@ -237,9 +237,9 @@ impl<'a> Coordinator<'a> {
             !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
         if busy {
             self.idle_since = Instant::now();
-            self.swept = false;
+            self.kept_up = false;
         } else {
-            self.sweep();
+            self.keep_up();
         }
         Ok(match self.end(busy, &heads)? {
             Some(ended) => Turn::End(ended),
@@ -293,21 +293,6 @@ impl<'a> Coordinator<'a> {
                 self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane)
             });
         Ok(held.then_some(Ended::Held))
-    }
-
-    fn rescue(&mut self) -> Result<()> {
-        for dead in self.journal.workers_with_running(self.worker)? {
-            if !presence::bury_if_dead(&self.context.state, dead) {
-                continue;
-            }
-            for delivery in self.journal.rescue(dead, Utc::now())? {
-                self.context.emit(&Event::Rescued {
-                    delivery,
-                    worker: dead,
-                });
-            }
-        }
-        Ok(())
     }
 
     fn start_planner<'scope>(
@@ -396,21 +381,10 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Once in each pause: what a purge had to leave because somebody was exporting.
-    fn sweep(&mut self) {
-        if self.swept {
-            return;
-        }
-        self.swept = true;
-        let journal = &self.journal;
-        let swept = self
-            .context
-            .spool
-            .sweep(&|sha256| journal.artifact_is_needed(sha256));
-        if let Err(error) = swept {
-            self.context.emit(&Event::Notice {
-                message: format!("sweeping the spool: {}", error.one_line()),
-            });
+    /// Once in each pause.
+    fn keep_up(&mut self) {
+        if !std::mem::replace(&mut self.kept_up, true) {
+            upkeep::sweep(self.context, &self.journal);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::domain::event::{Event, Subject};
 use crate::domain::fault::Fault;
 use crate::domain::retry::RetryPolicy;
 use crate::error::{Error, Result};
+use crate::fail_points;
 use crate::journal::{Claim, Journal, Settling, Work};
 
 /// Pause between two tries to write the end of an attempt to a journal that refuses it.
@@ -33,6 +34,7 @@ pub(super) fn run(
         let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
             break;
         };
+        fail_points::hit("lane.claimed");
         one(context, &mut journal, &mut sessions, &claim, &work)?;
     }
     sessions.close();
@@ -78,8 +80,10 @@ fn one(
     let exit_status = left.record.exit_status;
     let transition = settle(outcome, standing, jitter);
     settle_durably(context, journal, claim, &transition, &left)?;
+    fail_points::hit("lane.settled");
     if let Some(token) = &left.collected {
         sessions.forget_install(token);
+        fail_points::hit("attempt.forgotten");
     }
     if matches!(
         transition,

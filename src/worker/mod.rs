@@ -25,6 +25,7 @@ mod lane;
 pub mod planner;
 pub mod presence;
 mod sessions;
+mod upkeep;
 
 pub use coordinator::{Ended, Role, Until, work};
 

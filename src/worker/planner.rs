@@ -13,6 +13,7 @@ use crate::domain::plan::{Filter, Plan, PlanInput, plan};
 use crate::domain::rule::Choice;
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail_points;
 use crate::journal::{BatchRow, Journal};
 use crate::source::svnlook::Repository;
 
@@ -35,6 +36,7 @@ pub(super) fn plan_all(context: &Context) -> Result<()> {
             return Ok(());
         };
         if fill_gap(context, &mut journal, &batch)? {
+            fail_points::hit("planner.gap_filled");
             continue;
         }
         plan_one(context, &mut journal, &batch)?;
@@ -82,6 +84,7 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
         Ok((author, changes, plan)) => {
             let written =
                 journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
+            fail_points::hit("planner.planned");
             if written {
                 context.emit(&planned_event(batch.id, batch.describe(), &changes, &plan));
             }
@@ -91,9 +94,9 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
         Err(_) if context.stop.is_raised() => Ok(()),
         Err(error) => {
             let pause = context.settings.plan_retry_s;
-            let due = Utc::now()
-                + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
-            journal.fail_plan(batch.id, &error, due)?;
+            let now = Utc::now();
+            let due = now + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
+            journal.fail_plan(batch.id, &error, now, due)?;
             context.emit(&Event::PlanFailed {
                 batch: batch.id,
                 source: batch.describe(),

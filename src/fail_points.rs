@@ -1,0 +1,61 @@
+//! Named places at which a test has this process killed, as `kill -9` would. Compiled in for tests only
+//! (feature `fail-points`, which no build but that of the tests turns on): elsewhere [`hit`] is nothing.
+//! Knows nothing of what happens at them.
+
+/// Every fail point. `AUTO_DISPATCHER_FAIL_POINT=NAME` kills the process when it first comes there,
+/// `NAME:3` when it comes there for the third time.
+pub const ALL: &[&str] = &[
+    "hook.recorded",
+    "planner.gap_filled",
+    "planner.planned",
+    "lane.claimed",
+    "lane.settled",
+    "attempt.exported",
+    "attempt.artifact_noted",
+    "attempt.dir_prepared",
+    "attempt.uploaded",
+    "attempt.verified",
+    "attempt.published",
+    "attempt.upload_noted",
+    "attempt.install_noted",
+    "attempt.installed",
+    "attempt.forgotten",
+    "spool.written",
+    "spool.renamed",
+    "worker.rescued",
+];
+
+/// Dies here if a test wants it.
+#[cfg(feature = "fail-points")]
+pub fn hit(name: &'static str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+
+    debug_assert!(ALL.contains(&name), "{name} is not in the list");
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("AUTO_DISPATCHER_FAIL_POINT").ok()?;
+        match text.split_once(':') {
+            Some((name, count)) => Some((name.to_owned(), count.parse().ok()?)),
+            None => Some((text, 1)),
+        }
+    });
+    if let Some((wanted, count)) = wanted
+        && wanted == name
+        && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == *count
+    {
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        // The signal may be delivered to another thread first.
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Nothing: this build is no test.
+#[cfg(not(feature = "fail-points"))]
+#[inline]
+pub fn hit(_name: &'static str) {}

@@ -1,0 +1,67 @@
+//! How far a running delivery got. Every note needs `running` *and* the same worker and attempt number.
+
+use rusqlite::ToSql;
+
+use super::{Claim, Journal};
+use crate::domain::delivery::Step;
+use crate::error::{Error, Result};
+
+impl Journal {
+    /// Notes the step that a running delivery is at.
+    pub fn note_step(&mut self, claim: &Claim, step: Step) -> Result<()> {
+        self.update_running(claim, "step = ?4", &[&step.as_str()])
+    }
+
+    /// Notes that the package lies verified at `remote_path`, brought by `transport`: from here on only
+    /// the install is left.
+    pub fn note_uploaded(
+        &mut self,
+        claim: &Claim,
+        remote_path: &str,
+        transport: &str,
+    ) -> Result<()> {
+        let what = "step = 'install', remote_path = ?4, transport = ?5";
+        self.update_running(claim, what, &[&remote_path, &transport])
+    }
+
+    /// Notes that an install command is about to run attached: should this worker die, its outcome
+    /// cannot be had.
+    pub fn note_attached(&mut self, claim: &Claim) -> Result<()> {
+        self.update_running(claim, "attached = ?4", &[&1])
+    }
+
+    /// Notes that a detached install command is about to be started: from here on its outcome may be on
+    /// the host.
+    pub fn note_install_began(&mut self, claim: &Claim) -> Result<()> {
+        self.update_running(claim, "install_began = ?4", &[&1])
+    }
+
+    /// `assignment` uses `?4` and up for `values`.
+    fn update_running(
+        &mut self,
+        claim: &Claim,
+        assignment: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<()> {
+        let sql = format!(
+            "UPDATE deliveries SET {assignment}
+             WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3"
+        );
+        let mut all: Vec<&dyn ToSql> = vec![&claim.delivery, &claim.worker, &claim.attempt];
+        all.extend(values);
+        let updated = self.write("cannot note a step in", |tx| {
+            tx.prepare_cached(&sql)?.execute(all.as_slice())
+        })?;
+        guard(claim, updated)
+    }
+}
+
+fn guard(claim: &Claim, updated: usize) -> Result<()> {
+    if updated == 1 {
+        return Ok(());
+    }
+    Err(Error::state(format!(
+        "delivery {} is no longer attempt {} of worker {}: another process has taken it over",
+        claim.delivery, claim.attempt, claim.worker
+    )))
+}
