@@ -23,6 +23,7 @@ pub const ALL: &[&str] = &[
     "spool.written",
     "spool.renamed",
     "worker.rescued",
+    "worker.caught_up",
 ];
 
 /// Dies here if a test wants it.

@@ -73,8 +73,10 @@ fn unplannable(context: &Arc<Context>, journal: &Journal, batches: &[i64]) -> Re
         };
         return Ok(
             Error::new(kind, format!("{what}: {why}")).with_hint(format!(
-                "it stays recorded and is planned again every {} s while a worker lives",
-                context.settings.plan_retry_s
+                "it stays recorded and is planned again every {} s while a worker lives; \
+                 `auto-dispatcher dismiss REPOS {}` lets it go",
+                context.settings.plan_retry_s,
+                blocking.revision.unwrap_or_default()
             )),
         );
     }

@@ -97,7 +97,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if error.kind != ErrorKind::ReaderGone {
-                complain(&cli.command, &error);
+                complain(&cli, &error);
             }
             ExitCode::from(error.kind.exit_code())
         }
@@ -163,10 +163,10 @@ fn with_send(mut args: Vec<OsString>) -> Vec<OsString> {
 
 /// Writes the error that ends the command. The hook's goes through Subversion to the committer: one
 /// short ASCII line that names the revision and the command that repeats it.
-fn complain(command: &Command, error: &Error) {
+fn complain(cli: &Cli, error: &Error) {
     let mut err = io::stderr().lock();
-    let _ = if let Command::Hook(args) = command {
-        writeln!(err, "{}", hook::complaint(args, error))
+    let _ = if let Command::Hook(args) = &cli.command {
+        writeln!(err, "{}", hook::complaint(args, &cli.globals, error))
     } else {
         let shown: Vec<String> = error
             .to_string()

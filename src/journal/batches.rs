@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Local, Utc};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::gaps::cut;
 use super::rows::{BatchRow, Source};
 use super::{Journal, millis};
 use crate::domain::change::Change;
@@ -210,6 +211,8 @@ fn insert_planned(
                 |row| row.get(0),
             )
             .optional()?;
+        // The operator has decided: it is no part of an open gap any more.
+        cut(tx, id, (revision.revision, revision.revision), Some(now))?;
     }
     tx.execute(
         "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,

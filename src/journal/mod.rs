@@ -14,6 +14,12 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 use crate::error::{Error, ErrorKind, Result};
 
 mod batches;
+mod former;
+#[cfg(test)]
+mod former_tests;
+mod gaps;
+#[cfg(test)]
+mod gaps_tests;
 mod lanes;
 mod ledger;
 mod progress;
@@ -25,6 +31,8 @@ mod tests;
 mod workers;
 
 pub use batches::{NewBatch, PlannedBatch};
+pub use former::Retired;
+pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
 pub use query::HistoryFilter;

@@ -198,7 +198,7 @@ impl Journal {
         })
     }
 
-    /// The repositories of the ledger.
+    /// The repositories of the ledger, without those that the operator let go.
     pub fn repositories(&self) -> Result<Vec<RepositoryRow>> {
         self.read("cannot read the repositories of", |connection| {
             connection
@@ -206,7 +206,7 @@ impl Journal {
                     "SELECT r.path, r.uuid,
                        (SELECT max(revision) FROM batches b WHERE b.repository_id = r.id AND b.source = 'revision'),
                        (SELECT count(*) FROM batches b WHERE b.repository_id = r.id AND b.state <> 'planned')
-                     FROM repositories r ORDER BY r.path",
+                     FROM repositories r WHERE r.retired_at IS NULL ORDER BY r.path, r.id",
                 )?
                 .query_map([], |row| {
                     Ok(RepositoryRow {

@@ -70,6 +70,9 @@ impl FromSql for Word<Step> {
     }
 }
 
+/// When what is held is due: the operator decides. 9999-12-31.
+pub(super) const NEVER_MS: i64 = 253_402_214_400_000;
+
 /// A batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchRow {
@@ -117,6 +120,11 @@ impl BatchRow {
             (Some(path), Some(revision)) => format!("{again}r{revision} of {}", path.display()),
             _ => self.source.as_str().to_owned(),
         }
+    }
+
+    /// Whether no time mends what keeps it from being planned: the operator has to decide.
+    pub fn is_held(&self) -> bool {
+        self.state == "plan_failed" && self.due_at >= super::time(NEVER_MS)
     }
 
     pub(super) const COLUMNS: &'static str =

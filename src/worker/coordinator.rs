@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
-use super::{Context, lane, planner, presence, upkeep};
+use super::catch_up::CatchUp;
+use super::planners::Planners;
+use super::{Context, lane, presence, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, Result};
 use crate::journal::{Journal, LaneHead, UnplannedOutlook};
@@ -84,7 +86,8 @@ enum Turn {
 
 enum Finished {
     Lane(String, Result<()>),
-    Planner(Result<()>),
+    Planner(i64, Result<()>),
+    CatchUp(Result<()>),
 }
 
 struct Coordinator<'a> {
@@ -94,8 +97,9 @@ struct Coordinator<'a> {
     until: &'a Until,
     active: HashSet<String>,
     resting: HashMap<String, Instant>,
-    planning: bool,
-    plan_rest: Option<Instant>,
+    planners: Planners,
+    /// None: somebody waits at a terminal, and what others forgot is not his business.
+    catch_up: Option<CatchUp>,
     idle_since: Instant,
     kept_up: bool,
     /// Told to lanes: claim nothing more.
@@ -145,8 +149,8 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         until,
         active: HashSet::new(),
         resting: HashMap::new(),
-        planning: false,
-        plan_rest: None,
+        planners: Planners::default(),
+        catch_up: (role != Role::Foreground).then(CatchUp::default),
         idle_since: Instant::now(),
         kept_up: false,
         finishing: &finishing,
@@ -229,12 +233,30 @@ impl<'a> Coordinator<'a> {
     {
         self.journal.check_that_it_is_still_there()?;
         upkeep::rescue(self.context, &mut self.journal, self.worker)?;
+        if let Some(catch_up) = &mut self.catch_up {
+            let looked = sender.clone();
+            catch_up.start(self.context, scope, move |result| {
+                let _ = looked.send(Finished::CatchUp(result));
+            });
+        }
         let unplanned = self.journal.unplanned_outlook(Utc::now())?;
-        self.start_planner(scope, sender, unplanned);
+        let planned = sender.clone();
+        self.planners.start(
+            self.context,
+            scope,
+            &unplanned.due,
+            &move |repository, result| {
+                // The receiver outlives the scope's threads.
+                let _ = planned.send(Finished::Planner(repository, result));
+            },
+        );
         let heads = self.journal.lane_heads()?;
         self.start_lanes(scope, sender, &heads)?;
-        let busy =
-            !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
+        // A revision that cannot be planned keeps even a worker that a hook started: it is tried again every
+        // `plan_retry` seconds, and when its cause is mended nobody but a worker would notice. What only the
+        // operator can decide is not counted, for his command starts another one.
+        let at_work = !self.active.is_empty() || self.planners.are_at_work();
+        let busy = at_work || unplanned.count > 0 || !heads.is_empty();
         if busy {
             self.idle_since = Instant::now();
             self.kept_up = false;
@@ -243,7 +265,7 @@ impl<'a> Coordinator<'a> {
         }
         Ok(match self.end(busy, &heads)? {
             Some(ended) => Turn::End(ended),
-            None => Turn::Sleep(self.pause(&heads, unplanned)),
+            None => Turn::Sleep(self.pause(&heads, &unplanned)),
         })
     }
 
@@ -268,11 +290,13 @@ impl<'a> Coordinator<'a> {
 
     /// Whether this is the end.
     fn end(&self, busy: bool, heads: &[LaneHead]) -> Result<Option<Ended>> {
+        // Looking whether something was forgotten keeps nobody from being idle, but it may find something.
+        let idle = !busy && !self.is_catching_up();
         match self.until {
             Until::Told => Ok(None),
-            Until::Idle => Ok((!busy).then_some(Ended::Idle)),
+            Until::Idle => Ok(idle.then_some(Ended::Idle)),
             Until::IdleFor(limit) => {
-                Ok((!busy && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
+                Ok((idle && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
             }
             Until::Settled(batches) => self.end_of_batches(batches, heads),
         }
@@ -295,26 +319,8 @@ impl<'a> Coordinator<'a> {
         Ok(held.then_some(Ended::Held))
     }
 
-    fn start_planner<'scope>(
-        &mut self,
-        scope: &'scope Scope<'scope, 'a>,
-        sender: &Sender<Finished>,
-        unplanned: UnplannedOutlook,
-    ) where
-        'a: 'scope,
-    {
-        let due = unplanned.next_due.is_some_and(|due| due <= Utc::now());
-        let rested = self.plan_rest.is_none_or(|until| until <= Instant::now());
-        if self.planning || !due || !rested {
-            return;
-        }
-        self.planning = true;
-        let (context, sender) = (self.context, sender.clone());
-        scope.spawn(move || {
-            let result = catch(|| planner::plan_all(context));
-            // The receiver outlives the scope's threads.
-            let _ = sender.send(Finished::Planner(result));
-        });
+    fn is_catching_up(&self) -> bool {
+        self.catch_up.as_ref().is_some_and(CatchUp::is_at_work)
     }
 
     fn start_lanes<'scope>(
@@ -367,17 +373,30 @@ impl<'a> Coordinator<'a> {
                     self.resting.insert(lane, Instant::now() + LANE_REST);
                 }
             }
-            Finished::Planner(result) => {
-                self.planning = false;
+            Finished::Planner(repository, result) => {
                 // Another process may hold the plan lock, or the journal refuse: not again at once.
-                self.plan_rest = Some(Instant::now() + SLEEP_WAITING);
-                if let Err(error) = result {
-                    self.context.emit(&Event::Notice {
-                        message: format!("planning: {}", error.one_line()),
-                    });
-                    self.plan_rest = Some(Instant::now() + LANE_REST);
-                }
+                let pause = if result.is_ok() {
+                    SLEEP_WAITING
+                } else {
+                    LANE_REST
+                };
+                self.planners.ended(repository, pause);
+                self.complain("planning", result);
             }
+            Finished::CatchUp(result) => {
+                if let Some(catch_up) = &mut self.catch_up {
+                    catch_up.ended();
+                }
+                self.complain("catching up", result);
+            }
+        }
+    }
+
+    fn complain(&self, what: &str, result: Result<()>) {
+        if let Err(error) = result {
+            self.context.emit(&Event::Notice {
+                message: format!("{what}: {}", error.one_line()),
+            });
         }
     }
 
@@ -390,7 +409,7 @@ impl<'a> Coordinator<'a> {
 
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
-        while !self.active.is_empty() || self.planning {
+        while !self.active.is_empty() || self.planners.are_at_work() || self.is_catching_up() {
             match finished.recv() {
                 Ok(done) => self.note(done),
                 Err(_) => return,
@@ -398,7 +417,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn pause(&self, heads: &[LaneHead], unplanned: UnplannedOutlook) -> Duration {
+    fn pause(&self, heads: &[LaneHead], unplanned: &UnplannedOutlook) -> Duration {
         let longest = match self.until {
             Until::Settled(_) => SLEEP_WAITING,
             _ if unplanned.next_due.is_some_and(|due| due <= Utc::now()) => SLEEP_WAITING,
@@ -415,7 +434,7 @@ impl<'a> Coordinator<'a> {
 }
 
 /// A panic of a thread is a bug, and an error of that thread alone.
-fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
 }

@@ -38,7 +38,9 @@ impl Attempt<'_> {
             ));
         };
         let repository = self.context.svnlook.repository(path)?;
-        crate::worker::planner::check_uuid(&repository, batch)?;
+        crate::worker::planner::check_uuid(&repository, batch).map_err(|error| {
+            error.with_hint("put the recorded repository back, or `cancel` the delivery")
+        })?;
         let artifact = spool.store(&keep, |out| {
             repository
                 .export(revision, &self.work.path, out)
