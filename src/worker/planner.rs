@@ -48,7 +48,7 @@ pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
         }
         // Hooks of revisions below it may have recorded between the two looks: then there is no gap, but
         // something to be planned first. Once every revision below is in the ledger, none can come in.
-        let first = journal.next_unplanned(Utc::now())?;
+        let first = journal.next_unplanned(repository, Utc::now())?;
         if first.is_some_and(|first| first.id != batch.id) {
             continue;
         }
