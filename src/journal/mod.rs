@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod batches;
 mod lanes;
 mod ledger;
+mod leftovers;
 mod progress;
 mod query;
 mod rows;
@@ -27,6 +28,7 @@ mod workers;
 pub use batches::{NewBatch, PlannedBatch};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
+pub use leftovers::{Leftover, Remains, TemporaryFile};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 

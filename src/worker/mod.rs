@@ -22,6 +22,7 @@ pub mod configurations;
 mod coordinator;
 pub mod detach;
 mod lane;
+mod leftovers;
 pub mod planner;
 pub mod presence;
 mod sessions;
