@@ -13,6 +13,7 @@ pub const ALL: &[&str] = &[
     "attempt.exported",
     "attempt.artifact_noted",
     "attempt.dir_prepared",
+    "attempt.upload_began",
     "attempt.uploaded",
     "attempt.verified",
     "attempt.published",

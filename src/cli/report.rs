@@ -84,6 +84,13 @@ fn log_delivery_event(event: &Event) {
             warn!("{}: {from} does not serve: {fault}", name(subject));
         }
         Event::StepStarted { subject, step } => debug!("{}: {step}", name(subject)),
+        Event::Resumed {
+            subject,
+            bytes,
+            total,
+        } => {
+            info!("{}: resumed at {bytes} of {total} bytes", name(subject));
+        }
         Event::Uploaded {
             subject,
             remote_path,
@@ -129,6 +136,16 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
             "{}: {} of {}",
             name(subject),
             bytes(*sent),
+            bytes(*total)
+        )),
+        Event::Resumed {
+            subject,
+            bytes: there,
+            total,
+        } if batches.contains(&subject.batch) => Some(format!(
+            "{}: resumed at {} of {}",
+            name(subject),
+            bytes(*there),
             bytes(*total)
         )),
         Event::FellBack {

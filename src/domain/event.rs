@@ -104,6 +104,15 @@ pub enum Event {
         /// In all.
         total: u64,
     },
+    /// An upload went on behind what an earlier attempt had brought.
+    Resumed {
+        /// The delivery.
+        subject: Subject,
+        /// How many bytes were there.
+        bytes: u64,
+        /// In all.
+        total: u64,
+    },
     /// The package lies verified under its real name.
     Uploaded {
         /// The delivery.

@@ -22,6 +22,7 @@ mod gaps;
 mod gaps_tests;
 mod lanes;
 mod ledger;
+mod leftovers;
 mod progress;
 mod query;
 mod rows;
@@ -35,6 +36,7 @@ pub use former::Retired;
 pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
+pub use leftovers::{Leftover, Remains, TemporaryFile};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 

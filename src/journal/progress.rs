@@ -1,7 +1,8 @@
 //! How far a running delivery got. Every note needs `running` *and* the same worker and attempt number.
 
-use rusqlite::ToSql;
+use rusqlite::{ToSql, Transaction};
 
+use super::leftovers::{self, TemporaryFile};
 use super::{Claim, Journal};
 use crate::domain::delivery::Step;
 use crate::error::{Error, Result};
@@ -12,16 +13,27 @@ impl Journal {
         self.update_running(claim, "step = ?4", &[&step.as_str()])
     }
 
+    /// Notes that a running delivery is at the step upload and is about to leave a temporary file on the host.
+    pub fn note_upload_began(&mut self, claim: &Claim, file: &TemporaryFile<'_>) -> Result<()> {
+        let step = Step::Upload.as_str();
+        self.update_running_and(claim, "step = ?4", &[&step], |tx| {
+            leftovers::insert_upload(tx, claim.delivery, file)
+        })
+    }
+
     /// Notes that the package lies verified at `remote_path`, brought by `transport`: from here on only
-    /// the install is left.
+    /// the install is left, and nothing of `file`.
     pub fn note_uploaded(
         &mut self,
         claim: &Claim,
         remote_path: &str,
         transport: &str,
+        file: &TemporaryFile<'_>,
     ) -> Result<()> {
         let what = "step = 'install', remote_path = ?4, transport = ?5";
-        self.update_running(claim, what, &[&remote_path, &transport])
+        self.update_running_and(claim, what, &[&remote_path, &transport], |tx| {
+            leftovers::delete_upload(tx, claim.delivery, file)
+        })
     }
 
     /// Notes that an install command is about to run attached: should this worker die, its outcome
@@ -31,9 +43,11 @@ impl Journal {
     }
 
     /// Notes that a detached install command is about to be started: from here on its outcome may be on
-    /// the host.
-    pub fn note_install_began(&mut self, claim: &Claim) -> Result<()> {
-        self.update_running(claim, "install_began = ?4", &[&1])
+    /// the host, in the record that `token` names.
+    pub fn note_install_began(&mut self, claim: &Claim, token: &str) -> Result<()> {
+        self.update_running_and(claim, "install_began = ?4", &[&1], |tx| {
+            leftovers::insert_install(tx, claim.delivery, token)
+        })
     }
 
     /// `assignment` uses `?4` and up for `values`.
@@ -43,6 +57,17 @@ impl Journal {
         assignment: &str,
         values: &[&dyn ToSql],
     ) -> Result<()> {
+        self.update_running_and(claim, assignment, values, |_| Ok(()))
+    }
+
+    /// The same, with something more in the same transaction.
+    fn update_running_and(
+        &mut self,
+        claim: &Claim,
+        assignment: &str,
+        values: &[&dyn ToSql],
+        more: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
         let sql = format!(
             "UPDATE deliveries SET {assignment}
              WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3"
@@ -50,7 +75,11 @@ impl Journal {
         let mut all: Vec<&dyn ToSql> = vec![&claim.delivery, &claim.worker, &claim.attempt];
         all.extend(values);
         let updated = self.write("cannot note a step in", |tx| {
-            tx.prepare_cached(&sql)?.execute(all.as_slice())
+            let updated = tx.prepare_cached(&sql)?.execute(all.as_slice())?;
+            if updated == 1 {
+                more(tx)?;
+            }
+            Ok(updated)
         })?;
         guard(claim, updated)
     }

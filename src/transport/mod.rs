@@ -14,6 +14,7 @@ use crate::domain::target::{ConnectionTerms, Target, TransportKind};
 pub mod fallback;
 pub mod ftp;
 mod replace;
+mod resume;
 pub mod ssh;
 
 /// The secrets of a login, looked up late and only when they are asked for. Implemented by the worker.
@@ -94,6 +95,20 @@ pub struct Upload<'a> {
     pub temporary: &'a str,
     /// Permission bits, if the rule names some.
     pub mode: Option<u32>,
+    /// Whether an earlier attempt may have left a beginning of it under the temporary name. Without this
+    /// nobody asks, which saves a question for each file, and whatever lies there is replaced.
+    pub resume: bool,
+}
+
+/// What an attempt may have left on a host under names that are its delivery's alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Leftover<'a> {
+    /// Absolute directory on the host.
+    pub dir: &'a str,
+    /// The name that the package was to get there.
+    pub name: &'a str,
+    /// The temporary name.
+    pub temporary: &'a str,
 }
 
 /// What a session knows of its peer, for the record.
@@ -129,22 +144,34 @@ pub trait Session: Send {
     /// a trailing slash (except `/`). Idempotent.
     fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault>;
 
-    /// Brings the bytes to the temporary name, replacing what an earlier attempt left there. The file
-    /// is created with the final mode or a narrower one while still empty. `progress` is told how many
-    /// bytes have been handed over so far. Idempotent; never touches the final name.
-    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault>;
+    /// Brings the bytes to the temporary name and returns how many of them were there already.
+    ///
+    /// Where `resume` allows it, it goes on behind what an earlier attempt left there and what is verified to
+    /// be the artifact's beginning: by its SHA-256, computed on the host; where the host computes none, by
+    /// reading the last MiB back (over SFTP also samples of what is before). What is short, too long,
+    /// different, or cannot be known, is replaced.
+    ///
+    /// The file has the final mode or a narrower one while it grows. `progress` is told how many bytes are
+    /// there so far. After a stop or a cut connection the file stays, to be gone on from; after any other
+    /// fault it is removed, for the space it takes may be what is missing. Never touches the final name.
+    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault>;
 
     /// Checks the temporary file: its length on every transport, its SHA-256 where the host can compute
     /// one. A difference is a transient fault and the file is removed.
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault>;
 
     /// Renames the temporary name to the final one, replacing a file of that name; atomically where
-    /// the host allows. A directory of that name is a permanent fault.
+    /// the host allows. A directory of that name is a permanent fault. What an earlier attempt (`resume`) put
+    /// aside is removed afterwards: it is older than what has the name.
     fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
 
     /// Removes the temporary file if it is there. Idempotent. Refuses to after a `publish` that moved the old
     /// file and could neither finish nor put it back.
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
+
+    /// Removes the temporary file of a delivery that nobody works any more. An old file that it put aside gets
+    /// its name back where nothing has that name, and is removed otherwise. Idempotent.
+    fn tidy(&mut self, leftover: &Leftover<'_>) -> Result<(), Fault>;
 
     /// Runs an install command to its end, or collects the outcome of an earlier run of the same token.
     /// `output` is shown new output as it comes. [`FaultClass::Unsupported`](crate::domain::fault::FaultClass)

@@ -1,5 +1,6 @@
 //! Putting a new file in an old one's place where the server does not rename onto a file: the old one steps
-//! aside, the new one takes its name, and only then the old one goes. Shared by FTP and SFTP; knows neither.
+//! aside, the new one takes its name, and only then the old one goes. And what remains to be done where an attempt
+//! was cut off in between. Shared by FTP and SFTP; knows neither.
 
 use crate::domain::fault::{Fault, FaultClass};
 
@@ -9,6 +10,10 @@ pub(super) trait Files {
     fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault>;
     /// Removes a file.
     fn remove(&mut self, path: &str) -> Result<(), Fault>;
+    /// Whether something has this name.
+    fn exists(&mut self, path: &str) -> Result<bool, Fault>;
+    /// Removes a file if it is there.
+    fn remove_if_there(&mut self, path: &str) -> Result<(), Fault>;
 }
 
 /// Why the new file did not get the name.
@@ -57,5 +62,32 @@ pub(super) fn replace(files: &mut impl Files, temporary: &str, name: &str) -> Re
             ),
             keep_new: true,
         }),
+    }
+}
+
+/// Removes the temporary file of an attempt that will not go on. If it had put the old file aside and nothing has
+/// taken the name since, the old file gets it back first: it may be the only one.
+pub(super) fn tidy(files: &mut impl Files, temporary: &str, name: &str) -> Result<(), Fault> {
+    let aside = aside(temporary);
+    if files.exists(&aside)? {
+        if files.exists(name)? {
+            files.remove(&aside)?;
+        } else {
+            files.rename(&aside, name)?;
+        }
+    }
+    files.remove_if_there(temporary)
+}
+
+/// Removes what an earlier attempt of a delivery that is now published put aside. A fault is for the log: what
+/// was asked for is done.
+pub(super) fn remove_aside(files: &mut impl Files, temporary: &str) {
+    let aside = aside(temporary);
+    let removed = match files.exists(&aside) {
+        Ok(true) => files.remove(&aside),
+        other => other.map(drop),
+    };
+    if let Err(fault) = removed {
+        log::warn!("an old file may stay at {aside}: {fault}");
     }
 }

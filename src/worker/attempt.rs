@@ -124,9 +124,14 @@ impl<'a> Attempt<'a> {
     }
 
     fn begin(&mut self, step: Step) -> Result<(), Fault> {
+        self.enter(step)?;
+        self.journal.note_step(self.claim, step).map_err(ours)
+    }
+
+    /// The same where the journal is told a little later, together with something else.
+    fn enter(&mut self, step: Step) -> Result<(), Fault> {
         self.context.stop.check()?;
         self.step = step;
-        self.journal.note_step(self.claim, step).map_err(ours)?;
         self.context.emit(&Event::StepStarted {
             subject: self.subject.clone(),
             step,

@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use super::Context;
 use super::attempt::{Attempt, Left};
+use super::leftovers;
 use super::sessions::Sessions;
 use crate::domain::delivery::{Outcome, Standing, Transition, settle};
 use crate::domain::event::{Event, Subject};
@@ -30,14 +31,35 @@ pub(super) fn run(
 ) -> Result<()> {
     let mut journal = context.journal()?;
     let mut sessions = Sessions::default();
+    let result = deliver_all(
+        context,
+        (lane, worker),
+        finishing,
+        &mut journal,
+        &mut sessions,
+    );
+    if result.is_ok() {
+        leftovers::tidy(context, &mut journal, &mut sessions, lane);
+        leftovers::forget(context, &mut journal, &mut sessions);
+    }
+    sessions.close();
+    result
+}
+
+fn deliver_all(
+    context: &Context,
+    (lane, worker): (&str, i64),
+    finishing: &AtomicBool,
+    journal: &mut Journal,
+    sessions: &mut Sessions,
+) -> Result<()> {
     while !context.stop.is_raised() && !finishing.load(Ordering::SeqCst) {
         let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
             break;
         };
         fail_points::hit("lane.claimed");
-        one(context, &mut journal, &mut sessions, &claim, &work)?;
+        one(context, journal, sessions, &claim, &work)?;
     }
-    sessions.close();
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub mod configurations;
 mod coordinator;
 pub mod detach;
 mod lane;
+mod leftovers;
 pub mod planner;
 mod planners;
 pub mod presence;

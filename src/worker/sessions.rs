@@ -6,8 +6,8 @@ use super::configurations::LateCredentials;
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::Fault;
 use crate::domain::target::{ConnectionTerms, TransportKind};
-use crate::journal::Work;
-use crate::transport::{Dial, Session, fallback, ssh};
+use crate::journal::{Leftover, Remains, Work};
+use crate::transport::{self, Dial, Session, fallback, ssh};
 
 /// For which delivery a session is wanted.
 #[derive(Clone, Copy)]
@@ -62,6 +62,10 @@ pub(super) struct Sessions {
     files: Open,
     /// A second one, over SSH, for install commands behind an upload by FTP.
     commands: Open,
+    /// Installs that the hosts have forgotten and the journal has not.
+    forgotten: Vec<String>,
+    /// Something was not removed from the host; the next time the lane is worked is soon enough.
+    tidying_failed: bool,
 }
 
 impl Sessions {
@@ -115,9 +119,17 @@ impl Sessions {
         session_of(&mut self.files)
     }
 
+    /// Whether a session that brings this work's files is open.
+    pub(super) fn has_files(&self, work: &Work) -> bool {
+        self.files
+            .as_ref()
+            .is_some_and(|(_, opened)| *opened == work.connection)
+    }
+
     /// Drops what failed, without farewell.
     pub(super) fn drop_all(&mut self) {
-        *self = Self::default();
+        self.files = None;
+        self.commands = None;
     }
 
     /// Drops the session that brings files: its transport was given up.
@@ -132,16 +144,68 @@ impl Sessions {
         }
     }
 
-    /// Lets the host forget an install whose outcome the journal has. What fails here only leaves a
-    /// small directory on the host.
+    /// Lets the host forget an install whose outcome the journal has. What fails here is tidied later.
     pub(super) fn forget_install(&mut self, token: &str) {
-        let sessions = [self.commands.as_mut(), self.files.as_mut()];
-        for (session, _) in sessions.into_iter().flatten() {
-            if session.facts().kind == TransportKind::Ssh && session.forget_install(token).is_ok() {
-                return;
-            }
+        if let Some(session) = self.of_family(true)
+            && session.forget_install(token).is_ok()
+        {
+            self.forgotten.push(token.to_owned());
         }
     }
+
+    /// Whether something can be removed from the host now that is not known to be gone.
+    pub(super) fn can_tidy(&mut self, leftover: &Leftover) -> bool {
+        if let Remains::Install { token } = &leftover.remains
+            && self.forgotten.contains(token)
+        {
+            return false;
+        }
+        !self.tidying_failed && self.of_family(leftover.by_ssh).is_some()
+    }
+
+    /// Removes something from the host, by a session of the family that left it there. A session that breaks
+    /// over it is dropped, and nothing more is removed for now.
+    pub(super) fn tidy(&mut self, leftover: &Leftover) -> Result<(), Fault> {
+        let Some(session) = self.of_family(leftover.by_ssh) else {
+            return Ok(());
+        };
+        let tidied = match &leftover.remains {
+            Remains::Install { token } => session.forget_install(token),
+            Remains::Upload {
+                dir,
+                name,
+                temporary,
+            } => session.tidy(&transport::Leftover {
+                dir,
+                name,
+                temporary,
+            }),
+        };
+        if tidied.as_ref().is_err_and(|fault| !is_final(fault)) {
+            self.tidying_failed = true;
+            self.drop_all();
+        }
+        tidied
+    }
+
+    /// The installs that the hosts have forgotten since this was last asked.
+    pub(super) fn take_forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// An open session over SSH, or one over FTP or FTPS.
+    fn of_family(&mut self, ssh: bool) -> Option<&mut dyn Session> {
+        [self.files.as_mut(), self.commands.as_mut()]
+            .into_iter()
+            .flatten()
+            .find(|(session, _)| (session.facts().kind == TransportKind::Ssh) == ssh)
+            .map(|(session, _)| session.as_mut() as &mut dyn Session)
+    }
+}
+
+/// Whether trying again would end the same way.
+pub(super) fn is_final(fault: &Fault) -> bool {
+    !fault.class.is_retried()
 }
 
 fn close_unless(open: &mut Open, terms: &ConnectionTerms) {

@@ -4,6 +4,7 @@
 
 mod checks;
 mod names;
+mod resumes;
 
 use std::fs;
 use std::path::PathBuf;
@@ -101,6 +102,7 @@ impl Package {
             name,
             temporary,
             mode: None,
+            resume: false,
         }
     }
 }
@@ -124,7 +126,7 @@ pub fn deliver(session: &mut dyn Session, upload: &Upload<'_>) -> Result<Verifie
 
 /// The whole suite. Every check makes its own directory and opens its own session.
 pub fn run_all(server: &dyn ServerUnderTest) {
-    let all: [(&str, Check); 16] = [
+    let all: [(&str, Check); 22] = [
         (
             "a package arrives whole, verified, under its name alone",
             checks::a_package_arrives_whole,
@@ -185,6 +187,30 @@ pub fn run_all(server: &dyn ServerUnderTest) {
         (
             "the mode is set, and a missing permission is permanent",
             checks::modes_and_permissions,
+        ),
+        (
+            "an upload goes on behind what is there",
+            resumes::an_upload_goes_on_behind_what_is_there,
+        ),
+        (
+            "what is there whole is taken over",
+            resumes::what_is_there_whole_is_taken_over,
+        ),
+        (
+            "what is not the beginning is sent again",
+            resumes::what_is_not_the_beginning_is_sent_again,
+        ),
+        (
+            "a resumed file has the mode of the rule",
+            resumes::a_resumed_file_has_the_mode_of_the_rule,
+        ),
+        (
+            "a leftover is tidied away, twice is no error",
+            resumes::a_leftover_is_tidied_away,
+        ),
+        (
+            "what was put aside gets its name back or goes",
+            resumes::what_was_put_aside_gets_its_name_back_or_goes,
         ),
     ];
     for (what, check) in all {

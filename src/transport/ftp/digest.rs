@@ -77,7 +77,9 @@ fn listing(wire: &mut Wire, path: &str) -> Result<String, Fault> {
             Err(error) => break Some(error),
         }
     };
-    transfer.finish(&what, broke)?;
+    transfer
+        .finish(&what, broke)
+        .map_err(|unfinished| unfinished.fault)?;
     Ok(String::from_utf8_lossy(&listing).into_owned())
 }
 

@@ -22,6 +22,7 @@ mod digest;
 mod login;
 mod path;
 mod reply;
+mod resume;
 mod session;
 mod tls;
 mod trouble;

@@ -42,6 +42,11 @@ impl Reply {
         self.code / 100 == 3
     }
 
+    /// The server is about to end, or lost the data connection; what it has of the file is as good as before.
+    pub(super) fn tells_of_a_cut(&self) -> bool {
+        matches!(self.code, 421 | 425 | 426)
+    }
+
     /// The command is not known to this server, or not with this argument.
     pub(super) fn is_not_known(&self) -> bool {
         matches!(self.code, 202 | 500 | 501 | 502 | 504)
@@ -119,6 +124,11 @@ impl Features {
             .filter(|line| !line.is_empty())
             .collect();
         Self { lines }
+    }
+
+    /// Whether the server told of none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 
     /// Whether the feature of this name (upper case) is listed.

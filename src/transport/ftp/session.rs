@@ -1,16 +1,16 @@
 //! The contract of [`Session`] in FTP's commands. Every path is absolute and every reply is looked at.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use super::login::Welcome;
 use super::reply::Features;
-use super::wire::Wire;
-use super::{digest, path};
+use super::wire::{Unfinished, Unopened, Wire};
+use super::{digest, path, resume};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::transport::replace::{self, Failed, Files};
-use crate::transport::{Session, SessionFacts, StopFlag, Upload, Verified};
+use crate::transport::{Leftover, Session, SessionFacts, StopFlag, Upload, Verified};
 
 /// What is read from the spool and handed over at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -29,9 +29,25 @@ pub(super) struct FtpSession {
 /// Why a transfer ended before the file did.
 enum Broke {
     /// On our side: nothing the server says matters.
-    Here(Fault),
+    Here(Unsent),
     /// On the way or on the server's side.
     There(std::io::Error),
+}
+
+/// Why a file did not arrive, and what that means for what did.
+enum Unsent {
+    /// A connection broke, or the worker has to stop: it can be gone on from.
+    Cut(Fault),
+    /// It goes: the space it takes may be what is missing.
+    Ended(Fault),
+    /// The server does not go on in the middle of a file; nothing was sent.
+    NotFromThere(Fault),
+}
+
+impl From<Fault> for Unsent {
+    fn from(fault: Fault) -> Self {
+        Self::Ended(fault)
+    }
 }
 
 impl FtpSession {
@@ -81,25 +97,33 @@ impl FtpSession {
         Ok(())
     }
 
-    /// Sends a file's bytes to `remote`, replacing what is there.
+    /// Sends a file's bytes from `from` on to `remote`. From the beginning on it replaces what is there.
     fn store(
         &mut self,
         remote: &str,
+        from: u64,
         mut source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Unsent> {
         let what = format!("the upload of {remote} to {}", self.wire.peer());
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut sent = 0_u64;
-        let mut transfer = self.wire.open_data(&what, &format!("STOR {remote}"))?;
+        let mut sent = from;
+        let opened = self
+            .wire
+            .open_data_at(&what, &format!("STOR {remote}"), from);
+        let mut transfer = opened.map_err(|unopened| match unopened {
+            Unopened::Refused(fault) if from > 0 => Unsent::NotFromThere(fault),
+            Unopened::Refused(fault) => Unsent::Ended(fault),
+            Unopened::Failed(fault) => Unsent::Cut(fault),
+        })?;
         let broke = 'file: loop {
             if let Err(fault) = self.stop.check() {
-                break Some(Broke::Here(fault));
+                break Some(Broke::Here(Unsent::Cut(fault)));
             }
             let mut piece = match source(&mut buffer) {
                 Ok(0) => break None,
                 Ok(n) => &buffer[..n],
-                Err(fault) => break Some(Broke::Here(fault)),
+                Err(fault) => break Some(Broke::Here(Unsent::Ended(fault))),
             };
             while !piece.is_empty() {
                 match transfer.write(piece) {
@@ -113,14 +137,21 @@ impl FtpSession {
                 }
             }
         };
-        match broke {
+        let finished = match broke {
             None => transfer.finish(&what, None),
             Some(Broke::There(error)) => transfer.finish(&what, Some(error)),
-            Some(Broke::Here(fault)) => {
+            Some(Broke::Here(unsent)) => {
                 transfer.give_up();
-                Err(fault)
+                return Err(unsent);
             }
-        }
+        };
+        finished.map_err(|Unfinished { fault, is_cut }| {
+            if is_cut {
+                Unsent::Cut(fault)
+            } else {
+                Unsent::Ended(fault)
+            }
+        })
     }
 
     /// Sets permission bits on the way to those that the rule asks for.
@@ -144,16 +175,45 @@ impl FtpSession {
         Err(reply.refusal(&what))
     }
 
-    fn send(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+    /// Brings the file; returns how many bytes of it were there already.
+    fn send(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Unsent> {
         let remote = path::join(upload.dir, upload.temporary);
+        let from = if upload.resume {
+            resume::verified(&mut self.wire, &self.features, upload, &remote, &self.stop)
+                .map_err(Unsent::Cut)?
+        } else {
+            0
+        };
+        if from > 0 {
+            match self.send_from(upload, &remote, from, progress) {
+                Err(Unsent::NotFromThere(fault)) => {
+                    log::debug!("{remote} is sent again from its beginning: {fault}");
+                }
+                other => return other.map(|()| from),
+            }
+        }
+        self.send_from(upload, &remote, 0, progress).map(|()| 0)
+    }
+
+    fn send_from(
+        &mut self,
+        upload: &Upload<'_>,
+        remote: &str,
+        from: u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Unsent> {
         let mut file = File::open(upload.local).map_err(|error| local_fault(upload, &error))?;
+        file.seek(SeekFrom::Start(from))
+            .map_err(|error| local_fault(upload, &error))?;
         if let Some(mode) = upload.mode {
             // The file gets its bytes when nobody else may read them; a mode without the owner's write bit
             // could not be written to at all.
-            self.store(&remote, |_| Ok(0), &mut |_| {})?;
-            self.change_mode(&remote, 0o600 & (mode | 0o200), mode)?;
+            if from == 0 {
+                self.store(remote, 0, |_| Ok(0), &mut |_| {})?;
+            }
+            self.change_mode(remote, 0o600 & (mode | 0o200), mode)?;
         }
-        let mut left = upload.size;
+        let mut left = upload.size - from;
         let source = |buffer: &mut [u8]| {
             let n = file
                 .read(buffer)
@@ -169,11 +229,11 @@ impl FtpSession {
             left -= read;
             Ok(n)
         };
-        self.store(&remote, source, progress)?;
-        match upload.mode {
-            Some(mode) => self.change_mode(&remote, mode, mode),
-            None => Ok(()),
+        self.store(remote, from, source, progress)?;
+        if let Some(mode) = upload.mode {
+            self.change_mode(remote, mode, mode)?;
         }
+        Ok(())
     }
 
     /// Renames; a refusal says whether it was the new name that the server refused.
@@ -221,6 +281,19 @@ impl Files for FtpSession {
             Err(reply.refusal(&what))
         }
     }
+
+    fn exists(&mut self, path: &str) -> Result<bool, Fault> {
+        Ok(digest::length(&mut self.wire, path)?.is_some())
+    }
+
+    fn remove_if_there(&mut self, path: &str) -> Result<(), Fault> {
+        let what = format!("removing {path} at {}", self.wire.peer());
+        let reply = self.wire.ask(&what, &format!("DELE {path}"))?;
+        if reply.is_done() || (reply.code / 100 == 5 && !self.exists(path)?) {
+            return Ok(());
+        }
+        Err(reply.refusal(&what))
+    }
 }
 
 impl Session for FtpSession {
@@ -246,12 +319,15 @@ impl Session for FtpSession {
         Ok(path)
     }
 
-    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
         check_names(upload)?;
-        self.send(upload, progress).inspect_err(|_| {
-            // Where the connection still stands, nothing half-written stays behind.
-            let remote = path::join(upload.dir, upload.temporary);
-            self.wire.ask_in_passing(&format!("DELE {remote}"));
+        self.send(upload, progress).map_err(|unsent| match unsent {
+            Unsent::Cut(fault) => fault,
+            Unsent::Ended(fault) | Unsent::NotFromThere(fault) => {
+                let remote = path::join(upload.dir, upload.temporary);
+                self.wire.ask_in_passing(&format!("DELE {remote}"));
+                fault
+            }
         })
     }
 
@@ -292,7 +368,12 @@ impl Session for FtpSession {
         let from = path::join(upload.dir, upload.temporary);
         let to = path::join(upload.dir, upload.name);
         let refusal = match self.try_rename(&from, &to) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                if upload.resume {
+                    replace::remove_aside(self, &from);
+                }
+                return Ok(());
+            }
             Err(Unnamed::Onto(fault)) if fault.class == FaultClass::Permanent => fault,
             Err(Unnamed::At(fault) | Unnamed::Onto(fault)) => return Err(fault),
         };
@@ -328,14 +409,17 @@ impl Session for FtpSession {
                 self.wire.peer()
             )));
         }
-        let what = format!("removing {remote} at {}", self.wire.peer());
-        let reply = self.wire.ask(&what, &format!("DELE {remote}"))?;
-        if reply.is_done()
-            || (reply.code / 100 == 5 && digest::length(&mut self.wire, &remote)?.is_none())
-        {
-            return Ok(());
-        }
-        Err(reply.refusal(&what))
+        self.remove_if_there(&remote)
+    }
+
+    fn tidy(&mut self, leftover: &Leftover<'_>) -> Result<(), Fault> {
+        let parts = [leftover.dir, leftover.name, leftover.temporary];
+        parts
+            .iter()
+            .try_for_each(|part| path::check("the name", part))?;
+        let temporary = path::join(leftover.dir, leftover.temporary);
+        let name = path::join(leftover.dir, leftover.name);
+        replace::tidy(self, &temporary, &name)
     }
 
     fn install(

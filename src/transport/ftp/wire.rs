@@ -187,6 +187,22 @@ impl Wire {
 
     /// Opens a data connection for `command`: by EPSV, and by PASV where that is refused or leads nowhere.
     pub(super) fn open_data(&mut self, what: &str, command: &str) -> Result<Transfer<'_>, Fault> {
+        self.open_data_at(what, command, 0)
+            .map_err(|(Unopened::Refused(fault) | Unopened::Failed(fault))| fault)
+    }
+
+    /// The same for what begins at `offset` of the file (`REST`, right before the command).
+    pub(super) fn open_data_at(
+        &mut self,
+        what: &str,
+        command: &str,
+        offset: u64,
+    ) -> Result<Transfer<'_>, Unopened> {
+        let offset = usize::try_from(offset).map_err(|_| {
+            Unopened::Refused(Fault::unsupported(format!(
+                "{what}: this machine cannot count to {offset}"
+            )))
+        })?;
         let limit = self
             .limits
             .connect
@@ -195,6 +211,10 @@ impl Wire {
         let started = [suppaftp::Status::AboutToSend, suppaftp::Status::AlreadyOpen];
         loop {
             *self.dial() = DataDial::default();
+            // One data command uses it up, be it refused or not.
+            self.ftp
+                .resume_transfer(offset)
+                .map_err(|error| Unopened::Failed(self.lost(what, &error)))?;
             self.watch.arm(limit);
             let error = match self.ftp.custom_data_command(command, &started) {
                 Ok((_, stream)) => return Ok(Transfer { wire: self, stream }),
@@ -215,9 +235,9 @@ impl Wire {
             if let Some(failure) = failure
                 && self.watch.cut().is_none()
             {
-                return Err(Fault::transient(format!(
+                return Err(Unopened::Failed(Fault::transient(format!(
                     "{what}: no data connection to {failure}"
-                )));
+                ))));
             }
             return Err(self.refused_or_lost(what, &error));
         }
@@ -247,13 +267,13 @@ impl Wire {
         self.watch.disarm();
     }
 
-    fn refused_or_lost(&self, what: &str, error: &FtpError) -> Fault {
+    fn refused_or_lost(&self, what: &str, error: &FtpError) -> Unopened {
         if let FtpError::UnexpectedResponse(response) = error
             && let Some(reply) = Reply::parse(&response.body)
         {
-            return reply.refusal(what);
+            return Unopened::Refused(reply.refusal(what));
         }
-        self.lost(what, error)
+        Unopened::Failed(self.lost(what, error))
     }
 
     fn lost(&self, what: &str, error: &FtpError) -> Fault {
@@ -294,6 +314,22 @@ impl Drop for EndOfWatch {
     }
 }
 
+/// Why there is no data connection.
+pub(super) enum Unopened {
+    /// The server says no, to the offset or to the command.
+    Refused(Fault),
+    /// The connection, or the way to a second one.
+    Failed(Fault),
+}
+
+/// Why a file did not get to its end.
+pub(super) struct Unfinished {
+    /// The fault.
+    pub(super) fault: Fault,
+    /// Whether a connection broke, rather than that the server had enough: what arrived can be gone on from.
+    pub(super) is_cut: bool,
+}
+
 /// A file on its way.
 pub(super) struct Transfer<'a> {
     wire: &'a mut Wire,
@@ -315,22 +351,29 @@ impl Transfer<'_> {
 
     /// Ends the file and reads the server's verdict. `broke` is what went wrong before, if anything did: the
     /// server's own words, where there are some, explain it better.
-    pub(super) fn finish(mut self, what: &str, broke: Option<io::Error>) -> Result<(), Fault> {
+    pub(super) fn finish(mut self, what: &str, broke: Option<io::Error>) -> Result<(), Unfinished> {
         self.wire.watch.arm(self.wire.limits.stall);
         let broke = broke.or_else(|| io::Write::flush(&mut self.stream).err());
         self.wire.watch.forget_data();
         let ended = self.stream.finish();
         self.wire.watch.disarm();
+        let lost = |error: &FtpError| Unfinished {
+            fault: self.wire.lost(what, error),
+            is_cut: true,
+        };
         match (ended, broke) {
             (Ok(()), None) => Ok(()),
             (Err(FtpError::UnexpectedResponse(response)), _) => {
                 match Reply::parse(&response.body) {
-                    Some(reply) => Err(reply.refusal(what)),
-                    None => Err(self.wire.lost(what, &FtpError::BadResponse)),
+                    Some(reply) => Err(Unfinished {
+                        fault: reply.refusal(what),
+                        is_cut: reply.tells_of_a_cut(),
+                    }),
+                    None => Err(lost(&FtpError::BadResponse)),
                 }
             }
-            (_, Some(broke)) => Err(self.wire.lost(what, &FtpError::ConnectionError(broke))),
-            (Err(error), None) => Err(self.wire.lost(what, &error)),
+            (_, Some(broke)) => Err(lost(&FtpError::ConnectionError(broke))),
+            (Err(error), None) => Err(lost(&error)),
         }
     }
 

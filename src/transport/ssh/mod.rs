@@ -1,7 +1,7 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `wire` (one connection, never
 //! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `answers` and `login`,
-//! `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `follow` and
-//! `install`, `session`.
+//! `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `resume` (what is
+//! there already), `follow` and `install`, `session`.
 
 mod answers;
 mod dial;
@@ -11,6 +11,7 @@ mod install;
 mod known_hosts;
 mod link;
 mod login;
+mod resume;
 mod session;
 mod sftp;
 mod shell;

@@ -8,11 +8,11 @@ use ssh2::{DisconnectCode, MethodType};
 use super::exec::ExecError;
 use super::link::Link;
 use super::wire::{Halt, Wire};
-use super::{install, sftp, shell};
+use super::{install, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
-use crate::transport::{Dial, Session, SessionFacts, Upload, Verified};
+use crate::transport::{Dial, Leftover, Session, SessionFacts, Upload, Verified, replace};
 
 /// How files travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,12 +170,19 @@ impl Session for SshSession {
         Ok(path)
     }
 
-    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
+    fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
         let path = in_dir(upload.dir, upload.temporary)?;
+        let by_sftp = self.files == Files::Sftp;
+        let from = if upload.resume {
+            resume::verified(&mut self.link, upload, &path, by_sftp)?
+        } else {
+            0
+        };
         match self.files {
-            Files::Sftp => sftp::upload(&mut self.link, upload, &path, progress),
-            Files::Scp => shell::upload(&mut self.link, upload, &path, true, progress),
-            Files::Cat => shell::upload(&mut self.link, upload, &path, false, progress),
+            Files::Sftp => sftp::upload(&mut self.link, upload, &path, from, progress),
+            _ if from > 0 => resume::by_dd(&mut self.link, upload, &path, from, progress),
+            Files::Scp => shell::upload(&mut self.link, upload, &path, true, progress).map(|()| 0),
+            Files::Cat => shell::upload(&mut self.link, upload, &path, false, progress).map(|()| 0),
         }
     }
 
@@ -208,9 +215,13 @@ impl Session for SshSession {
         let name = in_dir(upload.dir, upload.name)?;
         if self.files == Files::Sftp {
             sftp::publish(&mut self.link, &temporary, &name).map_err(|failed| {
-                self.kept = failed.keep_new.then_some(temporary);
+                self.kept = failed.keep_new.then(|| temporary.clone());
                 failed.fault
-            })
+            })?;
+            if upload.resume {
+                replace::remove_aside(&mut sftp::Plain(&mut self.link), &temporary);
+            }
+            Ok(())
         } else {
             shell::publish(&mut self.link, &temporary, &name)
         }
@@ -225,6 +236,16 @@ impl Session for SshSession {
             )));
         }
         self.remove(&path)
+    }
+
+    fn tidy(&mut self, leftover: &Leftover<'_>) -> Result<(), Fault> {
+        let temporary = in_dir(leftover.dir, leftover.temporary)?;
+        let name = in_dir(leftover.dir, leftover.name)?;
+        if self.files == Files::Sftp {
+            replace::tidy(&mut sftp::Plain(&mut self.link), &temporary, &name)
+        } else {
+            shell::tidy(&mut self.link, &temporary, &name)
+        }
     }
 
     fn install(

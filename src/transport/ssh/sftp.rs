@@ -1,7 +1,7 @@
 //! Files over SFTP. What SFTP says vaguely ("failure") is asked again by a script where the host runs some.
 
 use std::fs::File as LocalFile;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub(super) fn ask<T>(
 }
 
 /// The fault of a request.
-fn fault(link: &Link, trouble: &Trouble, doing: &str, path: &str) -> Fault {
+pub(super) fn fault(link: &Link, trouble: &Trouble, doing: &str, path: &str) -> Fault {
     match trouble {
         Trouble::Halt(halt) => link.halt_fault(halt, doing),
         Trouble::Status(status) => {
@@ -135,23 +135,51 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Brings the bytes to the temporary name.
+/// Brings the bytes from `from` on to the temporary name; returns how many were there already, which is none where
+/// the file cannot be gone on with.
 pub(super) fn upload(
     link: &mut Link,
     upload: &Upload<'_>,
     path: &str,
+    mut from: u64,
     progress: &mut dyn FnMut(u64),
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let mut local = shell::open_local(upload)?;
-    let mut file = create(link, upload, path)?;
-    let written = write_all(link, &mut file, &mut local, path, progress);
+    let reopened = if from > 0 {
+        reopen(link, path, from)?
+    } else {
+        None
+    };
+    let mut file = if let Some(file) = reopened {
+        file
+    } else {
+        from = 0;
+        create(link, upload, path)?
+    };
+    let written = local
+        .seek(SeekFrom::Start(from))
+        .map_err(|error| shell::local_fault(&error))
+        .and_then(|_| write_all(link, &mut file, &mut local, path, (from, progress)));
     let result = written.and_then(|()| finish(link, &mut file, upload, path));
     if result.is_err() {
-        // The space it takes may be what is missing.
+        // The space it takes may be what is missing. After a stop or a cut nothing reaches the host any more, and
+        // the file stays for the next attempt.
         drop(file);
         let _ = ask(link, |sftp| sftp.unlink(Path::new(path)));
     }
-    result
+    result.map(|()| from)
+}
+
+/// The file that is there, to be written from `from` on; nothing where the host refuses.
+fn reopen(link: &mut Link, path: &str, from: u64) -> Result<Option<ssh2::File>, Fault> {
+    let opened = ask(link, |sftp| {
+        sftp.open_mode(Path::new(path), OpenFlags::WRITE, 0o600, OpenType::File)
+    });
+    match opened {
+        Ok(mut file) => Ok(file.seek(SeekFrom::Start(from)).is_ok().then_some(file)),
+        Err(Trouble::Status(_)) => Ok(None),
+        Err(trouble) => Err(fault(link, &trouble, "cannot open", path)),
+    }
 }
 
 fn create(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<ssh2::File, Fault> {
@@ -180,11 +208,10 @@ fn write_all(
     file: &mut ssh2::File,
     local: &mut LocalFile,
     path: &str,
-    progress: &mut dyn FnMut(u64),
+    (mut total, progress): (u64, &mut dyn FnMut(u64)),
 ) -> Result<(), Fault> {
     let mut size = SMALLEST_WRITE;
     let mut buffer = vec![0; LARGEST_WRITE];
-    let mut total = 0;
     loop {
         let filled =
             fill(local, &mut buffer[..size]).map_err(|error| shell::local_fault(&error))?;
@@ -320,7 +347,7 @@ pub(super) fn length(link: &mut Link, path: &str) -> Result<Option<u64>, Fault> 
 }
 
 /// SFTP's own renaming and removing.
-struct Plain<'a>(&'a mut Link);
+pub(super) struct Plain<'a>(pub(super) &'a mut Link);
 
 impl Files for Plain<'_> {
     fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
@@ -333,6 +360,18 @@ impl Files for Plain<'_> {
     fn remove(&mut self, path: &str) -> Result<(), Fault> {
         ask(self.0, |sftp| sftp.unlink(Path::new(path)))
             .map_err(|trouble| fault(self.0, &trouble, "cannot remove", path))
+    }
+
+    fn exists(&mut self, path: &str) -> Result<bool, Fault> {
+        match ask(self.0, |sftp| sftp.lstat(Path::new(path))) {
+            Ok(_) => Ok(true),
+            Err(Trouble::Status(NO_SUCH_FILE | 10)) => Ok(false),
+            Err(trouble) => Err(fault(self.0, &trouble, "cannot look at", path)),
+        }
+    }
+
+    fn remove_if_there(&mut self, path: &str) -> Result<(), Fault> {
+        remove(self.0, path)
     }
 }
 

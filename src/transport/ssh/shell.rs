@@ -11,7 +11,7 @@ use super::link::{Link, refused};
 use super::wire::{Halt, is_lost};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
-use crate::transport::Upload;
+use crate::transport::{Upload, replace};
 
 /// The artifact, opened.
 pub(super) fn open_local(upload: &Upload<'_>) -> Result<File, Fault> {
@@ -76,7 +76,7 @@ fn create_script(upload: &Upload<'_>, path: &str) -> String {
     )
 }
 
-fn mode_script(upload: &Upload<'_>) -> String {
+pub(super) fn mode_script(upload: &Upload<'_>) -> String {
     upload
         .mode
         .map(|mode| format!("chmod {mode:o} \"$f\" || exit 1\n"))
@@ -117,16 +117,27 @@ fn by_cat(
 ) -> Result<(), Fault> {
     let mut local = open_local(upload)?;
     let script = format!(
-        "LC_ALL=C; export LC_ALL\n{}cat >\"$f\" || {{ rm -f \"$f\"; exit 1; }}\n{}",
+        "{}cat >\"$f\" || {{ rm -f \"$f\"; exit 1; }}\n{}",
         create_script(upload, path),
         mode_script(upload)
     );
-    let mut said = Vec::new();
     progress(0);
     let input = Input {
         reader: &mut local,
         progress,
     };
+    feed(link, &script, input, path)
+}
+
+/// Runs a script that writes its input to `path`, and removes what it made when it fails.
+pub(super) fn feed(
+    link: &mut Link,
+    script: &str,
+    input: Input<'_>,
+    path: &str,
+) -> Result<(), Fault> {
+    let script = format!("LC_ALL=C; export LC_ALL\n{script}");
+    let mut said = Vec::new();
     let result = link.stream(&script, Some(input), &mut |bytes| {
         said.extend_from_slice(bytes);
     });
@@ -269,17 +280,11 @@ fn scp_answer(link: &Link, channel: &mut ssh2::Channel) -> Result<Vec<u8>, Fault
     }
 }
 
-/// Length and, where the host can compute it, SHA-256 of a file; nothing where there is none.
-pub(super) fn digest(
-    link: &mut Link,
-    path: &str,
-) -> Result<Option<(u64, Option<String>)>, ExecError> {
-    let script = format!(
-        "f={}\n{}",
-        shell_quote(path),
-        r#"[ -f "$f" ] || exit 44
-s=$(wc -c <"$f") || exit 1
-h= b=
+/// The words of a script that put the SHA-256 of what `$t`, one of the tools, is fed by `source` and `input` into `$h`,
+/// which is empty where the host has no tool. `$s` bytes are to be read.
+pub(super) fn hash_script(source: &str, input: &str) -> String {
+    format!(
+        r#"h= b=
 set -- 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'busybox sha256sum' 'sha256 -q' 'digest -a sha256'
 # openssl is the faster one, but slower to start; and a large file takes longer than the patience of firewalls.
 if [ "$s" -lt 4194304 ]; then
@@ -288,14 +293,25 @@ else
   ( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
 fi
 for t in "$@"; do
-  h=$($t <"$f" 2>/dev/null) || continue
-  h=${h%% *}
-  [ "${#h}" -eq 64 ] && break
+  h=$({source}$t {input}2>/dev/null) || continue
+  h=${{h%% *}}
+  [ "${{#h}}" -eq 64 ] && break
   h=
 done
 [ -z "$b" ] || kill "$b" 2>/dev/null
-echo "$((s+0)) $h"
 "#
+    )
+}
+
+/// Length and, where the host can compute it, SHA-256 of a file; nothing where there is none.
+pub(super) fn digest(
+    link: &mut Link,
+    path: &str,
+) -> Result<Option<(u64, Option<String>)>, ExecError> {
+    let script = format!(
+        "f={}\n[ -f \"$f\" ] || exit 44\ns=$(wc -c <\"$f\") || exit 1\n{}echo \"$((s+0)) $h\"\n",
+        shell_quote(path),
+        hash_script("", "<\"$f\" ")
     );
     let ran = link.script(&script)?;
     match ran.status {
@@ -337,4 +353,18 @@ pub(super) fn remove(link: &mut Link, path: &str) -> Result<(), Fault> {
         path,
     )
     .map(|_| ())
+}
+
+/// What [`crate::transport::replace::tidy`] does, by a script.
+pub(super) fn tidy(link: &mut Link, temporary: &str, name: &str) -> Result<(), Fault> {
+    let script = format!(
+        "t={}\nn={}\no={}\n\
+         if [ -e \"$o\" ] || [ -h \"$o\" ]; then\n\
+         if [ -e \"$n\" ] || [ -h \"$n\" ]; then rm -f \"$o\"; else mv \"$o\" \"$n\"; fi || exit 1\nfi\n\
+         rm -f \"$t\"",
+        shell_quote(temporary),
+        shell_quote(name),
+        shell_quote(&replace::aside(temporary))
+    );
+    run(link, &script, "cannot tidy", temporary).map(|_| ())
 }

@@ -55,6 +55,15 @@ impl Wire {
         })
     }
 
+    /// A halt when the worker is to stop.
+    pub(super) fn heed_stop(&self) -> Result<(), Halt> {
+        if self.stop.is_raised() {
+            self.cut();
+            return Err(Halt::Stopped);
+        }
+        Ok(())
+    }
+
     /// Repeats `operation` until it no longer says "try again", for `limit` at most. After a halt other than
     /// an error of libssh2 itself the connection is cut, so that nothing waits for it any more.
     pub(super) fn run<T>(
@@ -75,10 +84,7 @@ impl Wire {
 
     /// Waits until the socket may have changed; a halt when `end` has passed or the worker is to stop.
     pub(super) fn pause(&self, end: Instant, limit: Duration) -> Result<(), Halt> {
-        if self.stop.is_raised() {
-            self.cut();
-            return Err(Halt::Stopped);
-        }
+        self.heed_stop()?;
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             self.cut();

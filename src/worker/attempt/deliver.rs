@@ -6,9 +6,12 @@ use super::{Attempt, ours};
 use crate::domain::delivery::Step;
 use crate::domain::event::Event;
 use crate::domain::fault::{Fault, FaultClass};
+use crate::domain::target::TransportKind;
 use crate::fail_points;
+use crate::journal::TemporaryFile;
 use crate::spool::Artifact;
 use crate::transport::{Upload, Verified};
+use crate::worker::leftovers;
 use crate::worker::sessions::Caller;
 
 /// Progress is reported at most this often.
@@ -20,7 +23,16 @@ impl<'a> Attempt<'a> {
     pub(super) fn deliver(&mut self, artifact: &Artifact) -> Result<String, Fault> {
         let mut given_up = Vec::new();
         loop {
-            self.begin(Step::Upload)?;
+            if self.sessions.has_files(self.work) {
+                self.enter(Step::Upload)?;
+            } else {
+                // Dialling may take long: who asks meanwhile is told the step.
+                self.begin(Step::Upload)?;
+            }
+            self.sessions.for_files(self.caller(), &given_up)?;
+            let lane = &self.subject.lane;
+            leftovers::tidy(self.context, self.journal, self.sessions, lane);
+            // Open still, unless tidying broke it.
             let facts = self
                 .sessions
                 .for_files(self.caller(), &given_up)?
@@ -29,7 +41,7 @@ impl<'a> Attempt<'a> {
             self.record.transport = Some(facts.kind.as_str());
             self.record.fingerprint = facts.fingerprint;
             self.record.detail = Some(facts.detail);
-            match self.upload(artifact) {
+            match self.upload(artifact, facts.kind) {
                 Err(fault) if fault.class == FaultClass::Unsupported => {
                     self.caller().fell_back(facts.kind, &fault);
                     self.sessions.drop_files();
@@ -52,7 +64,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn upload(&mut self, artifact: &Artifact) -> Result<String, Fault> {
+    fn upload(&mut self, artifact: &Artifact, transport: TransportKind) -> Result<String, Fault> {
         let temporary = format!(".ad-{}-{}.part", self.journal.id(), self.work.delivery);
         let (context, subject, work) = (self.context, self.subject, self.work);
         let session = self.sessions.open_files()?;
@@ -66,48 +78,28 @@ impl<'a> Attempt<'a> {
             name: &work.package,
             temporary: &temporary,
             mode: work.service.file_mode,
+            resume: self.claim.attempt > 1,
         };
-        let mut last = Instant::now();
-        let mut progress = |bytes: u64| {
-            if last.elapsed() >= PROGRESS_EVERY || bytes == artifact.size {
-                last = Instant::now();
-                context.emit(&Event::Progress {
-                    subject: subject.clone(),
-                    bytes,
-                    total: artifact.size,
-                });
-            }
-        };
-        if let Err(fault) = session.upload(&upload, &mut progress) {
-            return Err(self.clean_up(&upload, fault));
-        }
-        fail_points::hit("attempt.uploaded");
-        self.begin(Step::Verify)?;
-        let session = self.sessions.open_files()?;
-        let verified = match session.verify(&upload).and_then(|verified| {
-            fail_points::hit("attempt.verified");
-            session.publish(&upload)?;
-            fail_points::hit("attempt.published");
-            Ok(verified)
-        }) {
-            Ok(verified) => verified,
-            Err(fault) => return Err(self.clean_up(&upload, fault)),
-        };
-        self.record.verified = Some(match verified {
-            Verified::Digest => "digest",
-            Verified::Length => "length",
-        });
-        let remote_path = if dir == "/" {
-            format!("/{}", self.work.package)
-        } else {
-            format!("{dir}/{}", self.work.package)
+        let file = TemporaryFile {
+            transport,
+            dir: &dir,
+            name: &work.package,
+            temporary: &temporary,
         };
         self.journal
-            .note_uploaded(
-                self.claim,
-                &remote_path,
-                self.record.transport.unwrap_or_default(),
-            )
+            .note_upload_began(self.claim, &file)
+            .map_err(ours)?;
+        fail_points::hit("attempt.upload_began");
+        self.send(&upload, &file)?;
+        let verified = self.publish(&upload, &file)?;
+        let remote_path = if dir == "/" {
+            format!("/{}", work.package)
+        } else {
+            format!("{dir}/{}", work.package)
+        };
+        let transport = self.record.transport.unwrap_or_default();
+        self.journal
+            .note_uploaded(self.claim, &remote_path, transport, &file)
             .map_err(ours)?;
         fail_points::hit("attempt.upload_noted");
         self.uploaded = true;
@@ -115,24 +107,92 @@ impl<'a> Attempt<'a> {
             // From here on whatever ends the attempt, only the install is left.
             self.step = Step::Install;
         }
-        self.context.emit(&Event::Uploaded {
-            subject: self.subject.clone(),
+        context.emit(&Event::Uploaded {
+            subject: subject.clone(),
             remote_path: remote_path.clone(),
             digest_checked: verified == Verified::Digest,
         });
         Ok(remote_path)
     }
 
-    /// Removes the temporary file after a fault that leaves the session usable. After any other, the
-    /// next attempt writes over it: its name is that of the delivery.
-    fn clean_up(&mut self, upload: &Upload<'_>, fault: Fault) -> Fault {
-        if matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported)
-            && let Ok(session) = self.sessions.open_files()
-            && let Err(left) = session.discard(upload)
-        {
+    /// The bytes, to the temporary name.
+    fn send(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<(), Fault> {
+        let (context, subject, total) = (self.context, self.subject, upload.size);
+        let mut last = Instant::now();
+        let mut progress = |bytes: u64| {
+            if last.elapsed() >= PROGRESS_EVERY || bytes == total {
+                last = Instant::now();
+                context.emit(&Event::Progress {
+                    subject: subject.clone(),
+                    bytes,
+                    total,
+                });
+            }
+        };
+        let resumed_at = match self.sessions.open_files()?.upload(upload, &mut progress) {
+            Ok(resumed_at) => resumed_at,
+            Err(fault) => return Err(self.clean_up(upload, file, fault)),
+        };
+        fail_points::hit("attempt.uploaded");
+        if resumed_at > 0 {
+            let how = format!("resumed at {resumed_at} of {total} bytes");
+            self.record.detail = Some(match self.record.detail.take() {
+                Some(detail) => format!("{detail}, {how}"),
+                None => how,
+            });
+            context.emit(&Event::Resumed {
+                subject: subject.clone(),
+                bytes: resumed_at,
+                total,
+            });
+        }
+        Ok(())
+    }
+
+    /// From the temporary name to the real one, once it is verified.
+    fn publish(
+        &mut self,
+        upload: &Upload<'_>,
+        file: &TemporaryFile<'_>,
+    ) -> Result<Verified, Fault> {
+        self.begin(Step::Verify)?;
+        let session = self.sessions.open_files()?;
+        let published = session.verify(upload).and_then(|verified| {
+            fail_points::hit("attempt.verified");
+            session.publish(upload)?;
+            fail_points::hit("attempt.published");
+            Ok(verified)
+        });
+        let verified = published.map_err(|fault| self.clean_up(upload, file, fault))?;
+        self.record.verified = Some(match verified {
+            Verified::Digest => "digest",
+            Verified::Length => "length",
+        });
+        Ok(verified)
+    }
+
+    /// Removes the temporary file after a fault that leaves the session usable. After any other the transport has
+    /// removed it, if it could, or it is there for the next attempt to go on from; should there be none, the
+    /// journal knows of it.
+    fn clean_up(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>, fault: Fault) -> Fault {
+        if !matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported) {
+            return fault;
+        }
+        let Ok(session) = self.sessions.open_files() else {
+            return fault;
+        };
+        let left = match session.discard(upload) {
+            Ok(()) => self
+                .journal
+                .forget_temporary_file(self.work.delivery, file)
+                .err()
+                .map(|error| error.one_line()),
+            Err(left) => Some(left.to_string()),
+        };
+        if let Some(why) = left {
             self.context.emit(&Event::Notice {
                 message: format!(
-                    "{}: {}/{} could not be removed: {left}",
+                    "{}: {}/{} may stay there for now: {why}",
                     self.subject.lane, upload.dir, upload.temporary
                 ),
             });

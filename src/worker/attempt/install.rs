@@ -22,7 +22,9 @@ impl Attempt<'_> {
         }
         let is_tracked = spec.mode == InstallMode::Tracked;
         if is_tracked {
-            self.journal.note_install_began(self.claim).map_err(ours)?;
+            self.journal
+                .note_install_began(self.claim, &spec.token)
+                .map_err(ours)?;
             self.install_began = true;
         }
         fail_points::hit("attempt.install_noted");

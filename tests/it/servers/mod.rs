@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod pyftpdlib;
+pub mod relay;
 pub mod running;
 pub mod ssh;
 pub mod svn;

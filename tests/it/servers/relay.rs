@@ -1,0 +1,174 @@
+//! A line to a server that counts what passes, holds it back or cuts it off after so many bytes of what clients
+//! send. It leads FTP's data connections over itself, too: replies to EPSV are rewritten.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::testenv::wait_until;
+
+/// What happens when the limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Every connection ends; later ones pass.
+    Cut,
+    /// Nothing more passes, until [`Relay::cut`].
+    Hold,
+}
+
+struct Flow {
+    then: Then,
+    left: AtomicU64,
+    is_spent: AtomicBool,
+    holds: AtomicBool,
+    is_over: AtomicBool,
+    sent: AtomicU64,
+    received: AtomicU64,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+/// The line; its near end is `port` of 127.0.0.1.
+pub struct Relay {
+    pub port: u16,
+    flow: Arc<Flow>,
+}
+
+impl Relay {
+    /// Leads to `port`; `then` happens once, after `bytes` of what clients send.
+    pub fn to(port: u16, bytes: u64, then: Then) -> Self {
+        let flow = Arc::new(Flow {
+            then,
+            left: AtomicU64::new(bytes),
+            is_spent: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            open: Mutex::new(Vec::new()),
+        });
+        let port = lead(port, &flow);
+        Self { port, flow }
+    }
+
+    /// Bytes that passed since this was last asked, both ways.
+    pub fn take_count(&self) -> u64 {
+        self.flow.sent.swap(0, Ordering::SeqCst) + self.flow.received.swap(0, Ordering::SeqCst)
+    }
+
+    /// Waits until the limit is reached.
+    #[track_caller]
+    pub fn is_spent(&self) {
+        wait_until("the line is cut or held", Duration::from_mins(1), || {
+            self.flow.is_spent.load(Ordering::SeqCst)
+        });
+    }
+
+    /// Ends every connection; later ones pass.
+    pub fn cut(&self) {
+        self.flow.cut();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.flow.is_over.store(true, Ordering::SeqCst);
+        self.flow.cut();
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+    }
+}
+
+impl Flow {
+    fn cut(&self) {
+        self.holds.store(false, Ordering::SeqCst);
+        for stream in self.open.lock().expect("a lock").drain(..) {
+            // It may have ended by itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Counts what a client sends; false when it does not pass.
+    fn sends(&self, count: u64) -> bool {
+        if self.is_spent.load(Ordering::SeqCst) {
+            while self.holds.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        } else if self.left.fetch_sub(count, Ordering::SeqCst) <= count {
+            self.holds.store(self.then == Then::Hold, Ordering::SeqCst);
+            self.is_spent.store(true, Ordering::SeqCst);
+            match self.then {
+                Then::Cut => self.cut(),
+                Then::Hold => return self.sends(count),
+            }
+            return false;
+        }
+        self.sent.fetch_add(count, Ordering::SeqCst);
+        true
+    }
+}
+
+/// Listens, and leads whoever comes to `port`.
+fn lead(port: u16, flow: &Arc<Flow>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let near = listener.local_addr().expect("an address").port();
+    let flow = Arc::clone(flow);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            if flow.is_over.load(Ordering::SeqCst) {
+                return;
+            }
+            let client = client.expect("a client");
+            // A server that is down is a line that ends at once.
+            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+                continue;
+            };
+            let copies = [&client, &server].map(|end| end.try_clone().expect("dup"));
+            flow.open.lock().expect("a lock").extend(copies);
+            let [from, to] = [&client, &server].map(|end| end.try_clone().expect("dup"));
+            let there = Arc::clone(&flow);
+            std::thread::spawn(move || pass(from, to, |bytes| there.sends(bytes.len() as u64)));
+            let back = Arc::clone(&flow);
+            std::thread::spawn(move || {
+                pass(server, client, |bytes| {
+                    back.received
+                        .fetch_add(bytes.len() as u64, Ordering::SeqCst);
+                    lead_data(bytes, &back);
+                    true
+                });
+            });
+        }
+    });
+    near
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, mut may: impl FnMut(&mut Vec<u8>) -> bool) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let mut bytes = buffer[..count].to_vec();
+        if !may(&mut bytes) || to.write_all(&bytes).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// `229 Entering extended passive mode (|||4711|).`
+fn lead_data(bytes: &mut Vec<u8>, flow: &Arc<Flow>) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let port = text
+        .strip_prefix("229 ")
+        .and_then(|text| text.split_once("(|||"))
+        .and_then(|(_, text)| text.split_once("|)"))
+        .and_then(|(port, _)| port.parse::<u16>().ok());
+    if let Some(port) = port {
+        *bytes = format!(
+            "229 Entering Extended Passive Mode (|||{}|)\r\n",
+            lead(port, flow)
+        )
+        .into_bytes();
+    }
+}
