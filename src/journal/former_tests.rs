@@ -101,3 +101,17 @@ fn a_replay_on_another_repository_takes_no_path() {
     assert_eq!(ledger.hook_of(OTHER, 2).holder.as_deref(), Some(UUID));
     assert_eq!(ledger.hook(2).holder, None);
 }
+
+#[test]
+fn one_that_was_let_go_and_is_back_goes_on_where_nobody_took_its_place() {
+    let mut ledger = ledger();
+    ledger.hook(1);
+    let path = Path::new(PATH);
+    let done = ledger.journal.retire_former(path, OTHER, ledger.now);
+    assert_eq!(done.expect("retired").batches, 1);
+    assert!(ledger.journal.repositories().expect("read").is_empty());
+    assert!(ledger.journal.ledgers().expect("read").is_empty());
+    assert_eq!(ledger.hook(2).holder, None);
+    assert_eq!(ledger.plan(100), [2]);
+    assert_eq!(ledger.journal.ledgers().expect("read").len(), 1);
+}

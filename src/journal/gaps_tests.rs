@@ -369,3 +369,29 @@ fn one_repository_does_not_wait_for_another() {
     };
     assert_eq!((next(1), next(2)), (Some(first), Some(second)));
 }
+
+#[test]
+fn what_version_1_left_out_is_a_gap_of_version_2() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("journal.sqlite");
+    let mut old = rusqlite::Connection::open(&path).expect("SQLite");
+    super::schema::migrations()
+        .to_version(&mut old, 1)
+        .expect("version 1");
+    old.execute_batch(
+        "INSERT INTO repositories VALUES (1, 'u', '/svn/packages', 10, 0);
+         INSERT INTO batches (source, repository_id, revision, stamp, recorded_at, state) VALUES
+           ('revision', 1, 300, '', 5, 'planned'), ('revision', 1, 10, '', 0, 'planned'),
+           ('revision', 1, 5, '', 0, 'planned'), ('revision', 1, 301, '', 0, 'planned'),
+           ('revision', 1, 304, '', 0, 'recorded'), ('replay', 1, 20, '', 0, 'planned')",
+    )
+    .expect("rows");
+    drop(old);
+    let gaps = Journal::open(&path)
+        .expect("a journal")
+        .gaps()
+        .expect("gaps");
+    let found: Vec<_> = gaps.iter().map(|gap| (gap.low, gap.high)).collect();
+    assert_eq!(found, [(11, 299)]);
+    assert_eq!(gaps[0].noticed_at.timestamp_millis(), 5);
+}

@@ -162,6 +162,14 @@ CREATE TABLE gaps (
   dismissed_at  INTEGER
 ) STRICT;
 CREATE INDEX gaps_of_repository ON gaps (repository_id, low);
+-- What version 1 left out of the ledger below a planned revision was more than catch_up_max.
+INSERT INTO gaps (repository_id, low, high, noticed_at)
+  SELECT b.repository_id, b.below + 1, b.revision - 1, b.recorded_at
+  FROM (SELECT repository_id, revision, recorded_at, state,
+          lag(revision) OVER (PARTITION BY repository_id ORDER BY revision) AS below
+        FROM batches WHERE source = 'revision') b
+  JOIN repositories r ON r.id = b.repository_id AND r.first_revision <= b.below
+  WHERE b.state = 'planned' AND b.revision > b.below + 1;
 
 -- What attempts may have left on a host: a temporary file, or the record of an install.
 CREATE TABLE leftovers (

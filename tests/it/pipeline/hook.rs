@@ -208,17 +208,15 @@ fn hooks_out_of_order_or_killed_lose_nothing_and_change_no_order() {
     for number in 1..=6 {
         pipeline.commit(&[(&format!("app-{number}"), b"x")]);
     }
-    // The first one, then the fifth before the fourth; the second and the third never.
+    // The first one, then the fifth before the fourth; the second, the third and the last never.
     for revision in ["1", "5", "4"] {
         let wait = ["hook", pipeline.repository(), revision, "--wait"];
         pipeline.ad(&wait).exits(0);
     }
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
-    assert_eq!(
-        field(&pipeline.settled(5), "revision"),
-        ["1", "2", "3", "4", "5"]
-    );
-    let expected = ["app-1", "app-2", "app-3", "app-4", "app-5"];
+    let rows = pipeline.settled(6);
+    assert_eq!(field(&rows, "revision"), ["1", "2", "3", "4", "5", "6"]);
+    let expected = ["app-1", "app-2", "app-3", "app-4", "app-5", "app-6"];
     assert_eq!(host.lines("log"), expected);
 }
 

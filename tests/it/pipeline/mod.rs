@@ -7,11 +7,14 @@ mod gate;
 mod hook;
 mod host;
 mod journal;
+mod ledger;
 mod outputs;
 mod road;
 mod rule;
 mod secrets;
 mod transports;
+mod unrecorded;
+mod uuids;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
