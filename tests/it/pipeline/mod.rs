@@ -8,6 +8,7 @@ mod hook;
 mod host;
 mod journal;
 mod outputs;
+mod resumes;
 mod road;
 mod rule;
 mod secrets;
