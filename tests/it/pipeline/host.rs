@@ -61,11 +61,16 @@ impl Host {
         fs::create_dir(root.join("home")).expect("mkdir");
         new_key(&root.join("host"), "ed25519", "");
         new_key(&root.join("client"), "ed25519", "");
+        let sftp = if config.contains("Subsystem") {
+            String::new()
+        } else {
+            format!("Subsystem sftp internal-sftp -d {}/home", root.display())
+        };
         let text = format!(
             "{config}\nListenAddress 127.0.0.1\nListenAddress 127.0.0.2\nListenAddress 127.0.0.3\n\
              HostKey {0}/host\nAuthorizedKeysFile {0}/client.pub\nStrictModes no\nPidFile none\nUseDNS no\n\
              PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n\
-             SetEnv HOME={0}/home\nSubsystem sftp internal-sftp -d {0}/home\n",
+             SetEnv HOME={0}/home\n{sftp}\n",
             root.display()
         );
         fs::write(root.join("sshd_config"), text).expect("write");

@@ -9,6 +9,7 @@ mod host;
 mod journal;
 mod ledger;
 mod outputs;
+mod resumes;
 mod road;
 mod rule;
 mod secrets;

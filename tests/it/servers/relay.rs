@@ -1,5 +1,5 @@
-//! A line to a server that counts what passes, holds it back or cuts it off after so many bytes of what clients
-//! send. It leads FTP's data connections over itself, too: replies to EPSV are rewritten.
+//! A line to a server that counts what passes, and holds it back after so many bytes of what clients send, until it is
+//! cut. It leads FTP's data connections over itself, too: replies to EPSV are rewritten.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -9,17 +9,7 @@ use std::time::Duration;
 
 use crate::testenv::wait_until;
 
-/// What happens when the limit is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Every connection ends; later ones pass.
-    Cut,
-    /// Nothing more passes, until [`Relay::cut`].
-    Hold,
-}
-
 struct Flow {
-    then: Then,
     left: AtomicU64,
     is_spent: AtomicBool,
     holds: AtomicBool,
@@ -36,10 +26,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Leads to `port`; `then` happens once, after `bytes` of what clients send.
-    pub fn to(port: u16, bytes: u64, then: Then) -> Self {
+    /// Leads to `port` and holds once, after `bytes` of what clients send.
+    pub fn to(port: u16, bytes: u64) -> Self {
         let flow = Arc::new(Flow {
-            then,
             left: AtomicU64::new(bytes),
             is_spent: AtomicBool::new(false),
             holds: AtomicBool::new(false),
@@ -48,7 +37,7 @@ impl Relay {
             received: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
         });
-        let port = lead(port, &flow);
+        let port = lead(port, usize::MAX, &flow);
         Self { port, flow }
     }
 
@@ -57,10 +46,10 @@ impl Relay {
         self.flow.sent.swap(0, Ordering::SeqCst) + self.flow.received.swap(0, Ordering::SeqCst)
     }
 
-    /// Waits until the limit is reached.
+    /// Waits until it holds.
     #[track_caller]
     pub fn is_spent(&self) {
-        wait_until("the line is cut or held", Duration::from_mins(1), || {
+        wait_until("the line holds", Duration::from_mins(1), || {
             self.flow.is_spent.load(Ordering::SeqCst)
         });
     }
@@ -89,33 +78,28 @@ impl Flow {
         }
     }
 
-    /// Counts what a client sends; false when it does not pass.
-    fn sends(&self, count: u64) -> bool {
+    /// Counts what a client sends, and waits while it must not pass.
+    fn sends(&self, count: u64) {
         if self.is_spent.load(Ordering::SeqCst) {
             while self.holds.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(2));
             }
         } else if self.left.fetch_sub(count, Ordering::SeqCst) <= count {
-            self.holds.store(self.then == Then::Hold, Ordering::SeqCst);
+            self.holds.store(true, Ordering::SeqCst);
             self.is_spent.store(true, Ordering::SeqCst);
-            match self.then {
-                Then::Cut => self.cut(),
-                Then::Hold => return self.sends(count),
-            }
-            return false;
+            return self.sends(count);
         }
         self.sent.fetch_add(count, Ordering::SeqCst);
-        true
     }
 }
 
-/// Listens, and leads whoever comes to `port`.
-fn lead(port: u16, flow: &Arc<Flow>) -> u16 {
+/// Listens, and leads the first `most` who come to `port`.
+fn lead(port: u16, most: usize, flow: &Arc<Flow>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let near = listener.local_addr().expect("an address").port();
     let flow = Arc::clone(flow);
     std::thread::spawn(move || {
-        for client in listener.incoming() {
+        for client in listener.incoming().take(most) {
             if flow.is_over.load(Ordering::SeqCst) {
                 return;
             }
@@ -135,7 +119,6 @@ fn lead(port: u16, flow: &Arc<Flow>) -> u16 {
                     back.received
                         .fetch_add(bytes.len() as u64, Ordering::SeqCst);
                     lead_data(bytes, &back);
-                    true
                 });
             });
         }
@@ -143,11 +126,12 @@ fn lead(port: u16, flow: &Arc<Flow>) -> u16 {
     near
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, mut may: impl FnMut(&mut Vec<u8>) -> bool) {
+fn pass(mut from: TcpStream, mut to: TcpStream, mut see: impl FnMut(&mut Vec<u8>)) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let mut bytes = buffer[..count].to_vec();
-        if !may(&mut bytes) || to.write_all(&bytes).is_err() {
+        see(&mut bytes);
+        if to.write_all(&bytes).is_err() {
             break;
         }
     }
@@ -167,7 +151,7 @@ fn lead_data(bytes: &mut Vec<u8>, flow: &Arc<Flow>) {
     if let Some(port) = port {
         *bytes = format!(
             "229 Entering Extended Passive Mode (|||{}|)\r\n",
-            lead(port, flow)
+            lead(port, 1, flow)
         )
         .into_bytes();
     }
