@@ -118,23 +118,6 @@ impl Journal {
         })
     }
 
-    /// The lanes in which these batches have open deliveries.
-    pub fn open_lanes_of(&self, batches: &[i64]) -> Result<Vec<String>> {
-        self.read("cannot read the lanes of", |connection| {
-            let mut lanes = Vec::new();
-            for batch in batches {
-                let mut statement = connection.prepare_cached(
-                    "SELECT DISTINCT lane FROM deliveries
-                     WHERE batch_id = ?1 AND state IN ('queued', 'running', 'waiting')",
-                )?;
-                for lane in statement.query_map([batch], |row| row.get(0))? {
-                    lanes.push(lane?);
-                }
-            }
-            Ok(lanes)
-        })
-    }
-
     /// Claims the lane's next delivery for a worker, or nothing when there is none to claim now.
     pub fn claim(
         &mut self,
@@ -227,7 +210,8 @@ impl Journal {
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
                        transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14
+                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14,
+                       rerun = CASE WHEN ?12 IS NULL THEN rerun ELSE 0 END
                      WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
                 )?
                 .execute(params![
@@ -338,8 +322,8 @@ fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> 
 fn work_sql() -> String {
     format!(
         "SELECT {}, d.id, d.package_id, d.package, p.path, d.rule, d.host, d.login, d.ssh_port, d.ftp_port,
-           d.dest_dir, d.step, d.remote_path, p.sha256, p.size, d.run, d.install_began, d.connection,
-           d.service
+           d.dest_dir, CASE WHEN d.replaced THEN 'export' ELSE d.step END, d.remote_path, p.sha256, p.size,
+           d.run, d.install_began, d.rerun, d.connection, d.service
          FROM deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
            LEFT JOIN repositories r ON r.id = b.repository_id
          WHERE d.id = ?1",
@@ -369,8 +353,9 @@ fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
         size: row.get(28)?,
         run: row.get(29)?,
         install_began: row.get(30)?,
+        rerun: row.get(31)?,
         connection: crate::domain::target::ConnectionTerms::default(),
         service: crate::domain::target::ServiceTerms::default(),
     };
-    Ok((work, row.get(31)?, row.get(32)?))
+    Ok((work, row.get(32)?, row.get(33)?))
 }

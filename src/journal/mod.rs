@@ -13,10 +13,15 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod awaited;
 mod batches;
+mod decisions;
+#[cfg(test)]
+mod fixture;
 mod lanes;
 mod ledger;
 mod progress;
+mod prune;
 mod query;
 mod rows;
 mod schema;
@@ -24,9 +29,12 @@ mod schema;
 mod tests;
 mod workers;
 
+pub use awaited::Awaited;
 pub use batches::{NewBatch, PlannedBatch};
+pub use decisions::Decided;
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
+pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use super::{Context, lane, planner, presence, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, Result};
-use crate::journal::{Journal, LaneHead, UnplannedOutlook};
+use crate::journal::{Awaited, Journal, LaneHead, UnplannedOutlook};
 
 /// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -34,8 +34,17 @@ pub enum Until {
     IdleFor(Duration),
     /// When nothing is queued, waiting or unplanned.
     Idle,
-    /// When these batches are settled.
-    Settled(Vec<i64>),
+    /// When these are settled.
+    Settled(Awaited),
+}
+
+impl Until {
+    fn awaited(&self) -> Option<&Awaited> {
+        match self {
+            Self::Settled(awaited) => Some(awaited),
+            _ => None,
+        }
+    }
 }
 
 /// Why a worker ended.
@@ -45,11 +54,11 @@ pub enum Ended {
     Stopped,
     /// There was nothing more to do.
     Idle,
-    /// The batches that it was to see through are settled.
+    /// What it was to see through is settled.
     Settled,
     /// One of those batches, or an earlier revision, cannot be planned.
     Unplannable,
-    /// What is left of those batches stands behind a failure that stops its lane.
+    /// What is left of it stands behind a failure that stops its lane.
     Held,
 }
 
@@ -85,6 +94,7 @@ enum Turn {
 enum Finished {
     Lane(String, Result<()>),
     Planner(Result<()>),
+    Pruner(Result<()>),
 }
 
 struct Coordinator<'a> {
@@ -98,6 +108,8 @@ struct Coordinator<'a> {
     plan_rest: Option<Instant>,
     idle_since: Instant,
     kept_up: bool,
+    pruning: bool,
+    prune_at: Instant,
     /// Told to lanes: claim nothing more.
     finishing: &'a AtomicBool,
     /// Since when the journal refuses.
@@ -149,6 +161,8 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         plan_rest: None,
         idle_since: Instant::now(),
         kept_up: false,
+        pruning: false,
+        prune_at: Instant::now(),
         finishing: &finishing,
         failing_since: None,
     };
@@ -233,8 +247,9 @@ impl<'a> Coordinator<'a> {
         self.start_planner(scope, sender, unplanned);
         let heads = self.journal.lane_heads()?;
         self.start_lanes(scope, sender, &heads)?;
-        let busy =
-            !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
+        self.start_pruner(scope, sender);
+        let threads = !self.active.is_empty() || self.planning || self.pruning;
+        let busy = threads || unplanned.count > 0 || !heads.is_empty();
         if busy {
             self.idle_since = Instant::now();
             self.kept_up = false;
@@ -274,20 +289,20 @@ impl<'a> Coordinator<'a> {
             Until::IdleFor(limit) => {
                 Ok((!busy && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
             }
-            Until::Settled(batches) => self.end_of_batches(batches, heads),
+            Until::Settled(awaited) => self.end_of(awaited, heads),
         }
     }
 
-    fn end_of_batches(&self, batches: &[i64], heads: &[LaneHead]) -> Result<Option<Ended>> {
-        if self.journal.batches_are_settled(batches)? {
+    fn end_of(&self, awaited: &Awaited, heads: &[LaneHead]) -> Result<Option<Ended>> {
+        if self.journal.is_settled(awaited)? {
             return Ok(Some(Ended::Settled));
         }
-        for &batch in batches {
+        for &batch in awaited.batches() {
             if self.journal.unplannable(batch, Utc::now())?.is_some() {
                 return Ok(Some(Ended::Unplannable));
             }
         }
-        let lanes = self.journal.open_lanes_of(batches)?;
+        let lanes = self.journal.open_lanes_of(awaited)?;
         let held = !lanes.is_empty()
             && !lanes.iter().any(|lane| {
                 self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane)
@@ -326,11 +341,11 @@ impl<'a> Coordinator<'a> {
     where
         'a: 'scope,
     {
-        // Somebody who waits for batches of his own is not kept waiting by a host of others.
-        let own = match self.until {
-            Until::Settled(batches) => Some(self.journal.open_lanes_of(batches)?),
-            _ => None,
-        };
+        // Somebody who waits for something of his own is not kept waiting by a host of others.
+        let awaited = self.until.awaited();
+        let own = awaited
+            .map(|awaited| self.journal.open_lanes_of(awaited))
+            .transpose()?;
         let now = Utc::now();
         self.resting.retain(|_, until| *until > Instant::now());
         for head in heads {
@@ -347,13 +362,33 @@ impl<'a> Coordinator<'a> {
             self.active.insert(head.lane.clone());
             let (context, worker, sender, name) =
                 (self.context, self.worker, sender.clone(), head.lane.clone());
-            let finishing = self.finishing;
+            let end = lane::End {
+                finishing: self.finishing,
+                awaited,
+            };
             scope.spawn(move || {
-                let result = catch(|| lane::run(context, &name, worker, finishing));
+                let result = catch(|| lane::run(context, &name, worker, end));
                 let _ = sender.send(Finished::Lane(name, result));
             });
         }
         Ok(())
+    }
+
+    /// At the start and then once in a while.
+    fn start_pruner<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>, sender: &Sender<Finished>)
+    where
+        'a: 'scope,
+    {
+        if self.pruning || Instant::now() < self.prune_at {
+            return;
+        }
+        self.pruning = true;
+        self.prune_at = Instant::now() + upkeep::PRUNE_EVERY;
+        let (context, sender, finishing) = (self.context, sender.clone(), self.finishing);
+        scope.spawn(move || {
+            let result = catch(|| upkeep::prune(context, finishing));
+            let _ = sender.send(Finished::Pruner(result));
+        });
     }
 
     fn note(&mut self, finished: Finished) {
@@ -365,6 +400,14 @@ impl<'a> Coordinator<'a> {
                         message: format!("lane {lane}: {}", error.one_line()),
                     });
                     self.resting.insert(lane, Instant::now() + LANE_REST);
+                }
+            }
+            Finished::Pruner(result) => {
+                self.pruning = false;
+                if let Err(error) = result {
+                    self.context.emit(&Event::Notice {
+                        message: format!("pruning: {}", error.one_line()),
+                    });
                 }
             }
             Finished::Planner(result) => {
@@ -390,7 +433,7 @@ impl<'a> Coordinator<'a> {
 
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
-        while !self.active.is_empty() || self.planning {
+        while !self.active.is_empty() || self.planning || self.pruning {
             match finished.recv() {
                 Ok(done) => self.note(done),
                 Err(_) => return,

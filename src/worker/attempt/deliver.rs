@@ -83,6 +83,14 @@ impl<'a> Attempt<'a> {
         }
         fail_points::hit("attempt.uploaded");
         self.begin(Step::Verify)?;
+        let remote_path = if dir == "/" {
+            format!("/{}", work.package)
+        } else {
+            format!("{dir}/{}", work.package)
+        };
+        self.journal
+            .note_replacing(self.claim, &work.target.host, &remote_path)
+            .map_err(ours)?;
         let session = self.sessions.open_files()?;
         let verified = match session.verify(&upload).and_then(|verified| {
             fail_points::hit("attempt.verified");
@@ -97,11 +105,6 @@ impl<'a> Attempt<'a> {
             Verified::Digest => "digest",
             Verified::Length => "length",
         });
-        let remote_path = if dir == "/" {
-            format!("/{}", self.work.package)
-        } else {
-            format!("{dir}/{}", self.work.package)
-        };
         self.journal
             .note_uploaded(
                 self.claim,

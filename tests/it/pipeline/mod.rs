@@ -2,19 +2,21 @@
 
 mod commands;
 mod crashes;
+mod decisions;
 mod faults;
 mod gate;
 mod hook;
 mod host;
 mod journal;
 mod outputs;
+mod prune;
 mod road;
 mod rule;
 mod secrets;
 mod transports;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -344,6 +346,12 @@ pub fn field(rows: &[Value], name: &str) -> Vec<String> {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     rows.iter().map(|row| text(&row[name])).collect()
+}
+
+/// The inode of a file: another one, when it was uploaded again.
+#[track_caller]
+pub fn inode(path: &Path) -> u64 {
+    fs::metadata(path).expect("a file").ino()
 }
 
 /// Asserts that a file holds these bytes.
