@@ -28,7 +28,7 @@ pub struct Claim {
 pub struct LaneHead {
     /// The lane.
     pub lane: String,
-    /// Queued, running or waiting.
+    /// Queued or waiting; running where any delivery of the lane is.
     pub state: State,
     /// When a waiting one is due.
     pub due_at: DateTime<Utc>,
@@ -87,11 +87,17 @@ pub struct Settling<'a> {
     pub record: &'a AttemptRecord,
 }
 
-/// Open deliveries of a lane that nothing stands before: a lane waits behind its own running or waiting
-/// delivery, and behind a failure that stops it.
+/// The first open delivery of a lane. Whether it can be claimed says [`LaneHead::is_ready`] and [`IS_HELD`].
 const FIRST_OF_LANE: &str = "
     SELECT id, state, due_at, waits_from FROM deliveries
     WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') ORDER BY id LIMIT 1";
+
+/// Whether a lane's first open delivery has to wait: behind a failure that stops the lane, or, where the operator
+/// has retried it, until one ends that began meanwhile, although its place is behind.
+const IS_HELD: &str = "
+    SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
+      AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)
+    OR EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'running')";
 
 impl Journal {
     /// The first open delivery of every lane that has one and that no failure stops, oldest first.
@@ -101,7 +107,9 @@ impl Journal {
                 .prepare_cached(
                     "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
                        WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
-                     SELECT d.lane, d.state, d.due_at, d.waits_from FROM first f JOIN deliveries d ON d.id = f.id
+                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r WHERE r.lane = d.lane
+                         AND r.state = 'running') THEN 'running' ELSE d.state END, d.due_at, d.waits_from
+                     FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
                          AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL)
                      ORDER BY d.id",
@@ -142,13 +150,10 @@ impl Journal {
                 return Ok(None);
             };
             let due = head.is_ready(now);
-            let stopped: bool = tx
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
-                     AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)",
-                )?
+            let is_held: bool = tx
+                .prepare_cached(IS_HELD)?
                 .query_row(params![lane, id], |row| row.get(0))?;
-            if !due || stopped {
+            if !due || is_held {
                 return Ok(None);
             }
             tx.prepare_cached(

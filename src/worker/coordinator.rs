@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
+use super::pruner::Pruner;
 use super::{Context, lane, planner, presence, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, Result};
@@ -108,8 +109,7 @@ struct Coordinator<'a> {
     plan_rest: Option<Instant>,
     idle_since: Instant,
     kept_up: bool,
-    pruning: bool,
-    prune_at: Instant,
+    pruner: Pruner,
     /// Told to lanes: claim nothing more.
     finishing: &'a AtomicBool,
     /// Since when the journal refuses.
@@ -161,8 +161,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         plan_rest: None,
         idle_since: Instant::now(),
         kept_up: false,
-        pruning: false,
-        prune_at: Instant::now(),
+        pruner: Pruner::new(),
         finishing: &finishing,
         failing_since: None,
     };
@@ -247,9 +246,10 @@ impl<'a> Coordinator<'a> {
         self.start_planner(scope, sender, unplanned);
         let heads = self.journal.lane_heads()?;
         self.start_lanes(scope, sender, &heads)?;
-        self.start_pruner(scope, sender);
-        let threads = !self.active.is_empty() || self.planning || self.pruning;
-        let busy = threads || unplanned.count > 0 || !heads.is_empty();
+        let told = sender.clone();
+        let done = move |result| drop(told.send(Finished::Pruner(result)));
+        self.pruner.start(scope, self.context, self.finishing, done);
+        let busy = self.has_threads() || unplanned.count > 0 || !heads.is_empty();
         if busy {
             self.idle_since = Instant::now();
             self.kept_up = false;
@@ -374,23 +374,6 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    /// At the start and then once in a while.
-    fn start_pruner<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>, sender: &Sender<Finished>)
-    where
-        'a: 'scope,
-    {
-        if self.pruning || Instant::now() < self.prune_at {
-            return;
-        }
-        self.pruning = true;
-        self.prune_at = Instant::now() + upkeep::PRUNE_EVERY;
-        let (context, sender, finishing) = (self.context, sender.clone(), self.finishing);
-        scope.spawn(move || {
-            let result = catch(|| upkeep::prune(context, finishing));
-            let _ = sender.send(Finished::Pruner(result));
-        });
-    }
-
     fn note(&mut self, finished: Finished) {
         match finished {
             Finished::Lane(lane, result) => {
@@ -402,14 +385,7 @@ impl<'a> Coordinator<'a> {
                     self.resting.insert(lane, Instant::now() + LANE_REST);
                 }
             }
-            Finished::Pruner(result) => {
-                self.pruning = false;
-                if let Err(error) = result {
-                    self.context.emit(&Event::Notice {
-                        message: format!("pruning: {}", error.one_line()),
-                    });
-                }
-            }
+            Finished::Pruner(result) => self.pruner.note(self.context, result),
             Finished::Planner(result) => {
                 self.planning = false;
                 // Another process may hold the plan lock, or the journal refuse: not again at once.
@@ -431,9 +407,13 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    fn has_threads(&self) -> bool {
+        !self.active.is_empty() || self.planning || self.pruner.is_busy
+    }
+
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
-        while !self.active.is_empty() || self.planning || self.pruning {
+        while self.has_threads() {
             match finished.recv() {
                 Ok(done) => self.note(done),
                 Err(_) => return,
@@ -458,7 +438,7 @@ impl<'a> Coordinator<'a> {
 }
 
 /// A panic of a thread is a bug, and an error of that thread alone.
-fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
 }

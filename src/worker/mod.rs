@@ -24,6 +24,7 @@ pub mod detach;
 mod lane;
 pub mod planner;
 pub mod presence;
+mod pruner;
 mod sessions;
 mod upkeep;
 

@@ -45,7 +45,7 @@ fn what_may_not_be_decided_changes_nothing_and_says_why() {
         for word in STATES {
             let batch = journal.batch_of("send", None, at(0));
             let settled = (!["queued", "running", "waiting"].contains(&word)).then(|| at(1));
-            let id = journal.delivery_of(batch, "l@h", word, settled);
+            let id = journal.delivery_of(batch, &format!("{decision:?}"), word, settled);
             let row = format!(
                 "SELECT state || step || run || rerun || tries_used || coalesce(settled_at, '-')
                    || coalesce(dismissed_at, '-') FROM deliveries WHERE id = {id}"
@@ -98,6 +98,28 @@ fn a_retried_delivery_is_as_new_and_keeps_its_place() {
         .expect("claimed");
     assert_eq!(claim.delivery, id, "before {behind}");
     assert_eq!((claim.attempt, claim.tries_used), (2, 1));
+}
+
+#[test]
+fn a_retried_delivery_waits_for_the_one_that_runs_behind_its_place() {
+    let (_dir, mut journal) = journal();
+    let first = stuck(&journal, "failed", AT_INSTALL);
+    let batch = journal.batch_of("send", None, at(2));
+    let running = journal.delivery_of(batch, "l@h", "running", None);
+    let last = journal.delivery_of(batch, "l@h", "queued", None);
+    resumption(&mut journal, first);
+    assert_eq!(journal.claim("l@h", 1, at(3)), Ok(None));
+    let heads = journal.lane_heads().expect("lanes");
+    assert_eq!((heads.len(), heads[0].is_ready(at(3))), (1, false));
+    journal.sql(&format!(
+        "UPDATE deliveries SET state = 'done' WHERE id = {running}"
+    ));
+    assert!(journal.lane_heads().expect("lanes")[0].is_ready(at(3)));
+    let (claim, _) = journal
+        .claim("l@h", 1, at(3))
+        .expect("read")
+        .expect("claimed");
+    assert_eq!(claim.delivery, first, "before {last}");
 }
 
 #[test]
