@@ -11,8 +11,11 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 
+mod cancel;
 mod changed;
 mod check;
+mod decide;
+mod dismiss;
 mod explain;
 mod foreground;
 mod history;
@@ -20,6 +23,7 @@ mod hook;
 mod lines;
 mod replay;
 mod report;
+mod retry;
 mod send;
 mod setup;
 mod show;
@@ -72,6 +76,9 @@ enum Command {
     History(history::Args),
     Status(status::Args),
     Show(show::Args),
+    Retry(retry::Args),
+    Cancel(cancel::Args),
+    Dismiss(dismiss::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -131,6 +138,9 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),
         Command::Show(args) => show::run(args, globals, out),
+        Command::Retry(args) => retry::run(args, globals, out),
+        Command::Cancel(args) => cancel::run(args, globals, out),
+        Command::Dismiss(args) => dismiss::run(args, globals, out),
     }
 }
 

@@ -12,7 +12,7 @@ use super::lines::{
 use super::setup::Setup;
 use crate::domain::text::{escape, shell_quote};
 use crate::error::Result;
-use crate::journal::{BatchRow, GapRow, HistoryFilter, RepositoryRow};
+use crate::journal::{BatchRow, DeliveryRow, GapRow, HistoryFilter, RepositoryRow};
 use crate::worker::presence;
 
 /// What is going on, and what is stuck
@@ -135,11 +135,24 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     for (lane, delivery) in journal.stopped_lanes()? {
         let line = format!(
-            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop)"
+            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop); `retry {delivery}` \
+             or `dismiss {delivery}` lets it go on"
         );
         line_of(out, &escape(&line))?;
     }
+    print_ways_out(&deliveries, out)?;
     Ok(0)
+}
+
+/// What the operator can do about what is listed.
+fn print_ways_out(deliveries: &[DeliveryRow], out: &mut dyn Write) -> Result<()> {
+    if deliveries.iter().all(|row| row.state.is_open()) {
+        return Ok(());
+    }
+    line_of(
+        out,
+        "failed or unknown: `show ID` tells more, `retry ID` queues it again, `dismiss ID` puts it away",
+    )
 }
 
 fn batch_json(batch: &BatchRow) -> BatchJson<'_> {

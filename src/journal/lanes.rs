@@ -28,7 +28,7 @@ pub struct Claim {
 pub struct LaneHead {
     /// The lane.
     pub lane: String,
-    /// Queued, running or waiting.
+    /// Queued or waiting; running where any delivery of the lane is.
     pub state: State,
     /// When a waiting one is due.
     pub due_at: DateTime<Utc>,
@@ -87,11 +87,17 @@ pub struct Settling<'a> {
     pub record: &'a AttemptRecord,
 }
 
-/// Open deliveries of a lane that nothing stands before: a lane waits behind its own running or waiting
-/// delivery, and behind a failure that stops it.
+/// The first open delivery of a lane. Whether it can be claimed says [`LaneHead::is_ready`] and [`IS_HELD`].
 const FIRST_OF_LANE: &str = "
     SELECT id, state, due_at, waits_from FROM deliveries
     WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') ORDER BY id LIMIT 1";
+
+/// Whether a lane's first open delivery has to wait: behind a failure that stops the lane, or, where the operator
+/// has retried it, until one ends that began meanwhile, although its place is behind.
+const IS_HELD: &str = "
+    SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
+      AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)
+    OR EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'running')";
 
 impl Journal {
     /// The first open delivery of every lane that has one and that no failure stops, oldest first.
@@ -101,7 +107,9 @@ impl Journal {
                 .prepare_cached(
                     "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
                        WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
-                     SELECT d.lane, d.state, d.due_at, d.waits_from FROM first f JOIN deliveries d ON d.id = f.id
+                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r WHERE r.lane = d.lane
+                         AND r.state = 'running') THEN 'running' ELSE d.state END, d.due_at, d.waits_from
+                     FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
                          AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL)
                      ORDER BY d.id",
@@ -115,23 +123,6 @@ impl Journal {
                     })
                 })?
                 .collect()
-        })
-    }
-
-    /// The lanes in which these batches have open deliveries.
-    pub fn open_lanes_of(&self, batches: &[i64]) -> Result<Vec<String>> {
-        self.read("cannot read the lanes of", |connection| {
-            let mut lanes = Vec::new();
-            for batch in batches {
-                let mut statement = connection.prepare_cached(
-                    "SELECT DISTINCT lane FROM deliveries
-                     WHERE batch_id = ?1 AND state IN ('queued', 'running', 'waiting')",
-                )?;
-                for lane in statement.query_map([batch], |row| row.get(0))? {
-                    lanes.push(lane?);
-                }
-            }
-            Ok(lanes)
         })
     }
 
@@ -159,13 +150,10 @@ impl Journal {
                 return Ok(None);
             };
             let due = head.is_ready(now);
-            let stopped: bool = tx
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
-                     AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)",
-                )?
+            let is_held: bool = tx
+                .prepare_cached(IS_HELD)?
                 .query_row(params![lane, id], |row| row.get(0))?;
-            if !due || stopped {
+            if !due || is_held {
                 return Ok(None);
             }
             tx.prepare_cached(
@@ -227,7 +215,8 @@ impl Journal {
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
                        transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14
+                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14,
+                       rerun = CASE WHEN ?12 IS NULL THEN rerun ELSE 0 END
                      WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
                 )?
                 .execute(params![
@@ -338,8 +327,8 @@ fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> 
 fn work_sql() -> String {
     format!(
         "SELECT {}, d.id, d.package_id, d.package, p.path, d.rule, d.host, d.login, d.ssh_port, d.ftp_port,
-           d.dest_dir, d.step, d.remote_path, p.sha256, p.size, d.run, d.install_began, d.connection,
-           d.service
+           d.dest_dir, CASE WHEN d.replaced THEN 'export' ELSE d.step END, d.remote_path, p.sha256, p.size,
+           d.run, d.install_began, d.rerun, d.connection, d.service
          FROM deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
            LEFT JOIN repositories r ON r.id = b.repository_id
          WHERE d.id = ?1",
@@ -369,8 +358,9 @@ fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
         size: row.get(28)?,
         run: row.get(29)?,
         install_began: row.get(30)?,
+        rerun: row.get(31)?,
         connection: crate::domain::target::ConnectionTerms::default(),
         service: crate::domain::target::ServiceTerms::default(),
     };
-    Ok((work, row.get(31)?, row.get(32)?))
+    Ok((work, row.get(32)?, row.get(33)?))
 }

@@ -13,7 +13,11 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod awaited;
 mod batches;
+mod decisions;
+#[cfg(test)]
+mod fixture;
 mod former;
 #[cfg(test)]
 mod former_tests;
@@ -24,6 +28,7 @@ mod lanes;
 mod ledger;
 mod leftovers;
 mod progress;
+mod prune;
 mod query;
 mod rows;
 mod schema;
@@ -31,12 +36,15 @@ mod schema;
 mod tests;
 mod workers;
 
+pub use awaited::Awaited;
 pub use batches::{NewBatch, PlannedBatch};
+pub use decisions::Decided;
 pub use former::Retired;
 pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
+pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 

@@ -1,7 +1,7 @@
 //! What people and programs ask the journal.
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Word};
 use super::{Journal, time};
@@ -16,6 +16,8 @@ pub struct HistoryFilter {
     pub unsettled: bool,
     /// Only those of these batches; empty: of all.
     pub batches: Vec<i64>,
+    /// Only these; empty: all.
+    pub deliveries: Vec<i64>,
     /// Oldest first.
     pub oldest_first: bool,
 }
@@ -23,7 +25,7 @@ pub struct HistoryFilter {
 const COLUMNS: &str = "d.id, d.batch_id, b.source, r.path, b.revision, b.author, d.package, p.path, d.rule,
     d.rule_line, d.host, d.login, d.lane, d.state, d.step, d.attempts, d.transport, d.remote_path, p.sha256,
     p.size, d.exit_status, d.fault, d.error, d.queued_at, d.due_at, d.settled_at, d.dest_dir,
-    json_extract(d.service, '$.install_command')";
+    json_extract(d.service, '$.install_command'), d.dismissed_at";
 
 const TABLES: &str =
     "deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
@@ -59,7 +61,22 @@ fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         settled_at: row.get::<_, Option<i64>>(25)?.map(time),
         dest_dir: row.get(26)?,
         install_command: row.get(27)?,
+        dismissed_at: row.get::<_, Option<i64>>(28)?.map(time),
     })
+}
+
+/// One delivery, also within a transaction.
+pub(super) fn delivery_by_id(
+    connection: &Connection,
+    id: i64,
+) -> rusqlite::Result<Option<DeliveryRow>> {
+    connection
+        .query_row(
+            &format!("SELECT {COLUMNS} FROM {TABLES} WHERE d.id = ?1"),
+            [id],
+            delivery_from_row,
+        )
+        .optional()
 }
 
 impl Journal {
@@ -89,10 +106,15 @@ impl Journal {
                     .to_owned(),
             );
         }
-        if !filter.batches.is_empty() {
-            let marks = vec!["?"; filter.batches.len()].join(", ");
-            conditions.push(format!("d.batch_id IN ({marks})"));
-            values.extend(filter.batches.iter().map(|&batch| Value::Integer(batch)));
+        for (column, wanted) in [
+            ("d.batch_id", &filter.batches),
+            ("d.id", &filter.deliveries),
+        ] {
+            if !wanted.is_empty() {
+                let marks = vec!["?"; wanted.len()].join(", ");
+                conditions.push(format!("{column} IN ({marks})"));
+                values.extend(wanted.iter().map(|&id| Value::Integer(id)));
+            }
         }
         let condition = if conditions.is_empty() {
             String::new()
@@ -124,13 +146,7 @@ impl Journal {
     /// One delivery.
     pub fn delivery(&self, id: i64) -> Result<Option<DeliveryRow>> {
         self.read("cannot read a delivery of", |connection| {
-            connection
-                .query_row(
-                    &format!("SELECT {COLUMNS} FROM {TABLES} WHERE d.id = ?1"),
-                    [id],
-                    delivery_from_row,
-                )
-                .optional()
+            delivery_by_id(connection, id)
         })
     }
 
@@ -233,26 +249,6 @@ impl Journal {
                 )?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
-        })
-    }
-
-    /// Whether none of these batches has anything left for a worker.
-    pub fn batches_are_settled(&self, batches: &[i64]) -> Result<bool> {
-        self.read("cannot read the batches of", |connection| {
-            let mut unplanned = connection.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state <> 'planned')",
-            )?;
-            let mut open = connection.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM deliveries
-                 WHERE batch_id = ?1 AND state IN ('queued', 'running', 'waiting'))",
-            )?;
-            for batch in batches {
-                let busy: bool = unplanned.query_row([batch], |row| row.get(0))?;
-                if busy || open.query_row([batch], |row| row.get(0))? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
         })
     }
 }

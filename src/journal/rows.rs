@@ -234,6 +234,8 @@ pub struct DeliveryRow {
     pub due_at: DateTime<Utc>,
     /// When it was settled for good.
     pub settled_at: Option<DateTime<Utc>>,
+    /// When the operator had done with it, though it is failed or unknown.
+    pub dismissed_at: Option<DateTime<Utc>>,
     /// The directory as planned.
     pub dest_dir: String,
     /// The install command as planned, if any.
@@ -302,6 +304,8 @@ pub struct Work {
     pub run: u32,
     /// Whether an install command may have begun whose outcome is still on the host.
     pub install_began: bool,
+    /// Whether the operator has said that it is run again, once, if its outcome is lost.
+    pub rerun: bool,
     /// The step to go on at: `install` when the upload is done, else `export`.
     pub step: Step,
     /// Where it was uploaded.

@@ -12,10 +12,11 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::catch_up::CatchUp;
 use super::planners::Planners;
+use super::pruner::Pruner;
 use super::{Context, lane, presence, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, Result};
-use crate::journal::{Journal, LaneHead, UnplannedOutlook};
+use crate::journal::{Awaited, Journal, LaneHead, UnplannedOutlook};
 
 /// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -36,8 +37,17 @@ pub enum Until {
     IdleFor(Duration),
     /// When nothing is queued, waiting or unplanned.
     Idle,
-    /// When these batches are settled.
-    Settled(Vec<i64>),
+    /// When these are settled.
+    Settled(Awaited),
+}
+
+impl Until {
+    fn awaited(&self) -> Option<&Awaited> {
+        match self {
+            Self::Settled(awaited) => Some(awaited),
+            _ => None,
+        }
+    }
 }
 
 /// Why a worker ended.
@@ -47,11 +57,11 @@ pub enum Ended {
     Stopped,
     /// There was nothing more to do.
     Idle,
-    /// The batches that it was to see through are settled.
+    /// What it was to see through is settled.
     Settled,
     /// One of those batches, or an earlier revision, cannot be planned.
     Unplannable,
-    /// What is left of those batches stands behind a failure that stops its lane.
+    /// What is left of it stands behind a failure that stops its lane.
     Held,
 }
 
@@ -88,6 +98,7 @@ enum Finished {
     Lane(String, Result<()>),
     Planner(i64, Result<()>),
     CatchUp(Result<()>),
+    Pruner(Result<()>),
 }
 
 struct Coordinator<'a> {
@@ -102,6 +113,7 @@ struct Coordinator<'a> {
     catch_up: Option<CatchUp>,
     idle_since: Instant,
     kept_up: bool,
+    pruner: Pruner,
     /// Told to lanes: claim nothing more.
     finishing: &'a AtomicBool,
     /// Since when the journal refuses.
@@ -153,6 +165,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         catch_up: (role != Role::Foreground).then(CatchUp::default),
         idle_since: Instant::now(),
         kept_up: false,
+        pruner: Pruner::new(),
         finishing: &finishing,
         failing_since: None,
     };
@@ -252,10 +265,13 @@ impl<'a> Coordinator<'a> {
         );
         let heads = self.journal.lane_heads()?;
         self.start_lanes(scope, sender, &heads)?;
+        let told = sender.clone();
+        let done = move |result| drop(told.send(Finished::Pruner(result)));
+        self.pruner.start(scope, self.context, self.finishing, done);
         // A revision that cannot be planned keeps even a worker that a hook started: it is tried again every
         // `plan_retry` seconds, and when its cause is mended nobody but a worker would notice. What only the
         // operator can decide is not counted, for his command starts another one.
-        let at_work = !self.active.is_empty() || self.planners.are_at_work();
+        let at_work = self.is_at_work();
         let busy = at_work || unplanned.count > 0 || !heads.is_empty();
         if busy {
             self.idle_since = Instant::now();
@@ -298,20 +314,20 @@ impl<'a> Coordinator<'a> {
             Until::IdleFor(limit) => {
                 Ok((idle && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
             }
-            Until::Settled(batches) => self.end_of_batches(batches, heads),
+            Until::Settled(awaited) => self.end_of(awaited, heads),
         }
     }
 
-    fn end_of_batches(&self, batches: &[i64], heads: &[LaneHead]) -> Result<Option<Ended>> {
-        if self.journal.batches_are_settled(batches)? {
+    fn end_of(&self, awaited: &Awaited, heads: &[LaneHead]) -> Result<Option<Ended>> {
+        if self.journal.is_settled(awaited)? {
             return Ok(Some(Ended::Settled));
         }
-        for &batch in batches {
+        for &batch in awaited.batches() {
             if self.journal.unplannable(batch, Utc::now())?.is_some() {
                 return Ok(Some(Ended::Unplannable));
             }
         }
-        let lanes = self.journal.open_lanes_of(batches)?;
+        let lanes = self.journal.open_lanes_of(awaited)?;
         let held = !lanes.is_empty()
             && !lanes.iter().any(|lane| {
                 self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane)
@@ -332,11 +348,11 @@ impl<'a> Coordinator<'a> {
     where
         'a: 'scope,
     {
-        // Somebody who waits for batches of his own is not kept waiting by a host of others.
-        let own = match self.until {
-            Until::Settled(batches) => Some(self.journal.open_lanes_of(batches)?),
-            _ => None,
-        };
+        // Somebody who waits for something of his own is not kept waiting by a host of others.
+        let awaited = self.until.awaited();
+        let own = awaited
+            .map(|awaited| self.journal.open_lanes_of(awaited))
+            .transpose()?;
         let now = Utc::now();
         self.resting.retain(|_, until| *until > Instant::now());
         for head in heads {
@@ -353,9 +369,12 @@ impl<'a> Coordinator<'a> {
             self.active.insert(head.lane.clone());
             let (context, worker, sender, name) =
                 (self.context, self.worker, sender.clone(), head.lane.clone());
-            let finishing = self.finishing;
+            let end = lane::End {
+                finishing: self.finishing,
+                awaited,
+            };
             scope.spawn(move || {
-                let result = catch(|| lane::run(context, &name, worker, finishing));
+                let result = catch(|| lane::run(context, &name, worker, end));
                 let _ = sender.send(Finished::Lane(name, result));
             });
         }
@@ -373,6 +392,7 @@ impl<'a> Coordinator<'a> {
                     self.resting.insert(lane, Instant::now() + LANE_REST);
                 }
             }
+            Finished::Pruner(result) => self.pruner.note(self.context, result),
             Finished::Planner(repository, result) => {
                 // Another process may hold the plan lock, or the journal refuse: not again at once.
                 let pause = if result.is_ok() {
@@ -407,9 +427,13 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    fn is_at_work(&self) -> bool {
+        !self.active.is_empty() || self.planners.are_at_work() || self.pruner.is_busy
+    }
+
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
-        while !self.active.is_empty() || self.planners.are_at_work() || self.is_catching_up() {
+        while self.is_at_work() || self.is_catching_up() {
             match finished.recv() {
                 Ok(done) => self.note(done),
                 Err(_) => return,

@@ -27,6 +27,7 @@ mod leftovers;
 pub mod planner;
 mod planners;
 pub mod presence;
+mod pruner;
 mod sessions;
 mod upkeep;
 

@@ -137,7 +137,7 @@ fn attached_fault(link: &Link, spec: &InstallSpec, error: &ExecError) -> Fault {
         return fault;
     }
     Fault::unknown(format!(
-        "{}; whether the command (install_mode plain) succeeded is not known",
+        "{}; whether the command (install_mode plain) succeeded is not known: look at the host, then `retry` if it has to run again",
         fault.message
     ))
 }

@@ -91,12 +91,15 @@ impl<'a> Attempt<'a> {
             .map_err(ours)?;
         fail_points::hit("attempt.upload_began");
         self.send(&upload, &file)?;
-        let verified = self.publish(&upload, &file)?;
         let remote_path = if dir == "/" {
             format!("/{}", work.package)
         } else {
             format!("{dir}/{}", work.package)
         };
+        self.journal
+            .note_replacing(self.claim, &work.target.host, &remote_path)
+            .map_err(ours)?;
+        let verified = self.publish(&upload, &file)?;
         let transport = self.record.transport.unwrap_or_default();
         self.journal
             .note_uploaded(self.claim, &remote_path, transport, &file)

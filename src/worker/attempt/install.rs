@@ -15,7 +15,7 @@ impl Attempt<'_> {
         command: String,
         remote_path: &str,
     ) -> Result<InstallEnd, Fault> {
-        let spec = self.install_spec(command, remote_path);
+        let mut spec = self.install_spec(command, remote_path);
         self.sessions.for_commands(self.caller())?;
         if spec.mode == InstallMode::Plain {
             self.journal.note_attached(self.claim).map_err(ours)?;
@@ -29,10 +29,23 @@ impl Attempt<'_> {
         }
         fail_points::hit("attempt.install_noted");
         let session = self.sessions.for_commands(self.caller())?;
-        let outcome = session.install(&spec, &mut |_| {}).inspect_err(|fault| {
+        let mut began_before = self.work.install_began;
+        let mut ran = session.install(&spec, &mut |_| {});
+        if is_tracked
+            && self.work.rerun
+            && matches!(&ran, Err(fault) if fault.class == FaultClass::Unknown)
+        {
+            let lost = std::mem::replace(&mut spec.token, self.token_of_rerun()?);
+            began_before = false;
+            let session = self.sessions.for_commands(self.caller())?;
+            // A record without an outcome helps nobody; the new run has a token of its own.
+            let _ = session.forget_install(&lost);
+            ran = session.install(&spec, &mut |_| {});
+        }
+        let outcome = ran.inspect_err(|fault| {
             // The host refused to start it, so this attempt began nothing.
             let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
-            if refused && !self.work.install_began {
+            if refused && !began_before {
                 self.install_began = false;
             }
         })?;
@@ -48,6 +61,17 @@ impl Attempt<'_> {
         Ok(outcome.end)
     }
 
+    /// The token of a run that the operator has asked for in case the outcome of the one before is lost:
+    /// the permission is spent, durably, before the command can begin, and so serves once.
+    fn token_of_rerun(&mut self) -> Result<String, Fault> {
+        let run = self.journal.note_rerun(self.claim).map_err(ours)?;
+        Ok(self.token(run))
+    }
+
+    fn token(&self, run: u32) -> String {
+        format!("{}-{}-{run}", self.journal.id(), self.work.delivery)
+    }
+
     fn install_spec(&self, command: String, remote_path: &str) -> InstallSpec {
         let batch = &self.work.batch;
         let dest_dir = match remote_path.rsplit_once('/') {
@@ -59,12 +83,7 @@ impl Attempt<'_> {
             _ => String::new(),
         };
         InstallSpec {
-            token: format!(
-                "{}-{}-{}",
-                self.journal.id(),
-                self.work.delivery,
-                self.work.run
-            ),
+            token: self.token(self.work.run),
             command,
             facts: InstallFacts {
                 package: self.work.package.clone(),

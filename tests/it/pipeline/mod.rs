@@ -2,6 +2,7 @@
 
 mod commands;
 mod crashes;
+mod decisions;
 mod faults;
 mod gate;
 mod hook;
@@ -9,6 +10,7 @@ mod host;
 mod journal;
 mod ledger;
 mod outputs;
+mod prune;
 mod resumes;
 mod road;
 mod rule;
@@ -18,7 +20,7 @@ mod unrecorded;
 mod uuids;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -348,6 +350,12 @@ pub fn field(rows: &[Value], name: &str) -> Vec<String> {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     rows.iter().map(|row| text(&row[name])).collect()
+}
+
+/// The inode of a file: another one, when it was uploaded again.
+#[track_caller]
+pub fn inode(path: &Path) -> u64 {
+    fs::metadata(path).expect("a file").ino()
 }
 
 /// Asserts that a file holds these bytes.
