@@ -143,6 +143,9 @@ ALTER TABLE deliveries ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN dismissed_at INTEGER;
 -- The operator has said again: an install whose outcome cannot be had is run again.
 ALTER TABLE deliveries ADD COLUMN rerun INTEGER NOT NULL DEFAULT 0;
+-- Bytes that it waits for in the spool; 0: it waits for something else.
+ALTER TABLE deliveries ADD COLUMN room INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_running ON deliveries (worker_id) WHERE state = 'running';
 
 DROP INDEX deliveries_stopping;
 CREATE INDEX deliveries_stopping ON deliveries (lane, id)

@@ -1,7 +1,10 @@
 //! The way of a package from commit to installed, through the real hook and the real binary, on real servers.
 
+mod clock;
 mod commands;
 mod crashes;
+mod damage;
+mod disk;
 mod faults;
 mod gate;
 mod hook;
@@ -11,6 +14,7 @@ mod outputs;
 mod road;
 mod rule;
 mod secrets;
+mod spool;
 mod transports;
 
 use std::fs;
