@@ -204,7 +204,7 @@ fn the_way_out_of_a_damaged_journal_works_as_it_is_told() {
     // The committer hears of it.
     let committed = pipeline.commit(&[("app-5", b"5")]);
     assert!(
-        committed.stderr.contains("r5") && committed.stderr.contains("damaged"),
+        committed.stdout.contains("r5") && committed.stdout.contains("damaged"),
         "{committed}"
     );
     let ran = pipeline.ad(&["worker", "--until-idle"]).exits(5);
