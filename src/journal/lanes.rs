@@ -103,8 +103,17 @@ impl Journal {
         self.read("cannot read the lanes of", |connection| {
             connection
                 .prepare_cached(
-                    "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
-                       WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
+                    // From lane to lane by the index: a lane may hold a hundred thousand, and this is asked often.
+                    "WITH RECURSIVE lanes (lane) AS (
+                       SELECT min(lane) FROM deliveries WHERE state IN ('queued', 'running', 'waiting')
+                       UNION ALL SELECT
+                         (SELECT min(n.lane) FROM deliveries n
+                          WHERE n.state IN ('queued', 'running', 'waiting') AND n.lane > l.lane)
+                         FROM lanes l WHERE l.lane IS NOT NULL),
+                     first AS (SELECT
+                         (SELECT min(o.id) FROM deliveries o
+                          WHERE o.state IN ('queued', 'running', 'waiting') AND o.lane = l.lane) AS id
+                         FROM lanes l WHERE l.lane IS NOT NULL)
                      SELECT d.lane, d.state, d.due_at, d.waits_from, d.room > 0 FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
                          AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL)
