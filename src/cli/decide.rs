@@ -125,7 +125,7 @@ pub(super) fn let_go(
     if gone.is_empty() {
         return Ok(());
     }
-    if let Ok(spool) = Spool::open(&state.spool()) {
+    if let Ok(spool) = Spool::open(&state.spool(), setup.settings.spool_max_bytes) {
         for sha256 in gone.iter().filter_map(|row| row.sha256.as_deref()) {
             // What cannot be removed now, a worker sweeps.
             let _ = spool.purge(sha256, || journal.artifact_is_needed(sha256));

@@ -8,7 +8,7 @@ use super::rows::{BatchRow, Word, Work};
 use super::{Journal, millis};
 use crate::domain::delivery::{State, Step, Transition, rescue};
 use crate::domain::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The right to work one delivery; only the journal makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct LaneHead {
     pub due_at: DateTime<Utc>,
     /// When it began to wait.
     pub waits_from: DateTime<Utc>,
+    /// Whether it waits for room in the spool.
+    pub wants_room: bool,
 }
 
 impl LaneHead {
@@ -70,6 +72,8 @@ pub struct AttemptRecord {
     pub output: Option<Vec<u8>>,
     /// Bytes of output before the tail.
     pub output_cut: u64,
+    /// Bytes for which there was no room in the spool; 0: that was not the trouble.
+    pub wants_room: u64,
 }
 
 /// The end of an attempt.
@@ -105,10 +109,20 @@ impl Journal {
         self.read("cannot read the lanes of", |connection| {
             connection
                 .prepare_cached(
-                    "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
-                       WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
-                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r WHERE r.lane = d.lane
-                         AND r.state = 'running') THEN 'running' ELSE d.state END, d.due_at, d.waits_from
+                    // From lane to lane by the index: a lane may hold a hundred thousand, and this is asked often.
+                    "WITH RECURSIVE lanes (lane) AS (
+                       SELECT min(lane) FROM deliveries WHERE state IN ('queued', 'running', 'waiting')
+                       UNION ALL SELECT
+                         (SELECT min(n.lane) FROM deliveries n
+                          WHERE n.state IN ('queued', 'running', 'waiting') AND n.lane > l.lane)
+                         FROM lanes l WHERE l.lane IS NOT NULL),
+                     first AS (SELECT
+                         (SELECT min(o.id) FROM deliveries o
+                          WHERE o.state IN ('queued', 'running', 'waiting') AND o.lane = l.lane) AS id
+                         FROM lanes l WHERE l.lane IS NOT NULL)
+                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r INDEXED BY deliveries_running
+                           WHERE r.state = 'running' AND r.lane = d.lane) THEN 'running' ELSE d.state END,
+                         d.due_at, d.waits_from, d.room > 0
                      FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
                          AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL)
@@ -120,6 +134,7 @@ impl Journal {
                         state: row.get::<_, Word<State>>(1)?.0,
                         due_at: super::time(row.get(2)?),
                         waits_from: super::time(row.get(3)?),
+                        wants_room: row.get(4)?,
                     })
                 })?
                 .collect()
@@ -142,6 +157,7 @@ impl Journal {
                         state: row.get::<_, Word<State>>(1)?.0,
                         due_at: super::time(row.get(2)?),
                         waits_from: super::time(row.get(3)?),
+                        wants_room: false,
                     };
                     Ok((row.get(0)?, head))
                 })
@@ -208,6 +224,11 @@ impl Journal {
             Transition::Release => (0, 0, 1),
             _ => (0, 0, 0),
         };
+        let room = if state == State::Waiting {
+            record.wants_room
+        } else {
+            0
+        };
         let fault = transition.fault();
         let settled_at = (!state.is_open()).then(|| millis(now));
         let updated = self.write("cannot settle a delivery in", |tx| {
@@ -215,7 +236,7 @@ impl Journal {
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
                        transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14,
+                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14, room = ?15,
                        rerun = CASE WHEN ?12 IS NULL THEN rerun ELSE 0 END
                      WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
                 )?
@@ -233,7 +254,8 @@ impl Journal {
                     fault.map(|fault| &fault.message),
                     settled_at,
                     install_began,
-                    waits_from
+                    waits_from,
+                    room
                 ])?;
             if updated == 1 {
                 tx.prepare_cached(
@@ -270,7 +292,7 @@ impl Journal {
             connection
                 .prepare_cached(
                     "SELECT DISTINCT worker_id FROM deliveries
-                     WHERE state IN ('queued', 'running', 'waiting') AND state = 'running' AND worker_id <> ?1",
+                     WHERE state = 'running' AND worker_id <> ?1",
                 )?
                 .query_map([me], |row| row.get(0))?
                 .collect()
@@ -283,7 +305,7 @@ impl Journal {
             let stranded: Vec<(i64, Word<Step>, bool)> = tx
                 .prepare(
                     "SELECT id, step, attached FROM deliveries
-                     WHERE state IN ('queued', 'running', 'waiting') AND state = 'running' AND worker_id = ?1",
+                     WHERE state = 'running' AND worker_id = ?1",
                 )?
                 .query_map([dead_worker], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<rusqlite::Result<_>>()?;
@@ -318,9 +340,12 @@ impl Journal {
 
 fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {
     serde_json::from_str(json).map_err(|error| {
-        Error::state(format!(
-            "the journal's terms of delivery {delivery} cannot be read: {error}"
-        ))
+        Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "the journal is damaged: the terms of delivery {delivery} cannot be read: {error}"
+            ),
+        )
     })
 }
 

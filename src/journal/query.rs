@@ -22,6 +22,9 @@ pub struct HistoryFilter {
     pub oldest_first: bool,
 }
 
+/// Rows that are read at a time.
+const PAGE: u64 = 5000;
+
 const COLUMNS: &str = "d.id, d.batch_id, b.source, r.path, b.revision, b.author, d.package, p.path, d.rule,
     d.rule_line, d.host, d.login, d.lane, d.state, d.step, d.attempts, d.transport, d.remote_path, p.sha256,
     p.size, d.exit_status, d.fault, d.error, d.queued_at, d.due_at, d.settled_at, d.dest_dir,
@@ -90,7 +93,8 @@ impl Journal {
         Ok(rows)
     }
 
-    /// Shows each delivery that the filter wants to `visit`, one at a time: there may be millions.
+    /// Shows each delivery that the filter wants to `visit`, one at a time: there may be millions. They are
+    /// read by pages, so that a reader who takes his time keeps nobody from folding the log into the file.
     pub fn each_delivery(
         &self,
         filter: &HistoryFilter,
@@ -121,24 +125,38 @@ impl Journal {
         } else {
             format!("WHERE {}", conditions.join(" AND "))
         };
-        let direction = if filter.oldest_first { "ASC" } else { "DESC" };
-        let limit = filter
-            .limit
-            .map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-        values.push(Value::Integer(limit));
-        let sql =
-            format!("SELECT {COLUMNS} FROM {TABLES} {condition} ORDER BY d.id {direction} LIMIT ?");
-        let explain =
-            |error: &rusqlite::Error| self.explain("cannot read the deliveries of", error);
-        let mut statement = self
-            .connection
-            .prepare(&sql)
-            .map_err(|error| explain(&error))?;
-        let rows = statement
-            .query_map(params_from_iter(values), delivery_from_row)
-            .map_err(|error| explain(&error))?;
-        for row in rows {
-            visit(row.map_err(|error| explain(&error))?)?;
+        let (direction, beyond) = if filter.oldest_first {
+            ("ASC", ">")
+        } else {
+            ("DESC", "<")
+        };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} {condition} {} d.id {beyond} ? ORDER BY d.id {direction} LIMIT ?",
+            if condition.is_empty() { "WHERE" } else { "AND" }
+        );
+        let mut left = filter.limit.unwrap_or(u64::MAX);
+        let mut last = if filter.oldest_first { 0 } else { i64::MAX };
+        while left > 0 {
+            let most = left.min(PAGE);
+            let page = self.read("cannot read the deliveries of", |connection| {
+                let limits = [Value::Integer(last), Value::Integer(most.cast_signed())];
+                connection
+                    .prepare_cached(&sql)?
+                    .query_map(
+                        params_from_iter(values.iter().chain(&limits)),
+                        delivery_from_row,
+                    )?
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            left -= page.len() as u64;
+            let is_last = (page.len() as u64) < most;
+            for row in page {
+                last = row.id;
+                visit(row)?;
+            }
+            if is_last {
+                break;
+            }
         }
         Ok(())
     }

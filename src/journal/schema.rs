@@ -145,6 +145,11 @@ ALTER TABLE deliveries ADD COLUMN dismissed_at INTEGER;
 ALTER TABLE deliveries ADD COLUMN rerun INTEGER NOT NULL DEFAULT 0;
 -- Another delivery has put its package under the same path of the host since: this one is to be brought again.
 ALTER TABLE deliveries ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
+-- Bytes that it waits for in the spool; 0: it waits for something else.
+ALTER TABLE deliveries ADD COLUMN room INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_open_of_batch ON deliveries (batch_id, lane)
+  WHERE state IN ('queued', 'running', 'waiting');
+CREATE INDEX deliveries_running ON deliveries (worker_id) WHERE state = 'running';
 
 DROP INDEX deliveries_stopping;
 CREATE INDEX deliveries_stopping ON deliveries (lane, id)

@@ -107,6 +107,7 @@ fn a_clock_that_was_set_back_stretches_no_wait() {
     let outlook = journal.unplanned_outlook(set_back).expect("an outlook");
     assert!(outlook.next_due.is_some_and(|due| due <= set_back));
     let head = LaneHead {
+        wants_room: false,
         lane: "x".to_owned(),
         state: State::Waiting,
         due_at: due,

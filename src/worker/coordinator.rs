@@ -15,7 +15,7 @@ use super::planners::Planners;
 use super::pruner::Pruner;
 use super::{Context, lane, presence, upkeep};
 use crate::domain::event::Event;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Awaited, Journal, LaneHead, UnplannedOutlook};
 
 /// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
@@ -134,13 +134,13 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         }
         _ => None,
     };
-    let mut journal = context.journal()?;
+    let mut journal = upkeep::journal_to_work_on(context, role)?;
     let role_name = match role {
         Role::Background => "worker",
         Role::Detached => "detached",
         Role::Foreground => "foreground",
     };
-    let worker = journal.enter_worker(std::process::id(), role_name, Utc::now())?;
+    let worker = upkeep::enter(context, &mut journal, role, role_name)?;
     let mut presence = presence::Presence::enter(
         &context.state,
         worker,
@@ -153,6 +153,8 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         presence::forget_failure(&context.state);
     }
     context.emit(&Event::WorkerStarted { worker });
+    // What those left who died; later ones are swept in pauses.
+    upkeep::sweep(context, &journal);
     let finishing = AtomicBool::new(false);
     let mut coordinator = Coordinator {
         context,
@@ -263,7 +265,8 @@ impl<'a> Coordinator<'a> {
                 let _ = planned.send(Finished::Planner(repository, result));
             },
         );
-        let heads = self.journal.lane_heads()?;
+        let mut heads = self.journal.lane_heads()?;
+        upkeep::see_to_room(self.context, &mut self.journal, &mut heads)?;
         self.start_lanes(scope, sender, &heads)?;
         let told = sender.clone();
         let done = move |result| drop(told.send(Finished::Pruner(result)));
@@ -285,20 +288,22 @@ impl<'a> Coordinator<'a> {
         })
     }
 
-    /// A journal that refuses (locked, disk full) may recover: waits, and says so once. Gives up after a
-    /// while, so that the next hook starts a worker afresh.
+    /// A journal that refuses (locked, disk full) may recover: waits, and says so once. Gives up where it
+    /// cannot, and otherwise after a while, so that the next hook starts a worker afresh; but never for want
+    /// of room, for no hook may come when there is some.
     fn rest_or_give_up(&mut self, error: Error) -> Result<Duration> {
         let since = *self.failing_since.get_or_insert_with(|| {
             self.context.emit(&Event::Notice {
-                message: format!(
-                    "{}; trying on for {} s",
-                    error.one_line(),
-                    GIVE_UP_AFTER.as_secs()
-                ),
+                message: format!("{}; trying on", error.one_line()),
             });
             Instant::now()
         });
-        if since.elapsed() >= GIVE_UP_AFTER || !self.journal.is_still_there() {
+        let is_over = match error.kind {
+            ErrorKind::NoRoom => false,
+            ErrorKind::Damaged => true,
+            _ => since.elapsed() >= GIVE_UP_AFTER,
+        };
+        if is_over || !self.journal.is_still_there() {
             return Err(error);
         }
         Ok(LANE_REST)

@@ -199,11 +199,17 @@ fn a_package_that_was_replaced_on_the_host_is_brought_again() {
         tries_used: 1,
         worker: 1,
     };
+    let file = crate::journal::TemporaryFile {
+        transport: crate::domain::target::TransportKind::Ssh,
+        dir: "/in",
+        name: "app",
+        temporary: ".part",
+    };
     journal
         .note_replacing(&claim, "h", "/in/app")
         .expect("noted");
     journal
-        .note_uploaded(&claim, "/in/app", "ssh")
+        .note_uploaded(&claim, "/in/app", "ssh", &file)
         .expect("noted");
     let replaced = |journal: &Journal, id: i64| {
         journal.number(&format!("SELECT replaced FROM deliveries WHERE id = {id}")) == Some(1)

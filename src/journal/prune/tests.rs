@@ -73,7 +73,7 @@ fn what_was_settled_long_ago_goes_and_the_ledger_stays() {
     };
     let recorded = journal.record_revision(&late, at(20)).expect("recorded");
     assert!(!recorded.is_new && recorded.batch == revision);
-    assert_eq!(journal.next_unplanned(at(30)), Ok(None));
+    assert_eq!(journal.next_unplanned(1, at(30)), Ok(None));
     assert_eq!(prune(&mut journal, 11), (1, 0, 0));
 }
 

@@ -1,8 +1,11 @@
 //! The way of a package from commit to installed, through the real hook and the real binary, on real servers.
 
+mod clock;
 mod commands;
 mod crashes;
+mod damage;
 mod decisions;
+mod disk;
 mod faults;
 mod gate;
 mod hook;
@@ -15,6 +18,7 @@ mod resumes;
 mod road;
 mod rule;
 mod secrets;
+mod spool;
 mod transports;
 mod unrecorded;
 mod uuids;
