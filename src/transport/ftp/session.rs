@@ -338,9 +338,10 @@ impl Session for FtpSession {
         Err(reply.refusal(&what))
     }
 
-    fn install(
+    fn install_when(
         &mut self,
         _spec: &InstallSpec,
+        _may_begin: &mut dyn FnMut() -> Result<(), Fault>,
         _output: &mut dyn FnMut(&[u8]),
     ) -> Result<InstallOutcome, Fault> {
         Err(no_commands(&self.wire))

@@ -1,10 +1,11 @@
 //! The step install: the command run at most once, or its outcome collected.
 
 use super::{Attempt, ours};
-use crate::domain::fault::{Fault, FaultClass};
+use crate::domain::fault::Fault;
 use crate::domain::install::{InstallEnd, InstallFacts, InstallSpec};
 use crate::domain::target::InstallMode;
 use crate::fail_points;
+use crate::worker::sessions::Caller;
 
 /// Output of an install command that the journal keeps: the tail.
 const OUTPUT_MAX_BYTES: usize = 64 * 1024;
@@ -20,20 +21,19 @@ impl Attempt<'_> {
         if spec.mode == InstallMode::Plain {
             self.journal.note_attached(self.claim).map_err(ours)?;
         }
-        let is_tracked = spec.mode == InstallMode::Tracked;
-        if is_tracked {
-            self.journal.note_install_began(self.claim).map_err(ours)?;
-            self.install_began = true;
-        }
-        fail_points::hit("attempt.install_noted");
-        let session = self.sessions.for_commands(self.caller())?;
-        let outcome = session.install(&spec, &mut |_| {}).inspect_err(|fault| {
-            // The host refused to start it, so this attempt began nothing.
-            let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
-            if refused && !self.work.install_began {
-                self.install_began = false;
-            }
+        let session = self.sessions.for_commands(Caller {
+            context: self.context,
+            work: self.work,
+            subject: self.subject,
         })?;
+        let (journal, claim, began) = (&mut *self.journal, self.claim, &mut self.install_began);
+        let mut may_begin = || {
+            journal.note_install_began(claim).map_err(ours)?;
+            *began = true;
+            fail_points::hit("attempt.install_noted");
+            Ok(())
+        };
+        let outcome = session.install_when(&spec, &mut may_begin, &mut |_| {})?;
         fail_points::hit("attempt.installed");
         self.install_began = false;
         self.record.exit_status = match outcome.end {
@@ -84,6 +84,7 @@ impl Attempt<'_> {
             timeout_s: self.work.service.install_timeout_s,
             mode: self.work.service.install_mode,
             idempotent: self.work.service.install_idempotent,
+            recorded: self.work.install_began,
             output_max_bytes: OUTPUT_MAX_BYTES,
         }
     }
