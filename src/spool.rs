@@ -94,6 +94,7 @@ impl Spool {
             .as_file()
             .sync_all()
             .map_err(|error| failed("cannot sync", temporary.path(), &error))?;
+        fail_points::hit("spool.synced");
         temporary
             .persist(&path)
             .map_err(|error| failed("cannot rename in the spool to", &path, &error.error))?;
@@ -122,6 +123,7 @@ impl Spool {
         if file.try_lock().is_err() || is_needed()? {
             return Ok(());
         }
+        fail_points::hit("spool.purging");
         remove(&self.path(sha256))
     }
 

@@ -52,6 +52,7 @@ fn fill_gap(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
     if journal.fill_gap(batch.id, 0, Utc::now())? == 0 || !exists(context, batch) {
         return Ok(false);
     }
+    fail_points::hit("planner.gap_found");
     let most = context.settings.catch_up_max;
     let missing = journal.fill_gap(batch.id, most, Utc::now())?;
     if missing > most {
@@ -82,6 +83,7 @@ fn exists(context: &Context, batch: &BatchRow) -> bool {
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
     match plan_of(context, batch) {
         Ok((author, changes, plan)) => {
+            fail_points::hit("planner.made");
             let written =
                 journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
             fail_points::hit("planner.planned");

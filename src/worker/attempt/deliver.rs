@@ -26,6 +26,7 @@ impl<'a> Attempt<'a> {
                 .for_files(self.caller(), &given_up)?
                 .facts()
                 .clone();
+            fail_points::hit("attempt.connected");
             self.record.transport = Some(facts.kind.as_str());
             self.record.fingerprint = facts.fingerprint;
             self.record.detail = Some(facts.detail);
@@ -69,6 +70,7 @@ impl<'a> Attempt<'a> {
         };
         let mut last = Instant::now();
         let mut progress = |bytes: u64| {
+            fail_points::hit("attempt.uploading");
             if last.elapsed() >= PROGRESS_EVERY || bytes == artifact.size {
                 last = Instant::now();
                 context.emit(&Event::Progress {

@@ -27,7 +27,8 @@ impl Attempt<'_> {
         }
         fail_points::hit("attempt.install_noted");
         let session = self.sessions.for_commands(self.caller())?;
-        let outcome = session.install(&spec, &mut |_| {}).inspect_err(|fault| {
+        let mut output = |_: &[u8]| fail_points::hit("attempt.installing");
+        let outcome = session.install(&spec, &mut output).inspect_err(|fault| {
             // The host refused to start it, so this attempt began nothing.
             let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
             if refused && !self.work.install_began {

@@ -5,11 +5,11 @@ mod crashes;
 mod faults;
 mod gate;
 mod hook;
-mod host;
+pub mod host;
 mod journal;
 mod outputs;
 mod road;
-mod rule;
+pub mod rule;
 mod secrets;
 mod transports;
 
