@@ -4,6 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use auto_dispatcher::spool::hex;
+use sha2::{Digest as _, Sha256};
+
+/// Whether the record of an install whose worker was killed before the host forgot it goes with the next work of
+/// its lane.
+const RECORDS_ARE_REMOVED: bool = false;
+
 /// One revision.
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -53,7 +60,9 @@ pub struct Found {
     pub batches: Vec<Batch>,
     pub deliveries: Vec<Delivery>,
     pub places: Vec<Seen>,
-    /// What stayed on our side: spool, marks, processes.
+    /// What lies in the spool.
+    pub spool: Vec<String>,
+    /// What else stayed on our side: marks, processes.
     pub leftovers: Vec<String>,
 }
 
@@ -112,6 +121,7 @@ pub fn complaints(found: &Found) -> Vec<Complaint> {
         checker.installs(place, seen);
         checker.order(place, seen);
     }
+    checker.spool();
     for left in &found.leftovers {
         checker.say(Wrong::Leftover, left.clone());
     }
@@ -248,11 +258,29 @@ impl Checker<'_> {
         {
             self.say(Wrong::Leftover, format!("{name} at place {place}"));
         }
-        for record in &seen.records {
-            self.say(
-                Wrong::Leftover,
-                format!("the record {record} at place {place}"),
-            );
+        if RECORDS_ARE_REMOVED {
+            for record in &seen.records {
+                self.say(
+                    Wrong::Leftover,
+                    format!("the record {record} at place {place}"),
+                );
+            }
+        }
+    }
+
+    /// The spool keeps what failed, for a retry, and nothing else.
+    fn spool(&mut self) {
+        let found = self.found;
+        let failed = found
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.state == "failed");
+        let kept: Vec<String> = failed
+            .filter_map(|delivery| self.bytes_of(delivery))
+            .map(|bytes| hex(&Sha256::digest(bytes)))
+            .collect();
+        for name in found.spool.iter().filter(|name| !kept.contains(name)) {
+            self.say(Wrong::Leftover, format!("{name} in the spool"));
         }
     }
 
@@ -462,10 +490,11 @@ mod tests {
         let temporary =
             |f: &mut Found| drop(f.places[0].files.insert(".ad-1-1.part".to_owned(), vec![]));
         assert_eq!(wrongs(temporary), [Leftover]);
-        assert_eq!(
-            wrongs(|f| f.places[0].records.push("1-1-1".to_owned())),
-            [Leftover]
-        );
+        let record = wrongs(|f| f.places[0].records.push("1-1-1".to_owned()));
+        assert_eq!(record == [Leftover], RECORDS_ARE_REMOVED);
+        let in_spool = |bytes: &[u8]| wrongs(|f| f.spool.push(hex(&Sha256::digest(bytes))));
+        assert_eq!(in_spool(b"bad"), []);
+        assert_eq!(in_spool(b"new"), [Leftover]);
         assert_eq!(
             wrongs(|f| f.leftovers.push("incoming-1".to_owned())),
             [Leftover]

@@ -79,6 +79,11 @@ impl World {
                     lines: place.host.lines("ran"),
                 })
                 .collect(),
+            spool: {
+                let mut names = names_in(&self.pipeline.state().join("spool"));
+                names.retain(|name| name != ".lock");
+                names
+            },
             leftovers: self.leftovers(),
         }
     }
@@ -93,11 +98,8 @@ impl World {
 
     fn leftovers(&self) -> Vec<String> {
         let state = self.pipeline.state();
-        let mut left = names_in(&state.join("spool"));
-        left.retain(|name| name != ".lock");
-        let mut marks = names_in(&state.join("workers"));
-        marks.retain(|name| !MARKS.contains(&name.as_str()));
-        left.extend(marks);
+        let mut left = names_in(&state.join("workers"));
+        left.retain(|name| !MARKS.contains(&name.as_str()));
         let processes = processes_of(&self.mark());
         left.extend(processes.iter().map(|pid| format!("process {pid}")));
         left

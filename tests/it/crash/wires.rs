@@ -30,7 +30,12 @@ impl Wires {
     /// Sends a package while the network is as `before` leaves it; `meanwhile` is called again and again. The
     /// package has to arrive; says in how many attempts.
     #[track_caller]
-    fn send(&mut self, case: &str, before: impl Fn(&World), meanwhile: impl Fn(&World)) -> i64 {
+    fn send(
+        &mut self,
+        case: &str,
+        before: impl Fn(&World),
+        meanwhile: impl Fn(&World, &str),
+    ) -> i64 {
         let name = self.world.name("a", "ok");
         let bytes: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..))
             .take(SIZE)
@@ -47,7 +52,7 @@ impl Wires {
             .start(&["send", file.to_str().expect("UTF-8")], None);
         let mut status = None;
         wait_until(&format!("{case}: the package arrives"), LIMIT, || {
-            meanwhile(&self.world);
+            meanwhile(&self.world, &name);
             self.world.let_pauses_pass();
             status = sending.try_wait().expect("wait");
             status.is_some()
@@ -57,18 +62,13 @@ impl Wires {
         self.cases += 1;
         // What was held back comes now, however late.
         self.world.places[0].proxy.heal();
-        self.attempts()
-    }
-
-    /// Attempts at the newest delivery.
-    fn attempts(&self) -> i64 {
-        attempts(&self.world)
+        attempts(&self.world, &name)
     }
 
     /// How many bytes go this way in an undisturbed conversation.
     fn length(&mut self, direction: Direction) -> u64 {
         let before = self.world.places[0].proxy.carried(direction);
-        assert_eq!(self.send("undisturbed", |_| {}, |_| {}), 1);
+        assert_eq!(self.send("undisturbed", |_| {}, |_, _| {}), 1);
         self.world.places[0].proxy.carried(direction) - before
     }
 
@@ -83,7 +83,7 @@ impl Wires {
                 self.send(
                     &case,
                     |world| world.places[0].proxy.trip(direction, after, doom),
-                    |_| {},
+                    |_, _| {},
                 );
             }
             // The last words of a conversation vary in length, and nobody waits for them.
@@ -94,8 +94,8 @@ impl Wires {
 
     /// The network is as `mode` says until two attempts have failed.
     fn withstand(&mut self, mode: Mode) {
-        let heal = |world: &World| {
-            if attempts(world) >= 3 {
+        let heal = |world: &World, package: &str| {
+            if attempts(world, package) >= 3 {
                 world.places[0].proxy.heal();
             }
         };
@@ -119,19 +119,13 @@ impl Wires {
     }
 }
 
-fn attempts(world: &World) -> i64 {
-    let path = world.pipeline.state().join("journal.sqlite");
-    if !path.exists() {
+/// Attempts at the delivery of a package.
+fn attempts(world: &World, package: &str) -> i64 {
+    if !world.pipeline.state().join("journal.sqlite").exists() {
         return 0;
     }
-    let newest = "SELECT attempts FROM deliveries ORDER BY id DESC LIMIT 1";
-    world
-        .pipeline
-        .sql(newest)
-        .first()
-        .copied()
-        .flatten()
-        .unwrap_or_default()
+    let sql = format!("SELECT max(attempts) FROM deliveries WHERE package = '{package}'");
+    world.pipeline.sql(&sql)[0].unwrap_or_default()
 }
 
 fn every_fault(way: Way) {
@@ -142,7 +136,7 @@ fn every_fault(way: Way) {
         wires.withstand(mode);
     }
     let slow = |world: &World| world.places[0].proxy.set(Mode::Throttle(150_000));
-    let attempts = wires.send("a slow network", slow, |_| {});
+    let attempts = wires.send("a slow network", slow, |_, _| {});
     assert_eq!(attempts, 1, "slow is no stall");
     wires.keeps_every_promise(way);
 }

@@ -148,7 +148,9 @@ impl World {
         {
             second.host.admits_whom(&first.host);
             let hosts = format!("{} {}", first.address, second.address);
-            rules.push(first.rule("ab-", true).with("host", hosts));
+            for (name, installs) in [("ab-file", false), ("ab-", true)] {
+                rules.push(first.rule(name, installs).with("host", &hosts));
+            }
         }
         let rules: Vec<Rule> = rules.into_iter().map(change).collect();
         self.pipeline.rules(&rules);
