@@ -135,7 +135,7 @@ fn every_fault(way: Way) {
     for mode in [Mode::Closed, Mode::Refuse, Mode::BlackHole] {
         wires.withstand(mode);
     }
-    let slow = |world: &World| world.places[0].proxy.set(Mode::Throttle(150_000));
+    let slow = |world: &World| world.places[0].proxy.set(Mode::Throttle(450_000));
     let attempts = wires.send("a slow network", slow, |_, _| {});
     assert_eq!(attempts, 1, "slow is no stall");
     wires.keeps_every_promise(way);
