@@ -49,6 +49,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let setup = Setup::for_recording(globals, &repository)?;
     let state = setup.state()?;
     let mut journal = Journal::open(&state.journal())?;
+    fail_points::hit("hook.opened");
     if let Some(youngest) = repository_files::youngest(&repository)
         && args.revision > youngest
     {
@@ -92,6 +93,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         return ended;
     }
     wake_or_start(&setup, &state, globals)?;
+    fail_points::hit("hook.worker_started");
     Ok(0)
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::artifact::Want;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail_points;
 
 mod check;
 mod contents;
@@ -113,6 +114,7 @@ impl Spool {
         if Contents::read(&self.dir)?.kept()?.contains(sha256) || is_needed()? {
             return Ok(());
         }
+        fail_points::hit("spool.purging");
         self.remove(sha256)
     }
 

@@ -42,6 +42,7 @@ impl Spool {
         file.set_len(size)
             .and_then(|()| file.sync_all())
             .map_err(|error| trouble("cannot sync", temporary.path(), &error))?;
+        fail_points::hit("spool.synced");
         let path = self.path(&sha256);
         let turn = self.turn()?;
         keep.add(&sha256)

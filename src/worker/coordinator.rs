@@ -16,6 +16,7 @@ use super::pruner::Pruner;
 use super::{Context, lane, presence, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail_points;
 use crate::journal::{Awaited, Journal, LaneHead, UnplannedOutlook};
 
 /// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
@@ -148,6 +149,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         detached,
         &context.wake.sender,
     )?;
+    fail_points::hit("worker.entered");
     presence::bury_the_dead(&context.state);
     if role != Role::Foreground {
         presence::forget_failure(&context.state);
@@ -176,6 +178,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         let ended = coordinator.run(scope, &sender, &receiver, &mut presence);
         // Hooks start another worker from here on, whatever the last threads still have to do.
         presence.resign();
+        fail_points::hit("worker.resigned");
         finishing.store(true, Ordering::SeqCst);
         if ended.is_err() {
             context.stop.raise();

@@ -110,6 +110,7 @@ fn one(
     let jitter = f64::from(Utc::now().timestamp_subsec_micros() % 1000) / 1000.0;
     let exit_status = left.record.exit_status;
     let transition = settle(outcome, standing, jitter);
+    fail_points::hit("lane.settling");
     settle_durably(context, journal, claim, &transition, &left)?;
     fail_points::hit("lane.settled");
     if let Some(token) = &left.collected {
@@ -124,6 +125,7 @@ fn one(
     }
     if transition == Transition::Done {
         tidy_spool(context, journal, work);
+        fail_points::hit("lane.purged");
     }
     context.emit(&Event::Settled {
         subject,

@@ -78,6 +78,7 @@ fn fill_gap(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
     if journal.missing_below(batch.id)? == 0 || !exists(context, batch) {
         return Ok(false);
     }
+    fail_points::hit("planner.gap_found");
     let most = context.settings.catch_up_max;
     let missing = journal.fill_gap(batch.id, most, Utc::now())?;
     let path = batch.repository.as_deref().unwrap_or(Path::new(""));
@@ -101,6 +102,7 @@ fn exists(context: &Context, batch: &BatchRow) -> bool {
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
     match plan_of(context, batch) {
         Ok((author, changes, plan)) => {
+            fail_points::hit("planner.made");
             let written =
                 journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
             fail_points::hit("planner.planned");

@@ -59,6 +59,7 @@ pub(super) fn rescue(context: &Context, journal: &mut Journal, me: i64) -> Resul
         if !presence::bury_if_dead(&context.state, dead) {
             continue;
         }
+        fail_points::hit("worker.rescuing");
         let rescued = journal.rescue(dead, Utc::now())?;
         fail_points::hit("worker.rescued");
         for delivery in rescued {

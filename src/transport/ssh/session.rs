@@ -263,6 +263,7 @@ impl Session for SshSession {
 
     fn close(self: Box<Self>) {
         let wire = &self.link.wire;
+        let _ = rustix::net::sockopt::set_socket_linger(wire.socket(), None);
         let bye = || {
             wire.session
                 .disconnect(Some(DisconnectCode::ByApplication), "done", None)

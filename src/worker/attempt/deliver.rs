@@ -38,6 +38,7 @@ impl<'a> Attempt<'a> {
                 .for_files(self.caller(), &given_up)?
                 .facts()
                 .clone();
+            fail_points::hit("attempt.connected");
             self.record.transport = Some(facts.kind.as_str());
             self.record.fingerprint = facts.fingerprint;
             self.record.detail = Some(facts.detail);
@@ -123,6 +124,7 @@ impl<'a> Attempt<'a> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
         let mut last = Instant::now();
         let mut progress = |bytes: u64| {
+            fail_points::hit("attempt.uploading");
             if last.elapsed() >= PROGRESS_EVERY || bytes == total {
                 last = Instant::now();
                 context.emit(&Event::Progress {

@@ -60,7 +60,8 @@ impl Attempt<'_> {
             fail_points::hit("attempt.install_noted");
             Ok(())
         };
-        session.install_when(spec, &mut may_begin, &mut |_| {})
+        let mut output = |_: &[u8]| fail_points::hit("attempt.installing");
+        session.install_when(spec, &mut may_begin, &mut output)
     }
 
     /// The token of a run that the operator has asked for in case the outcome of the one before is lost:
