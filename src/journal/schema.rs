@@ -149,7 +149,6 @@ ALTER TABLE deliveries ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN room INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX deliveries_open_of_batch ON deliveries (batch_id, lane)
   WHERE state IN ('queued', 'running', 'waiting');
-CREATE INDEX deliveries_running ON deliveries (worker_id) WHERE state = 'running';
 
 DROP INDEX deliveries_stopping;
 CREATE INDEX deliveries_stopping ON deliveries (lane, id)
