@@ -89,7 +89,7 @@ fn a_large_gap_is_shown_until_the_operator_replays_or_dismisses_it() {
     works_until_idle(&pipeline);
     assert_eq!(gaps(&pipeline), [(2, 3), (5, 7)]);
     let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log")).expect("a log");
-    let said = log.lines().filter(|line| line.contains("never recorded"));
+    let said = log.lines().filter(|line| line.contains("no hook recorded"));
     assert_eq!(said.count(), 1, "{log}");
 
     // A dry run decides nothing.
