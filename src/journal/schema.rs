@@ -137,6 +137,8 @@ ALTER TABLE batches ADD COLUMN dismissed_at INTEGER;
 -- Its packages, deliveries and attempts are gone (keep_history); the ledger keeps the revision.
 ALTER TABLE batches ADD COLUMN pruned_at INTEGER;
 ALTER TABLE batches ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
+-- No hook has named this revision: it was found missing.
+ALTER TABLE batches ADD COLUMN unnamed INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE deliveries ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
 -- Failed or unknown, and the operator has done with it: it stops no lane and needs no artifact.
