@@ -21,6 +21,7 @@ mod attempt;
 pub mod configurations;
 mod coordinator;
 pub mod detach;
+mod ending;
 mod lane;
 pub mod planner;
 pub mod presence;
@@ -28,7 +29,8 @@ mod pruner;
 mod sessions;
 mod upkeep;
 
-pub use coordinator::{Ended, Role, Until, work};
+pub use coordinator::{Role, work};
+pub use ending::{Ended, Until};
 
 /// What every thread of a worker shares.
 pub struct Context {

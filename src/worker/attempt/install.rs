@@ -2,7 +2,7 @@
 
 use super::{Attempt, ours};
 use crate::domain::fault::{Fault, FaultClass};
-use crate::domain::install::{InstallEnd, InstallFacts, InstallSpec};
+use crate::domain::install::{InstallEnd, InstallFacts, InstallOutcome, InstallSpec};
 use crate::domain::target::InstallMode;
 use crate::fail_points;
 
@@ -16,37 +16,16 @@ impl Attempt<'_> {
         remote_path: &str,
     ) -> Result<InstallEnd, Fault> {
         let mut spec = self.install_spec(command, remote_path);
-        self.sessions.for_commands(self.caller())?;
-        if spec.mode == InstallMode::Plain {
-            self.journal.note_attached(self.claim).map_err(ours)?;
-        }
-        let is_tracked = spec.mode == InstallMode::Tracked;
-        if is_tracked {
-            self.journal.note_install_began(self.claim).map_err(ours)?;
-            self.install_began = true;
-        }
-        fail_points::hit("attempt.install_noted");
-        let session = self.sessions.for_commands(self.caller())?;
-        let mut began_before = self.work.install_began;
-        let mut ran = session.install(&spec, &mut |_| {});
-        if is_tracked
-            && self.work.rerun
-            && matches!(&ran, Err(fault) if fault.class == FaultClass::Unknown)
-        {
+        let mut ran = self.start_or_collect(&spec, self.work.install_began);
+        let is_lost = matches!(&ran, Err(fault) if fault.class == FaultClass::Unknown);
+        if is_lost && self.work.rerun && spec.mode == InstallMode::Tracked {
             let lost = std::mem::replace(&mut spec.token, self.token_of_rerun()?);
-            began_before = false;
+            // A record without an outcome helps nobody.
             let session = self.sessions.for_commands(self.caller())?;
-            // A record without an outcome helps nobody; the new run has a token of its own.
             let _ = session.forget_install(&lost);
-            ran = session.install(&spec, &mut |_| {});
+            ran = self.start_or_collect(&spec, false);
         }
-        let outcome = ran.inspect_err(|fault| {
-            // The host refused to start it, so this attempt began nothing.
-            let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
-            if refused && !began_before {
-                self.install_began = false;
-            }
-        })?;
+        let outcome = ran?;
         fail_points::hit("attempt.installed");
         self.install_began = false;
         self.record.exit_status = match outcome.end {
@@ -59,10 +38,37 @@ impl Attempt<'_> {
         Ok(outcome.end)
     }
 
-    /// The token of a run that the operator has asked for in case the outcome of the one before is lost:
-    /// the permission is spent, durably, before the command can begin, and so serves once.
+    /// Starts the command under the token of `spec`, or collects what it came to. `has_begun`: an earlier
+    /// attempt may have started it.
+    fn start_or_collect(
+        &mut self,
+        spec: &InstallSpec,
+        has_begun: bool,
+    ) -> Result<InstallOutcome, Fault> {
+        self.sessions.for_commands(self.caller())?;
+        match spec.mode {
+            InstallMode::Plain => self.journal.note_attached(self.claim).map_err(ours)?,
+            InstallMode::Tracked => {
+                self.journal.note_install_began(self.claim).map_err(ours)?;
+                self.install_began = true;
+            }
+        }
+        fail_points::hit("attempt.install_noted");
+        let session = self.sessions.for_commands(self.caller())?;
+        session.install(spec, &mut |_| {}).inspect_err(|fault| {
+            // The host refused to start it, so this attempt began nothing.
+            let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
+            if refused && !has_begun {
+                self.install_began = false;
+            }
+        })
+    }
+
+    /// The token of the run that the operator has asked for in case the outcome of the one before is lost:
+    /// his word is used up, durably, before the command can begin, and so serves once.
     fn token_of_rerun(&mut self) -> Result<String, Fault> {
         let run = self.journal.note_rerun(self.claim).map_err(ours)?;
+        self.install_began = false;
         Ok(self.token(run))
     }
 

@@ -56,6 +56,16 @@ fn unknown() -> (Host, Pipeline, Value) {
     (host, pipeline, row)
 }
 
+/// Kills what would write down how the command that ran last ends, as a power cut does.
+fn lose_outcome(host: &Host) {
+    let mut tokens = host.list(".auto-dispatcher");
+    let token = tokens.pop().expect("a record");
+    let pid = format!(".auto-dispatcher/{token}/pid");
+    wait_until("it says who it is", LIMIT, || !host.lines(&pid).is_empty());
+    let pid = host.lines(&pid)[0].parse().expect("a pid");
+    signal(pid, Signal::KILL);
+}
+
 #[test]
 fn a_retried_install_runs_once_more_and_nothing_is_uploaded_again() {
     let host = Host::up();
@@ -133,10 +143,8 @@ fn a_retry_of_an_unknown_install_whose_outcome_is_on_the_host_collects_it() {
 #[test]
 fn a_retry_of_an_unknown_install_whose_outcome_is_lost_runs_it_again_once() {
     let (host, pipeline, row) = unknown();
-    let token = host.list(".auto-dispatcher").remove(0);
-    let pid = &host.lines(&format!(".auto-dispatcher/{token}/pid"))[0];
-    signal(pid.parse().expect("a pid"), Signal::KILL);
-    // Without the operator's word nothing runs again, and it says so once more.
+    lose_outcome(&host);
+    // Without the operator's word nothing runs again.
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
     assert_eq!(host.lines("ran").len(), 1);
     host.go();
@@ -156,6 +164,30 @@ fn a_retry_of_an_unknown_install_whose_outcome_is_lost_runs_it_again_once() {
         !host.file(".auto-dispatcher").exists(),
         "both records are gone"
     );
+}
+
+#[test]
+fn one_retry_starts_a_command_once_also_when_workers_die_and_its_outcome_is_lost_again() {
+    let (host, pipeline, row) = unknown();
+    lose_outcome(&host);
+    let id = row["id"].to_string();
+    // The first time it comes there it asks for the old outcome, the second time it is about to run again.
+    let killed = pipeline
+        .command(&["retry", &id, "--wait"])
+        .env("AUTO_DISPATCHER_FAIL_POINT", "attempt.install_noted:2")
+        .status()
+        .expect("the binary");
+    assert_eq!(killed.code(), None, "it was killed");
+    assert_eq!(host.lines("ran").len(), 1);
+    let mut worker = pipeline.spawn(&["worker", "--until-idle"]);
+    wait_until("it runs again", LIMIT, || host.lines("ran").len() == 2);
+    lose_outcome(&host);
+    assert_eq!(worker.ends(), Some(1));
+    assert_eq!(pipeline.delivery("app")["state"], "unknown");
+    assert_eq!(host.lines("ran").len(), 2, "nobody said again");
+    host.go();
+    decide(&pipeline, "retry", &row, &["--wait"]).exits(0);
+    assert_eq!(host.lines("ran").len(), 3);
 }
 
 #[test]
