@@ -172,12 +172,10 @@ fn one_retry_starts_a_command_once_also_when_workers_die_and_its_outcome_is_lost
     lose_outcome(&host);
     let id = row["id"].to_string();
     // The first time it comes there it asks for the old outcome, the second time it is about to run again.
-    let killed = pipeline
-        .command(&["retry", &id, "--wait"])
-        .env("AUTO_DISPATCHER_FAIL_POINT", "attempt.install_noted:2")
-        .status()
-        .expect("the binary");
-    assert_eq!(killed.code(), None, "it was killed");
+    let mut command = pipeline.command(&["retry", &id, "--wait"]);
+    command.env("AUTO_DISPATCHER_FAIL_POINT", "attempt.install_noted:2");
+    let mut killed = Pipeline::started(command);
+    assert_eq!(killed.ends(), None, "it was killed");
     assert_eq!(host.lines("ran").len(), 1);
     let mut worker = pipeline.spawn(&["worker", "--until-idle"]);
     wait_until("it runs again", LIMIT, || host.lines("ran").len() == 2);
@@ -430,20 +428,17 @@ fn what_is_dismissed_leaves_status_and_spool_and_can_be_retried_still() {
 #[test]
 fn somebody_who_waits_for_a_retry_is_not_kept_by_what_stands_behind_it() {
     let host = Host::up();
+    fs::write(host.file("in"), "in the way").expect("write");
     let pipeline = Pipeline::bare();
     pipeline.rules(&[
-        host.rule("bad")
-            .with(
-                "install_command",
-                format!("[ -e {} ]", host.file("may").display()),
-            )
-            .with("on_failure", "stop"),
+        host.rule("bad").with("on_failure", "stop"),
         host.rule("slow")
+            .with("dest_dir", host.file("elsewhere").display())
             .with("install_command", host.long_command()),
     ]);
     let bad = send(&pipeline, "bad", 1);
     send(&pipeline, "slow", 1);
-    fs::write(host.file("may"), "").expect("write");
+    fs::remove_file(host.file("in")).expect("remove");
     decide(&pipeline, "retry", &bad, &["--wait"]).exits(0);
     // That one is a worker's, which was started for it.
     wait_until("the next began", LIMIT, || host.file("began").exists());
