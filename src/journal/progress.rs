@@ -63,10 +63,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes that the host has lost what an install came to and that the command is run again, as the
-    /// operator has said: once, under a token of its own. Returns the number of that run.
+    /// Notes that the host has lost what an install came to and that the operator's word is used up: the
+    /// command begins once more, under a token of its own, which nothing has begun yet. Returns the number of
+    /// that run.
     pub fn note_rerun(&mut self, claim: &Claim) -> Result<u32> {
-        self.update_running(claim, "run = run + 1, rerun = 0, install_began = ?4", &[&0])?;
+        self.update_running(claim, "run = run + 1, rerun = ?4, install_began = 0", &[&0])?;
         self.read("cannot read", |connection| {
             connection
                 .prepare_cached("SELECT run FROM deliveries WHERE id = ?1")?

@@ -159,7 +159,7 @@ DROP INDEX deliveries_troubled;
 CREATE INDEX deliveries_troubled ON deliveries (id)
   WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL;
 -- One at a time, although a retried delivery comes before one that runs.
-CREATE UNIQUE INDEX deliveries_running ON deliveries (lane) WHERE state = 'running';
+CREATE UNIQUE INDEX deliveries_one_at_a_time ON deliveries (lane) WHERE state = 'running';
 -- Packages on hosts that somebody may still install.
 CREATE INDEX deliveries_lying ON deliveries (remote_path)
   WHERE remote_path IS NOT NULL AND state NOT IN ('done', 'cancelled');

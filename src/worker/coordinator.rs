@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::catch_up::CatchUp;
+use super::ending::{Ended, Until};
 use super::planners::Planners;
 use super::pruner::Pruner;
 use super::{Context, lane, presence, upkeep};
@@ -28,55 +29,6 @@ const LANE_REST: Duration = Duration::from_secs(2);
 
 /// How long a worker bears a journal that refuses.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
-
-/// When a worker ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Until {
-    /// Never.
-    Told,
-    /// When nothing was to be done for this long.
-    IdleFor(Duration),
-    /// When nothing is queued, waiting or unplanned.
-    Idle,
-    /// When these are settled.
-    Settled(Awaited),
-}
-
-impl Until {
-    fn awaited(&self) -> Option<&Awaited> {
-        match self {
-            Self::Settled(awaited) => Some(awaited),
-            _ => None,
-        }
-    }
-}
-
-/// Why a worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It was told to.
-    Stopped,
-    /// There was nothing more to do.
-    Idle,
-    /// What it was to see through is settled.
-    Settled,
-    /// One of those batches, or an earlier revision, cannot be planned.
-    Unplannable,
-    /// What is left of it stands behind a failure that stops its lane.
-    Held,
-}
-
-impl Ended {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "told to stop",
-            Self::Idle => "idle",
-            Self::Settled => "done",
-            Self::Unplannable => "the batch cannot be planned",
-            Self::Held => "the lane is stopped by a failure",
-        }
-    }
-}
 
 /// Whom a worker serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

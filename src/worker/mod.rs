@@ -22,6 +22,7 @@ mod catch_up;
 pub mod configurations;
 mod coordinator;
 pub mod detach;
+mod ending;
 mod lane;
 mod leftovers;
 pub mod planner;
@@ -31,7 +32,8 @@ mod pruner;
 mod sessions;
 mod upkeep;
 
-pub use coordinator::{Ended, Role, Until, work};
+pub use coordinator::{Role, work};
+pub use ending::{Ended, Until};
 
 /// What every thread of a worker shares.
 pub struct Context {

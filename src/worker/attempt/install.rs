@@ -64,8 +64,8 @@ impl Attempt<'_> {
         session.install_when(spec, &mut may_begin, &mut output)
     }
 
-    /// The token of a run that the operator has asked for in case the outcome of the one before is lost:
-    /// the permission is spent, durably, before the command can begin, and so serves once.
+    /// The token of the run that the operator has asked for in case the outcome of the one before is lost:
+    /// his word is used up, durably, before the command can begin, and so serves once.
     fn token_of_rerun(&mut self) -> Result<String, Fault> {
         let run = self.journal.note_rerun(self.claim).map_err(ours)?;
         self.install_began = false;

@@ -56,6 +56,16 @@ fn unknown() -> (Host, Pipeline, Value) {
     (host, pipeline, row)
 }
 
+/// Kills what would write down how the command that ran last ends, as a power cut does.
+fn lose_outcome(host: &Host) {
+    let mut tokens = host.list(".auto-dispatcher");
+    let token = tokens.pop().expect("a record");
+    let pid = format!(".auto-dispatcher/{token}/pid");
+    wait_until("it says who it is", LIMIT, || !host.lines(&pid).is_empty());
+    let pid = host.lines(&pid)[0].parse().expect("a pid");
+    signal(pid, Signal::KILL);
+}
+
 #[test]
 fn a_retried_install_runs_once_more_and_nothing_is_uploaded_again() {
     let host = Host::up();
@@ -133,10 +143,8 @@ fn a_retry_of_an_unknown_install_whose_outcome_is_on_the_host_collects_it() {
 #[test]
 fn a_retry_of_an_unknown_install_whose_outcome_is_lost_runs_it_again_once() {
     let (host, pipeline, row) = unknown();
-    let token = host.list(".auto-dispatcher").remove(0);
-    let pid = &host.lines(&format!(".auto-dispatcher/{token}/pid"))[0];
-    signal(pid.parse().expect("a pid"), Signal::KILL);
-    // Without the operator's word nothing runs again, and it says so once more.
+    lose_outcome(&host);
+    // Without the operator's word nothing runs again.
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
     assert_eq!(host.lines("ran").len(), 1);
     host.go();
@@ -156,6 +164,28 @@ fn a_retry_of_an_unknown_install_whose_outcome_is_lost_runs_it_again_once() {
         !host.file(".auto-dispatcher").exists(),
         "both records are gone"
     );
+}
+
+#[test]
+fn one_retry_starts_a_command_once_also_when_workers_die_and_its_outcome_is_lost_again() {
+    let (host, pipeline, row) = unknown();
+    lose_outcome(&host);
+    let id = row["id"].to_string();
+    // The first time it comes there it asks for the old outcome, the second time it is about to run again.
+    let mut command = pipeline.command(&["retry", &id, "--wait"]);
+    command.env("AUTO_DISPATCHER_FAIL_POINT", "attempt.install_noted:2");
+    let mut killed = Pipeline::started(command);
+    assert_eq!(killed.ends(), None, "it was killed");
+    assert_eq!(host.lines("ran").len(), 1);
+    let mut worker = pipeline.spawn(&["worker", "--until-idle"]);
+    wait_until("it runs again", LIMIT, || host.lines("ran").len() == 2);
+    lose_outcome(&host);
+    assert_eq!(worker.ends(), Some(1));
+    assert_eq!(pipeline.delivery("app")["state"], "unknown");
+    assert_eq!(host.lines("ran").len(), 2, "nobody said again");
+    host.go();
+    decide(&pipeline, "retry", &row, &["--wait"]).exits(0);
+    assert_eq!(host.lines("ran").len(), 3);
 }
 
 #[test]
@@ -398,20 +428,17 @@ fn what_is_dismissed_leaves_status_and_spool_and_can_be_retried_still() {
 #[test]
 fn somebody_who_waits_for_a_retry_is_not_kept_by_what_stands_behind_it() {
     let host = Host::up();
+    fs::write(host.file("in"), "in the way").expect("write");
     let pipeline = Pipeline::bare();
     pipeline.rules(&[
-        host.rule("bad")
-            .with(
-                "install_command",
-                format!("[ -e {} ]", host.file("may").display()),
-            )
-            .with("on_failure", "stop"),
+        host.rule("bad").with("on_failure", "stop"),
         host.rule("slow")
+            .with("dest_dir", host.file("elsewhere").display())
             .with("install_command", host.long_command()),
     ]);
     let bad = send(&pipeline, "bad", 1);
     send(&pipeline, "slow", 1);
-    fs::write(host.file("may"), "").expect("write");
+    fs::remove_file(host.file("in")).expect("remove");
     decide(&pipeline, "retry", &bad, &["--wait"]).exits(0);
     // That one is a worker's, which was started for it.
     wait_until("the next began", LIMIT, || host.file("began").exists());

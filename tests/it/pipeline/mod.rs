@@ -170,8 +170,12 @@ impl Pipeline {
 
     /// Starts the binary and lets it run.
     pub fn spawn(&self, args: &[&str]) -> Process {
-        let child = self
-            .command(args)
+        Self::started(self.command(args))
+    }
+
+    /// Starts a command of the binary that was made ready.
+    pub fn started(mut command: Command) -> Process {
+        let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
