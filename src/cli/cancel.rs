@@ -42,6 +42,8 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         };
         report.add(id, decided, &note)?;
     }
-    let_go(&setup, globals, &state, &journal, &report.made)?;
+    if !report.made.is_empty() {
+        let_go(&setup, globals, &state, &journal, &report.made)?;
+    }
     Ok(report.code)
 }

@@ -87,6 +87,14 @@ impl<'a> Report<'a> {
         line_of(self.out, &escape(line))
     }
 
+    /// A line for programs that is about no delivery.
+    pub(super) fn object(&mut self, line: &impl Serialize) -> Result<()> {
+        if self.is_json {
+            return json_line(self.out, line);
+        }
+        Ok(())
+    }
+
     fn print(
         &mut self,
         id: i64,
@@ -122,9 +130,6 @@ pub(super) fn let_go(
     journal: &Journal,
     gone: &[DeliveryRow],
 ) -> Result<()> {
-    if gone.is_empty() {
-        return Ok(());
-    }
     if let Ok(spool) = Spool::open(&state.spool(), setup.settings.spool_max_bytes) {
         for sha256 in gone.iter().filter_map(|row| row.sha256.as_deref()) {
             // What cannot be removed now, a worker sweeps.
