@@ -46,10 +46,10 @@ pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
             fail_points::hit("planner.gap_filled");
             continue;
         }
-        // Hooks of revisions below it may have recorded between the two looks: then there is no gap, but
-        // something to be planned first. Once every revision below is in the ledger, none can come in.
+        // A hook may have recorded an earlier one since this one was chosen; none can from here on, for
+        // nothing is missing below.
         let first = journal.next_unplanned(repository, Utc::now())?;
-        if first.is_some_and(|first| first.id != batch.id) {
+        if first.is_none_or(|first| first.id != batch.id) {
             continue;
         }
         plan_one(context, &mut journal, &batch)?;
@@ -72,31 +72,34 @@ fn hold(context: &Context, journal: &mut Journal, batch: &BatchRow, holder: &str
 }
 
 /// Sees to it that no revision below this batch's is forgotten or overtaken: hooks overlap, start out of
-/// order, and are killed. True when the ledger has grown, and something else is to be planned first.
+/// order, and are killed. True when the ledger has changed, and what is to be planned first is asked again.
 fn fill_gap(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<bool> {
     // Asked first without writing: svnlook costs a process, and a gap is rare.
-    if journal.missing_below(batch.id)? == 0 || !exists(context, batch) {
+    if journal.missing_below(batch.id)? == 0 {
         return Ok(false);
+    }
+    match exists(context, batch) {
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
+        Err(error) => return fail(context, journal, batch, &error).map(|()| true),
     }
     fail_points::hit("planner.gap_found");
     let most = context.settings.catch_up_max;
     let missing = journal.fill_gap(batch.id, most, Utc::now())?;
     let path = batch.repository.as_deref().unwrap_or(Path::new(""));
     tell_of_gaps(context, path, &missing);
-    Ok(matches!(missing, Missing::Recorded(_)))
+    // Nothing: a hook was faster.
+    Ok(!matches!(missing, Missing::Gaps(_)))
 }
 
 /// Whether the revision was ever committed; a hook records what it is told.
-fn exists(context: &Context, batch: &BatchRow) -> bool {
+fn exists(context: &Context, batch: &BatchRow) -> Result<bool> {
     let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
-        return false;
+        return Ok(false);
     };
-    let youngest = context.svnlook.repository(path).and_then(|repository| {
-        check_uuid(&repository, batch)?;
-        repository.youngest()
-    });
-    // Where that cannot be told, planning fails with the reason, and this is asked again.
-    youngest.is_ok_and(|youngest| revision <= youngest)
+    let repository = context.svnlook.repository(path)?;
+    check_uuid(&repository, batch)?;
+    Ok(revision <= repository.youngest()?)
 }
 
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
@@ -111,25 +114,30 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
             }
             Ok(())
         }
-        // svnlook was ended with us: that says nothing about the revision.
-        Err(_) if context.stop.is_raised() => Ok(()),
-        Err(error) => {
-            let pause = context.settings.plan_retry_s;
-            let now = Utc::now();
-            let due = now + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
-            journal.fail_plan(batch.id, &error, now, due)?;
-            // The same again says nothing new, and is in `status`.
-            if batch.plan_error.as_deref() != Some(error.one_line().as_str()) {
-                context.emit(&Event::PlanFailed {
-                    batch: batch.id,
-                    source: batch.describe(),
-                    error: error.one_line(),
-                    again_in_s: pause,
-                });
-            }
-            Ok(())
-        }
+        Err(error) => fail(context, journal, batch, &error),
     }
+}
+
+/// Records that a batch cannot be planned, and when that is tried again.
+fn fail(context: &Context, journal: &mut Journal, batch: &BatchRow, error: &Error) -> Result<()> {
+    // svnlook was ended with us: that says nothing about the revision.
+    if context.stop.is_raised() {
+        return Ok(());
+    }
+    let pause = context.settings.plan_retry_s;
+    let now = Utc::now();
+    let due = now + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
+    journal.fail_plan(batch.id, error, now, due)?;
+    // The same again says nothing new, and is in `status`.
+    if batch.plan_error.as_deref() != Some(error.one_line().as_str()) {
+        context.emit(&Event::PlanFailed {
+            batch: batch.id,
+            source: batch.describe(),
+            error: error.one_line(),
+            again_in_s: pause,
+        });
+    }
+    Ok(())
 }
 
 /// The event that tells of a plan.

@@ -148,6 +148,7 @@ fn a_worker_catches_up_with_hooks_that_recorded_nothing() {
     hook(&pipeline, 1);
     works_until_idle(&pipeline);
     assert_eq!(host.lines("log"), ["r1", "r2", "r3"]);
+    hook(&pipeline, 3);
     // Too many to be dispatched unasked.
     commit(&pipeline, 4..=6);
     works_until_idle(&pipeline);
