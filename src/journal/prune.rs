@@ -2,6 +2,8 @@
 //! for one. A batch goes as a whole: a record with holes proves nothing. Rows of the ledger stay for ever, so that
 //! a hook that comes late dispatches no revision twice.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
@@ -9,8 +11,22 @@ use super::rows::Source;
 use super::{Journal, millis};
 use crate::error::Result;
 
-/// Rows that one transaction removes, and batches that it looks at.
-const ROWS_MAX: usize = 500;
+/// Rows that one transaction removes and batches that it looks at, together.
+const ROWS_MAX: usize = 200;
+/// How long one transaction holds the write lock, or little longer: a committer's hook may want it.
+const HOLD_MAX: Duration = Duration::from_millis(25);
+
+/// What is left to one transaction.
+struct Budget {
+    room: usize,
+    end: Instant,
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.room == 0 || Instant::now() >= self.end
+    }
+}
 
 /// How far a round of pruning has come: what is older stays for now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,19 +80,21 @@ impl Journal {
         }
         let pruned = self.write("cannot prune", |tx| {
             let mut pruned = Pruned::default();
-            let mut room = ROWS_MAX;
-            while room > 0 {
+            let mut budget = Budget {
+                room: ROWS_MAX,
+                end: Instant::now() + HOLD_MAX,
+            };
+            while !budget.is_spent() {
                 let Some((planned_at, batch, source)) = candidate(tx, before, at)? else {
                     pruned.is_over = true;
                     break;
                 };
-                room -= 1;
+                budget.room -= 1;
                 let is_kept: bool = tx
                     .prepare_cached(IS_KEPT)?
                     .query_row(params![batch, millis(before)], |row| row.get(0))?;
                 if !is_kept {
-                    pruned.deliveries += remove_rows(tx, batch, &mut room)?;
-                    if room == 0 {
+                    if !remove_rows(tx, batch, &mut budget, &mut pruned.deliveries)? {
                         // The rest of this batch is the next transaction's.
                         break;
                     }
@@ -105,46 +123,52 @@ fn candidate(
         .optional()
 }
 
-/// Removes rows of a batch while there is room, a delivery after the other, each behind what refers to it.
-/// Returns how many deliveries went. Room is left if, and only if, nothing of the batch is.
-fn remove_rows(tx: &Transaction<'_>, batch: i64, room: &mut usize) -> rusqlite::Result<usize> {
-    let mut gone = 0;
-    while *room > 0 {
+/// Removes rows of a batch, a delivery after the other, each behind what refers to it, and counts the deliveries.
+/// Returns whether nothing is left.
+fn remove_rows(
+    tx: &Transaction<'_>,
+    batch: i64,
+    budget: &mut Budget,
+    gone: &mut usize,
+) -> rusqlite::Result<bool> {
+    loop {
         let delivery: Option<i64> = tx
             .prepare_cached("SELECT id FROM deliveries WHERE batch_id = ?1 LIMIT 1")?
             .query_row([batch], |row| row.get(0))
             .optional()?;
         let Some(delivery) = delivery else {
-            break;
+            return remove_some(tx, "packages", "batch_id", batch, budget);
         };
         for table in ["attempts", "leftovers"] {
-            remove_some(tx, table, "delivery_id", delivery, room)?;
+            if !remove_some(tx, table, "delivery_id", delivery, budget)? {
+                return Ok(false);
+            }
         }
-        if *room > 0 {
-            tx.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?
-                .execute([delivery])?;
-            *room -= 1;
-            gone += 1;
+        tx.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?
+            .execute([delivery])?;
+        *gone += 1;
+        budget.room = budget.room.saturating_sub(1);
+        if budget.is_spent() {
+            return Ok(false);
         }
     }
-    remove_some(tx, "packages", "batch_id", batch, room)?;
-    Ok(gone)
 }
 
+/// Removes rows that refer to `value`, as many as there is room for. Returns whether none is left.
 fn remove_some(
     tx: &Transaction<'_>,
     table: &str,
     column: &str,
     value: i64,
-    room: &mut usize,
-) -> rusqlite::Result<()> {
+    budget: &mut Budget,
+) -> rusqlite::Result<bool> {
     let removed = tx
         .prepare_cached(&format!(
             "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} = ?1 LIMIT ?2)"
         ))?
-        .execute(params![value, *room])?;
-    *room -= removed;
-    Ok(())
+        .execute(params![value, budget.room])?;
+    budget.room -= removed;
+    Ok(budget.room > 0)
 }
 
 fn remove_batch(

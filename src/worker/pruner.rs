@@ -15,8 +15,12 @@ use crate::journal::{PruneCursor, Pruned};
 
 /// How often a worker looks for something to prune.
 const EVERY: Duration = Duration::from_hours(1);
-/// Between two transactions: hooks and lanes write there.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two transactions, at least: hooks and lanes write there.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// And at most, for a worker that is to end does so soon.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often as long as a transaction took the lock is left to others: who wants it looks in moments only.
+const PAUSE_FACTOR: u32 = 4;
 
 /// When it is pruned.
 pub(super) struct Pruner {
@@ -73,12 +77,14 @@ fn prune(context: &Context, finishing: &AtomicBool) -> Result<()> {
     let mut cursor = PruneCursor::default();
     let mut all = Pruned::default();
     while !all.is_over && !context.stop.is_raised() && !finishing.load(Ordering::SeqCst) {
+        let begun = Instant::now();
         let pruned = journal.prune(before, &mut cursor, now)?;
         all.deliveries += pruned.deliveries;
         all.batches += pruned.batches;
         all.is_over = pruned.is_over;
         if !all.is_over {
-            std::thread::sleep(PAUSE);
+            let held = begun.elapsed() * PAUSE_FACTOR;
+            std::thread::sleep(held.clamp(PAUSE_MIN, PAUSE_MAX));
         }
     }
     if all.batches > 0 || all.deliveries > 0 {
