@@ -84,6 +84,7 @@ fn is_resumed(rule: Rule, relay: &Relay, dir: &Path) {
     holds(&dir.join("app"), &bytes);
     assert_eq!(names(dir), ["app"]);
     let travelled = relay.take_count();
+    eprintln!("{travelled} bytes travelled after the cut");
     assert!(
         travelled < CLEARLY_LESS,
         "{travelled} bytes travelled for the rest"
@@ -141,6 +142,49 @@ fn on_vsftpd_only_the_rest_travels_after_a_cut() {
     let relay = Relay::to(ftp.port, CUT_AT);
     let rule = ftp_rule(relay.port, vsftpd::LOGIN, vsftpd::PASSWORD);
     is_resumed(rule, &relay, &ftp.home().join("in"));
+}
+
+#[test]
+fn a_stop_leaves_what_arrived_and_the_next_worker_goes_on_behind_it() {
+    let env = crate::testenv::TestEnv::new();
+    let ftp = Pyftpdlib::start(env.root(), None, json!({"digest": "HASH"}));
+    let host = Host::up();
+    let by_ftp = Relay::to(ftp.port, 2_000_000);
+    let by_ssh = Relay::to(host.port, 2_000_000);
+    let sessions = [
+        (
+            ftp_rule(by_ftp.port, LOGIN, PASSWORD),
+            by_ftp,
+            ftp.home().join("in"),
+        ),
+        (
+            host.rule("app").with("ssh_port", by_ssh.port),
+            by_ssh,
+            host.file("in"),
+        ),
+    ];
+    for (rule, relay, dir) in sessions {
+        let pipeline = Pipeline::bare();
+        pipeline.rules(&[rule]);
+        let bytes = bytes();
+        let file = pipeline.env.write("app", &bytes);
+        let mut sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
+        relay.is_spent();
+        wait_until("the host has written what it got", LIMIT, || {
+            let there = names(&dir).first().map(|name| fs::metadata(dir.join(name)));
+            there.is_some_and(|there| there.expect("a file").len() > 1_500_000)
+        });
+        sending.terminate();
+        assert_eq!(sending.ends(), Some(130));
+        assert_eq!(parts(&dir), 1, "{:?}", names(&dir));
+        relay.cut();
+        pipeline.ad(&["worker", "--until-idle"]).exits(0);
+        holds(&dir.join("app"), &bytes);
+        assert_eq!(names(&dir), ["app"]);
+        let shown = pipeline.show(&pipeline.delivery("app"));
+        let detail = shown["attempt_list"][1]["detail"].as_str().expect("detail");
+        assert!(detail.contains("resumed at "), "{detail}");
+    }
 }
 
 /// A worker that was killed in the middle of its upload, and whose delivery is not open any more.
