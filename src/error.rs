@@ -17,6 +17,10 @@ pub enum ErrorKind {
     Source,
     /// Journal, spool, state directory or disk.
     State,
+    /// The same: a disk or the spool is full. It may be had later.
+    NoRoom,
+    /// The same: the journal is damaged. Nobody but the operator can help.
+    Damaged,
     /// SIGINT or SIGTERM.
     Interrupted,
     /// Whoever read our output went away, as `head` does: nothing is wrong.
@@ -31,7 +35,7 @@ impl ErrorKind {
             Self::Usage => 2,
             Self::Config => 3,
             Self::Source => 4,
-            Self::State => 5,
+            Self::State | Self::NoRoom | Self::Damaged => 5,
             Self::Interrupted => 130,
             Self::ReaderGone => 0,
         }

@@ -1,7 +1,8 @@
 //! The state directory: where journal, spool, log and the workers' locks lie. Ours alone: mode 0700 and
 //! our own, or it is not used.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ impl StateDir {
         make(path)?;
         let state = Self::check(path)?;
         make(&state.workers())?;
+        make(&state.spool())?;
         Ok(state)
     }
 
@@ -107,10 +109,16 @@ fn make(path: &Path) -> Result<()> {
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
+    // Each one on the way that is missing is to last, too.
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|ancestor| ancestor.symlink_metadata().is_err())
+        .collect();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
+        .and_then(|()| missing.iter().try_for_each(|made| sync_parent(made)))
         .map_err(|error| {
             Error::io(
                 ErrorKind::State,
@@ -120,6 +128,22 @@ fn make(path: &Path) -> Result<()> {
             )
             .with_hint("name a place that can be written by `state_dir` in auto-dispatcher.cfg")
         })
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    match File::open(parent) {
+        // One may write there and not read: then nobody but the system can see to it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    }
 }
 
 #[cfg(test)]

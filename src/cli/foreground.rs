@@ -1,4 +1,4 @@
-//! Seeing batches through in the foreground: a worker in this process, lines while it works, a table and
+//! Seeing batches or deliveries through in the foreground: a worker in this process, lines while it works, a table and
 //! an exit code at the end.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use super::setup::Setup;
 use super::{report, signals};
 use crate::domain::delivery::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{HistoryFilter, Journal};
+use crate::journal::{Awaited, HistoryFilter, Journal};
 use crate::state_dir::StateDir;
 use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 
@@ -25,27 +25,57 @@ pub(super) fn see_through(
     prints: bool,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let shown = batches.to_vec();
+    see(
+        setup,
+        state,
+        &Awaited::Batches(batches.to_vec()),
+        prints,
+        out,
+    )
+}
+
+/// The same for what the operator has queued again.
+pub(super) fn see_deliveries_through(
+    setup: &Setup,
+    state: StateDir,
+    deliveries: &[i64],
+    prints: bool,
+    out: &mut dyn Write,
+) -> Result<u8> {
+    see(
+        setup,
+        state,
+        &Awaited::Deliveries(deliveries.to_vec()),
+        prints,
+        out,
+    )
+}
+
+fn see(
+    setup: &Setup,
+    state: StateDir,
+    awaited: &Awaited,
+    prints: bool,
+    out: &mut dyn Write,
+) -> Result<u8> {
+    let shown = awaited.clone();
     let context = setup.context(state, move |event| {
         if prints {
             report::print_event(event, &shown);
         }
     })?;
     signals::watch(&context)?;
-    let ended = work(
-        &context,
-        Role::Foreground,
-        &Until::Settled(batches.to_vec()),
-    )?;
+    let until = Until::Settled(awaited.clone());
+    let ended = work(&context, Role::Foreground, &until)?;
     let journal = context.journal()?;
-    let code = print_results(&journal, batches, out)?;
+    let code = print_results(&journal, awaited, out)?;
     match ended {
         Ended::Stopped => Err(Error::new(
             ErrorKind::Interrupted,
             "interrupted; what is not settled stays queued",
         )
         .with_hint("`auto-dispatcher worker --until-idle` goes on where this stopped")),
-        Ended::Unplannable => Err(unplannable(&context, &journal, batches)?),
+        Ended::Unplannable => Err(unplannable(&context, &journal, awaited.batches())?),
         _ => Ok(code),
     }
 }
@@ -73,25 +103,31 @@ fn unplannable(context: &Arc<Context>, journal: &Journal, batches: &[i64]) -> Re
         };
         return Ok(
             Error::new(kind, format!("{what}: {why}")).with_hint(format!(
-                "it stays recorded and is planned again every {} s while a worker lives",
-                context.settings.plan_retry_s
+                "it stays recorded and is planned again every {} s while a worker lives; \
+                 `auto-dispatcher dismiss REPOS {}` lets it go",
+                context.settings.plan_retry_s,
+                blocking.revision.unwrap_or_default()
             )),
         );
     }
     Ok(Error::config("a batch cannot be planned; see `status`"))
 }
 
-fn print_results(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Result<u8> {
-    let rows = journal.deliveries(&HistoryFilter {
-        batches: batches.to_vec(),
+fn print_results(journal: &Journal, awaited: &Awaited, out: &mut dyn Write) -> Result<u8> {
+    let mut filter = HistoryFilter {
         oldest_first: true,
         ..HistoryFilter::default()
-    })?;
+    };
+    match awaited {
+        Awaited::Batches(batches) => filter.batches.clone_from(batches),
+        Awaited::Deliveries(deliveries) => filter.deliveries.clone_from(deliveries),
+    }
+    let rows = journal.deliveries(&filter)?;
     let mut trouble = rows.iter().any(|row| row.state != State::Done);
     if !rows.is_empty() {
         results_table(&rows).print(out)?;
     }
-    trouble |= print_skips(journal, batches, out)?;
+    trouble |= print_skips(journal, awaited.batches(), out)?;
     Ok(u8::from(trouble))
 }
 

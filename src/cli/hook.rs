@@ -2,20 +2,23 @@
 //! svnlook, reads no rules, dials no host.
 
 use std::fmt::Write as _;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
 use super::Globals;
 use super::foreground::{see_through, wake_or_start};
-use super::setup::Setup;
+use super::lines::line_of;
+use super::setup::{Setup, environment};
 use crate::domain::revision;
 use crate::domain::text::shell_quote;
 use crate::error::{Error, Result};
 use crate::fail_points;
 use crate::journal::{Journal, NewBatch};
 use crate::source::repository_files;
+use crate::worker::planner::changed_uuid;
 
 /// Record a committed revision, for the post-commit hook
 ///
@@ -46,6 +49,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let setup = Setup::for_recording(globals, &repository)?;
     let state = setup.state()?;
     let mut journal = Journal::open(&state.journal())?;
+    fail_points::hit("hook.opened");
     if let Some(youngest) = repository_files::youngest(&repository)
         && args.revision > youngest
     {
@@ -67,6 +71,17 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     )?;
     drop(journal);
     fail_points::hit("hook.recorded");
+    if let Some(holder) = &recorded.holder {
+        wake_or_start(&setup, &state, globals)?;
+        return Ok(complain_of_holder(
+            args,
+            &changed_uuid(&repository, holder, &uuid),
+        ));
+    }
+    if recorded.is_dismissed && args.wait {
+        let line = format!("r{} was dismissed; `replay` dispatches it", args.revision);
+        line_of(out, &line)?;
+    }
     if args.wait {
         let setup = Setup::new(globals, Some(&repository), false)?;
         let prints = setup.start_logging(&state, true)?;
@@ -78,21 +93,45 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         return ended;
     }
     wake_or_start(&setup, &state, globals)?;
+    fail_points::hit("hook.worker_started");
     Ok(0)
 }
 
 /// The line that reaches the committer: short, ASCII, with the revision and the command that repeats it.
-pub(super) fn complaint(args: &Args, error: &Error) -> String {
+pub(super) fn complaint(args: &Args, globals: &Globals, error: &Error) -> String {
     let reason = error.message.lines().next().unwrap_or_default();
-    let repeat = format!(
-        "auto-dispatcher hook {} {}",
-        shell_quote(&args.repository.to_string_lossy()),
-        args.revision
-    );
+    let mut repeat = "auto-dispatcher".to_owned();
+    // What the hook found by its environment is named, for whoever types this has another one.
+    let config = globals.config.clone().or_else(|| environment().config);
+    for (option, file) in [("--config", &config), ("--netrc", &globals.netrc)] {
+        if let Some(file) = file {
+            let _ = write!(repeat, " {option} {}", ascii_word(&absolute(file)));
+        }
+    }
+    let repository = ascii_word(&absolute(&args.repository));
+    let _ = write!(repeat, " hook {repository} {}", args.revision);
+    let line = format!("auto-dispatcher: r{}: {reason}", args.revision);
+    format!("{}; to repeat: {repeat}", ascii(&line))
+}
+
+/// Tells the committer that the revision is recorded, and held for the operator to decide.
+fn complain_of_holder(args: &Args, error: &Error) -> u8 {
     let line = format!(
-        "auto-dispatcher: r{}: {reason}; to repeat: {repeat}",
-        args.revision
+        "auto-dispatcher: r{}: recorded, but not dispatched: {}; {}",
+        args.revision,
+        error.message,
+        error.hint.as_deref().unwrap_or_default()
     );
+    // Where stderr is closed, the exit status has to do.
+    let _ = writeln!(io::stderr(), "{}", ascii(&line));
+    error.kind.exit_code()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn ascii(line: &str) -> String {
     line.chars()
         .fold(String::with_capacity(line.len()), |mut ascii, c| {
             match c {
@@ -104,22 +143,53 @@ pub(super) fn complaint(args: &Args, error: &Error) -> String {
         })
 }
 
+/// A path as a word of any POSIX shell, in printable ASCII whatever it holds.
+fn ascii_word(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return shell_quote(&path.to_string_lossy());
+    }
+    let mut word = String::from("\"$(printf '");
+    for &byte in bytes {
+        match byte {
+            b'%' => word.push_str("%%"),
+            b'\'' | b'\\' | ..b' ' | b'\x7f'.. => drop(write!(word, "\\{byte:03o}")),
+            byte => word.push(char::from(byte)),
+        }
+    }
+    word + "')\""
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_complaint_is_one_ascii_line_with_the_command_that_repeats_it() {
-        let args = Args {
-            repository: "/svn/包".into(),
+        let mut args = Args {
+            repository: "/svn/the packages".into(),
             revision: 7,
             transaction: None,
             wait: false,
         };
-        let line = complaint(&args, &Error::state("disk full\nsecond line"));
+        let mut globals = Globals {
+            config: None,
+            netrc: None,
+        };
+        let error = Error::state("disk full: \u{5305}\nsecond line");
         assert_eq!(
-            line,
-            "auto-dispatcher: r7: disk full; to repeat: auto-dispatcher hook '/svn/{U+5305}' 7"
+            complaint(&args, &globals, &error),
+            "auto-dispatcher: r7: disk full: {U+5305}; to repeat: auto-dispatcher hook '/svn/the packages' 7"
+        );
+        globals.config = Some("/etc/a b.cfg".into());
+        globals.netrc = Some("/etc/netrc".into());
+        args.repository = "/svn/\u{5305}'%\\".into();
+        let line = complaint(&args, &globals, &error);
+        let (_, repeat) = line.split_once("; to repeat: ").unwrap();
+        assert_eq!(
+            repeat,
+            "auto-dispatcher --config '/etc/a b.cfg' --netrc '/etc/netrc' hook \
+             \"$(printf '/svn/\\345\\214\\205\\047%%\\134')\" 7"
         );
     }
 }

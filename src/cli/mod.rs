@@ -11,8 +11,11 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 
+mod cancel;
 mod changed;
 mod check;
+mod decide;
+mod dismiss;
 mod explain;
 mod foreground;
 mod history;
@@ -20,6 +23,7 @@ mod hook;
 mod lines;
 mod replay;
 mod report;
+mod retry;
 mod send;
 mod setup;
 mod show;
@@ -72,6 +76,9 @@ enum Command {
     History(history::Args),
     Status(status::Args),
     Show(show::Args),
+    Retry(retry::Args),
+    Cancel(cancel::Args),
+    Dismiss(dismiss::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -97,7 +104,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if error.kind != ErrorKind::ReaderGone {
-                complain(&cli.command, &error);
+                complain(&cli, &error);
             }
             ExitCode::from(error.kind.exit_code())
         }
@@ -131,6 +138,9 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),
         Command::Show(args) => show::run(args, globals, out),
+        Command::Retry(args) => retry::run(args, globals, out),
+        Command::Cancel(args) => cancel::run(args, globals, out),
+        Command::Dismiss(args) => dismiss::run(args, globals, out),
     }
 }
 
@@ -163,10 +173,10 @@ fn with_send(mut args: Vec<OsString>) -> Vec<OsString> {
 
 /// Writes the error that ends the command. The hook's goes through Subversion to the committer: one
 /// short ASCII line that names the revision and the command that repeats it.
-fn complain(command: &Command, error: &Error) {
+fn complain(cli: &Cli, error: &Error) {
     let mut err = io::stderr().lock();
-    let _ = if let Command::Hook(args) = command {
-        writeln!(err, "{}", hook::complaint(args, error))
+    let _ = if let Command::Hook(args) = &cli.command {
+        writeln!(err, "{}", hook::complaint(args, &cli.globals, error))
     } else {
         let shown: Vec<String> = error
             .to_string()

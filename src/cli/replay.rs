@@ -44,7 +44,7 @@ pub(super) struct Args {
     detach: bool,
 }
 
-fn parse_range(text: &str) -> Result<(u64, u64), String> {
+pub(super) fn parse_range(text: &str) -> Result<(u64, u64), String> {
     let (first, last) = text.split_once(':').unwrap_or((text, text));
     let (first, last) = (hook::parse_revision(first)?, hook::parse_revision(last)?);
     if first > last {

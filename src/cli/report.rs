@@ -7,6 +7,7 @@ use log::{debug, error, info, warn};
 use super::lines::bytes;
 use crate::domain::delivery::{Step, Transition};
 use crate::domain::event::{Event, Subject};
+use crate::journal::Awaited;
 
 fn name(subject: &Subject) -> String {
     format!(
@@ -47,6 +48,14 @@ pub(super) fn log_event(event: &Event) {
         }
         Event::Rescued { delivery, worker } => {
             warn!("#{delivery} taken over from worker {worker}, which died");
+        }
+        Event::Pruned {
+            batches,
+            deliveries,
+        } => {
+            info!(
+                "pruned {batches} batches with {deliveries} deliveries: settled longer ago than keep_history"
+            );
         }
         Event::Notice { message } => warn!("{message}"),
         _ => log_delivery_event(event),
@@ -121,18 +130,18 @@ fn log_delivery_event(event: &Event) {
     }
 }
 
-/// Prints what concerns `batches` for somebody who waits.
-pub(super) fn print_event(event: &Event, batches: &[i64]) {
+/// Prints what concerns `awaited` for somebody who waits.
+pub(super) fn print_event(event: &Event, awaited: &Awaited) {
     let line = match event {
         Event::StepStarted {
             subject,
             step: Step::Install,
-        } if batches.contains(&subject.batch) => Some(format!("{}: installing", name(subject))),
+        } if awaited.concerns(subject) => Some(format!("{}: installing", name(subject))),
         Event::Progress {
             subject,
             bytes: sent,
             total,
-        } if batches.contains(&subject.batch) && sent < total => Some(format!(
+        } if awaited.concerns(subject) && sent < total => Some(format!(
             "{}: {} of {}",
             name(subject),
             bytes(*sent),
@@ -142,7 +151,7 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
             subject,
             bytes: there,
             total,
-        } if batches.contains(&subject.batch) => Some(format!(
+        } if awaited.concerns(subject) => Some(format!(
             "{}: resumed at {} of {}",
             name(subject),
             bytes(*there),
@@ -152,14 +161,14 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
             subject,
             from,
             fault,
-        } if batches.contains(&subject.batch) => {
+        } if awaited.concerns(subject) => {
             Some(format!("{}: {from} does not serve: {fault}", name(subject)))
         }
         Event::Uploaded {
             subject,
             remote_path,
             digest_checked,
-        } if batches.contains(&subject.batch) => Some(format!(
+        } if awaited.concerns(subject) => Some(format!(
             "{}: uploaded to {remote_path}, {}",
             name(subject),
             checked(*digest_checked)
@@ -169,7 +178,7 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
             transition,
             exit_status,
             ..
-        } if batches.contains(&subject.batch) => Some(format!(
+        } if awaited.concerns(subject) => Some(format!(
             "{}: {}",
             name(subject),
             settled(transition, *exit_status)
@@ -179,7 +188,7 @@ pub(super) fn print_event(event: &Event, batches: &[i64]) {
             source,
             error,
             ..
-        } if batches.contains(batch) => Some(format!("{source}: cannot be planned: {error}")),
+        } if awaited.has_batch(*batch) => Some(format!("{source}: cannot be planned: {error}")),
         _ => None,
     };
     if let Some(line) = line {

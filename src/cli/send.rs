@@ -9,12 +9,14 @@ use chrono::{Local, Utc};
 use super::Globals;
 use super::foreground::see_through;
 use super::replay::print_plan;
+use super::report;
 use super::setup::{Setup, environment};
 use crate::domain::change::{Action, Change};
+use crate::domain::event::Event;
 use crate::domain::plan::{Filter, Plan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, PlannedBatch, Source};
-use crate::spool::{Keep, Spool};
+use crate::spool::{Keep, Outside, Spool};
 use crate::worker::configurations::Configurations;
 use crate::worker::planner::plan_changes;
 
@@ -54,10 +56,19 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
-    let spool = Spool::open(&state.spool())?;
+    let mut journal = Journal::open(&state.journal())?;
+    let spool = Spool::open(&state.spool(), setup.settings.spool_max_bytes)?;
     let keep = spool.keep()?;
-    let artifacts = store(&spool, &keep, &files, &plan)?;
-    let batches = Journal::open(&state.journal())?.record_planned(
+    let artifacts = match store(&spool, &keep, &journal, &files, &plan) {
+        Ok(artifacts) => artifacts,
+        Err(error) => {
+            // Nothing is sent, so nobody wants the copies that were made before.
+            drop(keep);
+            spool.sweep(&|sha256| journal.artifact_is_needed(sha256))?;
+            return Err(error);
+        }
+    };
+    let batches = journal.record_planned(
         &[PlannedBatch {
             source: Source::Send,
             replayed: None,
@@ -71,7 +82,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         }],
         Utc::now(),
     )?;
-    drop(keep);
+    drop((keep, journal));
     see_through(&setup, state, &batches, prints, out)
 }
 
@@ -107,9 +118,14 @@ fn open(path: &Path) -> Result<(Change, File)> {
 fn store(
     spool: &Spool,
     keep: &Keep,
+    journal: &Journal,
     files: &[(Change, File)],
     plan: &Plan,
 ) -> Result<Vec<Option<(String, u64)>>> {
+    let outside = Outside {
+        want: &|sha256| journal.artifact_want(sha256),
+        tell: &|message| report::log_event(&Event::Notice { message }),
+    };
     files
         .iter()
         .enumerate()
@@ -121,11 +137,28 @@ fn store(
             {
                 return Ok(None);
             }
-            let artifact =
-                spool.store::<Error>(keep, |out| copy(file, out, Path::new(&change.path)))?;
+            let path = Path::new(&change.path);
+            let size = file
+                .metadata()
+                .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))?
+                .len();
+            let artifact = spool
+                .store(keep, size, &outside, |out| copy(file, out, path))
+                .map_err(|error| unsent(path, error))?;
             Ok(Some((artifact.sha256, artifact.size)))
         })
         .collect()
+}
+
+/// A command does not wait for room; whoever typed it decides.
+fn unsent(path: &Path, error: Error) -> Error {
+    if error.kind != ErrorKind::NoRoom {
+        return error;
+    }
+    let message = format!("cannot send {}: {}", path.display(), error.message);
+    Error::new(ErrorKind::NoRoom, message).with_hint(
+        "nothing was sent; free room (`status` shows what takes it), or raise spool_max in auto-dispatcher.cfg",
+    )
 }
 
 fn copy(mut file: &File, out: &mut dyn Write, path: &Path) -> Result<()> {

@@ -215,7 +215,7 @@ impl Setup {
         let mut other_known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
         other_known_hosts.extend(home.as_ref().map(|home| home.join(".ssh/known_hosts")));
         Ok(Arc::new(Context {
-            spool: Spool::open(&state.spool())?,
+            spool: Spool::open(&state.spool(), self.settings.spool_max_bytes)?,
             // Without svnlook each export says that it is missing, and waits.
             svnlook: Svnlook::new(
                 self.svnlook_program()

@@ -51,6 +51,7 @@ struct ShowJson<'a> {
     rule_line: u64,
     dest_dir: &'a str,
     install_command: Option<&'a str>,
+    dismissed_at: Option<String>,
     attempt_list: Vec<AttemptJson>,
 }
 
@@ -73,6 +74,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
                 rule_line: row.rule_line,
                 dest_dir: &row.dest_dir,
                 install_command: row.install_command.as_deref(),
+                dismissed_at: row.dismissed_at.map(rfc3339),
                 attempt_list: attempts.into_iter().map(attempt_json).collect(),
             },
         )?;
@@ -133,6 +135,9 @@ fn print_delivery(row: &DeliveryRow, out: &mut dyn Write) -> Result<()> {
     field("queued", &local(row.queued_at))?;
     if let Some(settled) = row.settled_at {
         field("settled", &local(settled))?;
+    }
+    if let Some(dismissed) = row.dismissed_at {
+        field("dismissed", &local(dismissed))?;
     }
     Ok(())
 }

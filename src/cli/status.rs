@@ -1,6 +1,7 @@
 //! `status`: what is going on and what is stuck.
 
 use std::io::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -9,9 +10,9 @@ use super::lines::{
     DeliveryJson, Table, destination, json_line, line_of, local, rfc3339, source_of, state_of,
 };
 use super::setup::Setup;
-use crate::domain::text::escape;
+use crate::domain::text::{escape, shell_quote};
 use crate::error::Result;
-use crate::journal::{BatchRow, HistoryFilter, RepositoryRow};
+use crate::journal::{BatchRow, DeliveryRow, GapRow, HistoryFilter, RepositoryRow};
 use crate::worker::presence;
 
 /// What is going on, and what is stuck
@@ -45,7 +46,22 @@ struct BatchJson<'a> {
     revision: Option<u64>,
     state: &'a str,
     error: Option<&'a str>,
-    due_at: String,
+    /// None: it is held until the operator decides.
+    due_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct GapJson<'a> {
+    gap: Range<'a>,
+}
+
+#[derive(Serialize)]
+struct Range<'a> {
+    repository: &'a str,
+    low: u64,
+    high: u64,
+    revisions: u64,
+    noticed_at: String,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
@@ -62,6 +78,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     let repositories = journal.repositories()?;
     let unplanned = journal.unplanned_batches()?;
+    let gaps = journal.gaps()?;
     let deliveries = journal.deliveries(&HistoryFilter {
         unsettled: true,
         oldest_first: true,
@@ -85,6 +102,8 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         unplanned
             .iter()
             .try_for_each(|batch| json_line(out, &batch_json(batch)))?;
+        gaps.iter()
+            .try_for_each(|gap| json_line(out, &gap_json(gap)))?;
         deliveries
             .iter()
             .try_for_each(|row| json_line(out, &DeliveryJson::new(row)))?;
@@ -96,6 +115,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         line_of(out, &escape(&line))?;
     }
     print_repositories(&repositories, &unplanned, out)?;
+    print_gaps(&gaps, globals, out)?;
     let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
     for row in &deliveries {
         table.row([
@@ -115,11 +135,24 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     for (lane, delivery) in journal.stopped_lanes()? {
         let line = format!(
-            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop)"
+            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop); `retry {delivery}` \
+             or `dismiss {delivery}` lets it go on"
         );
         line_of(out, &escape(&line))?;
     }
+    print_ways_out(&deliveries, out)?;
     Ok(0)
+}
+
+/// What the operator can do about what is listed.
+fn print_ways_out(deliveries: &[DeliveryRow], out: &mut dyn Write) -> Result<()> {
+    if deliveries.iter().all(|row| row.state.is_open()) {
+        return Ok(());
+    }
+    line_of(
+        out,
+        "failed or unknown: `show ID` tells more, `retry ID` queues it again, `dismiss ID` puts it away",
+    )
 }
 
 fn batch_json(batch: &BatchRow) -> BatchJson<'_> {
@@ -133,8 +166,58 @@ fn batch_json(batch: &BatchRow) -> BatchJson<'_> {
         revision: batch.revision,
         state: &batch.state,
         error: batch.plan_error.as_deref(),
-        due_at: rfc3339(batch.due_at),
+        due_at: (!batch.is_held()).then(|| rfc3339(batch.due_at)),
     }
+}
+
+fn gap_json(gap: &GapRow) -> impl Serialize + '_ {
+    // A path that was recorded is UTF-8.
+    GapJson {
+        gap: Range {
+            repository: gap.repository.to_str().unwrap_or_default(),
+            low: gap.low,
+            high: gap.high,
+            revisions: gap.revisions(),
+            noticed_at: rfc3339(gap.noticed_at),
+        },
+    }
+}
+
+/// The gaps, each with the two commands that end it.
+fn print_gaps(gaps: &[GapRow], globals: &Globals, out: &mut dyn Write) -> Result<()> {
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    line_of(
+        out,
+        "revisions that no hook recorded, too many to be dispatched unasked (catch_up_max):",
+    )?;
+    let program = match &globals.config {
+        Some(config) => format!(
+            "auto-dispatcher --config {}",
+            shell_quote(&config.to_string_lossy())
+        ),
+        None => "auto-dispatcher".to_owned(),
+    };
+    let mut table = Table::new(&[
+        "REPOSITORY",
+        "GAP",
+        "REVISIONS",
+        "TO DISPATCH THEM",
+        "TO LET THEM GO",
+    ]);
+    for gap in gaps {
+        let (path, low, high) = (gap.repository.to_string_lossy(), gap.low, gap.high);
+        let command = |word: &str| format!("{program} {word} {} {low}:{high}", shell_quote(&path));
+        table.row([
+            path.to_string(),
+            format!("r{low}:r{high}"),
+            gap.revisions().to_string(),
+            command("replay"),
+            command("dismiss"),
+        ]);
+    }
+    table.print(out)
 }
 
 fn print_workers(workers: &[WorkerJson], out: &mut dyn Write) -> Result<()> {
@@ -161,6 +244,14 @@ fn print_repositories(
     out: &mut dyn Write,
 ) -> Result<()> {
     for repository in repositories {
+        let is_alone = repositories
+            .iter()
+            .all(|other| other.path != repository.path || other.uuid == repository.uuid);
+        let uuid = if is_alone {
+            String::new()
+        } else {
+            format!(" (UUID {})", repository.uuid)
+        };
         let last = repository.last_revision.map_or_else(
             || "only replayed".to_owned(),
             |revision| format!("r{revision} recorded"),
@@ -168,18 +259,33 @@ fn print_repositories(
         line_of(
             out,
             &format!(
-                "repository {}: {last}",
+                "repository {}{uuid}: {last}",
                 escape(&repository.path.to_string_lossy())
             ),
         )?;
     }
     for batch in unplanned {
         let line = match &batch.plan_error {
+            Some(error) if batch.is_held() => {
+                format!(
+                    "{} is held, with later revisions of its repository: {error}",
+                    batch.describe()
+                )
+            }
             Some(error) => format!(
-                "{} cannot be planned, and holds up later revisions of its repository (tries: {}, again at {}): {error}",
+                "{} cannot be planned, and holds up later revisions of its repository (tries: {}, again at {}): \
+                 {error}; mend it, or let the revision go: auto-dispatcher dismiss {} {}",
                 batch.describe(),
                 batch.plan_attempts,
-                local(batch.due_at)
+                local(batch.due_at),
+                shell_quote(
+                    &batch
+                        .repository
+                        .as_deref()
+                        .unwrap_or(Path::new(""))
+                        .to_string_lossy()
+                ),
+                batch.revision.unwrap_or_default()
             ),
             None => format!("{} is recorded and not planned yet", batch.describe()),
         };

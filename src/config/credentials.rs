@@ -198,7 +198,9 @@ impl CredentialStore {
                 escape(&file),
                 escape(why)
             ))
-            .with_hint(format!("{way_out} and `replay` its revision")))
+            .with_hint(format!(
+                "{way_out} and `retry` the delivery, or `replay` its revision by the rule of today"
+            )))
         };
         let Some((rule, secrets)) = self.rules.rule(rule_name) else {
             let why = format!("there is no rule [{rule_name}] any more");

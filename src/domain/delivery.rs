@@ -13,7 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use decision::Decision;
+pub use decision::{Decision, Past, Resumption, resume};
 pub use state::{State, Step};
 
 /// How an attempt ended.
@@ -99,12 +99,12 @@ pub fn settle(outcome: Outcome, standing: Standing, jitter: f64) -> Transition {
         Outcome::Delivered | Outcome::Installed(InstallEnd::Exited(0)) => Transition::Done,
         Outcome::Installed(InstallEnd::Exited(status)) => Transition::Fail {
             fault: Fault::permanent(format!(
-                "the install command ended with exit status {status}; `show` has its output, `replay` runs it again"
+                "the install command ended with exit status {status}; `show` has its output, `retry` runs it again"
             )),
         },
         Outcome::Installed(InstallEnd::TimedOut) => Transition::Fail {
             fault: Fault::permanent(
-                "the install command did not end within install_timeout and was ended with its children",
+                "the install command did not end within install_timeout and was ended with its children; `retry` runs it again",
             ),
         },
         Outcome::Interrupted => Transition::Release,
@@ -126,7 +126,7 @@ pub fn settle(outcome: Outcome, standing: Standing, jitter: f64) -> Transition {
                     fault: Fault::new(
                         fault.class,
                         format!(
-                            "{}; the install command had begun, and its outcome could not be collected: look at the host",
+                            "{}; the install command had begun, and its outcome could not be collected: look at the host, then `retry`, which collects it and runs the command again only if it is lost",
                             fault.message
                         ),
                     ),
@@ -145,7 +145,7 @@ pub fn rescue(step: Step, attached_install_began: bool) -> Transition {
     if step == Step::Install && attached_install_began {
         return Transition::Lose {
             fault: Fault::unknown(
-                "the worker died while the install command ran attached (install_mode = plain); look at the host, then `replay` if it has to run again",
+                "the worker died while the install command ran attached (install_mode = plain); look at the host, then `retry` if it has to run again",
             ),
         };
     }

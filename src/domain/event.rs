@@ -133,6 +133,13 @@ pub enum Event {
         /// Exit status of the install command, if it ended by itself.
         exit_status: Option<i32>,
     },
+    /// What was settled longer ago than `keep_history` is gone from the journal.
+    Pruned {
+        /// How many batches.
+        batches: usize,
+        /// How many deliveries.
+        deliveries: usize,
+    },
     /// Something that is no delivery's own: a file that could not be removed, a configuration warning.
     Notice {
         /// One line.

@@ -14,6 +14,14 @@ use crate::domain::text::shell_quote;
 /// when the limit has passed.
 pub const PLAIN_LATE_STATUS: i32 = 200;
 
+/// How long a tracked command's output may grow on the host, bytes; looked at every second. Beyond, the file is
+/// emptied and its tail kept.
+pub const OUTPUT_ON_HOST_MAX_BYTES: u64 = 64 << 20;
+
+/// What stands in an output where the host emptied the file.
+const CUT_MARK: &str =
+    "[auto-dispatcher: the output grew too long for the host's disk and was cut here]";
+
 /// What one run of an install command needs. Every path is one on the host, `~` resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallSpec {
@@ -30,6 +38,9 @@ pub struct InstallSpec {
     pub mode: InstallMode,
     /// Whether it may be run again when an earlier run's outcome cannot be had.
     pub idempotent: bool,
+    /// Whether an earlier attempt was told that the command may begin: a host without a record of it has then
+    /// lost it, and the command is not run.
+    pub recorded: bool,
     /// How many bytes of output are kept: the tail.
     pub output_max_bytes: usize,
 }
@@ -90,10 +101,10 @@ pub fn environment(facts: &InstallFacts) -> [(&'static str, &str); 8] {
     ]
 }
 
-/// What every run begins with: the facts exported, the command in `$c`, home as the working directory,
-/// and `$g`, the word that gives a process a group of its own.
+/// What every run begins with: the facts exported, the command in `$c`, home as the working directory, and
+/// what handles process groups.
 fn prologue(spec: &InstallSpec) -> String {
-    let mut script = String::new();
+    let mut script = String::from(include_str!("install/host.sh"));
     for (name, value) in environment(&spec.facts) {
         let line = format!("{name}={}; export {name}\n", shell_quote(value));
         script.push_str(&line);
@@ -106,28 +117,32 @@ fn prologue(spec: &InstallSpec) -> String {
     script
 }
 
-/// The wrapper that the host runs detached: it takes the lock, runs the command under the login's shell
-/// with a time limit for its process group, and leaves the status.
+/// The wrapper that the host runs detached: it runs the command under the login's shell unless that has ever
+/// been done, bounds its time and its output, and leaves the status.
 fn wrapper(spec: &InstallSpec) -> String {
     format!(
-        "d=${{0%/*}}\nlimit={}\n{}{}{}",
+        "d=${{0%/*}}\nlimit={}\nm={}\nmost={OUTPUT_ON_HOST_MAX_BYTES}\nmark={}\n{}{}",
         spec.timeout_s,
-        include_str!("install/lock.sh"),
+        spec.output_max_bytes,
+        shell_quote(CUT_MARK),
         prologue(spec),
         include_str!("install/run.sh")
     )
 }
 
 /// The script that starts the command unless that has happened before, then follows it to its end. It
-/// prints lines that begin with `nonce` and a letter: `D offset length` (followed by that many bytes of
-/// output), `A` (alive), `S status`, `L` (lost), `E reason`.
+/// prints lines that begin with `nonce` and a letter: `P` (prepared: the script waits for a line with the
+/// nonce before anything can run; not where the run is `recorded`), `D offset length` (followed by that many
+/// bytes of output), `A` (alive), `S status`, `L` (lost), `E reason`.
 pub fn tracked_script(spec: &InstallSpec, nonce: &str) -> String {
     format!(
-        "N={nonce}\nt={}\nm={}\nlimit={}\nw={}\n{}{}",
+        "N={nonce}\nt={}\nm={}\nlimit={}\nR={}\nw={}\n{}{}{}",
         spec.token,
         spec.output_max_bytes,
         spec.timeout_s,
+        u8::from(spec.recorded),
         shell_quote(&wrapper(spec)),
+        include_str!("install/host.sh"),
         include_str!("install/start.sh"),
         include_str!("install/follow.sh")
     )

@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Local, Utc};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::gaps::cut;
 use super::rows::{BatchRow, Source};
 use super::{Journal, millis};
 use crate::domain::change::Change;
@@ -123,42 +124,6 @@ impl Journal {
         })
     }
 
-    /// Notes digest and size of an exported package.
-    pub fn record_artifact(&mut self, package_id: i64, sha256: &str, size: u64) -> Result<()> {
-        self.write("cannot note an artifact in", |tx| {
-            tx.execute(
-                "UPDATE packages SET sha256 = ?2, size = ?3 WHERE id = ?1",
-                params![package_id, sha256, size],
-            )
-        })
-        .map(|_| ())
-    }
-
-    /// Digest and size of a package, once it is exported.
-    pub fn artifact_of(&self, package_id: i64) -> Result<Option<(String, u64)>> {
-        self.read("cannot read", |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT sha256, size FROM packages WHERE id = ?1 AND sha256 IS NOT NULL",
-                )?
-                .query_row([package_id], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-    }
-
-    /// Whether a delivery may still need the artifact: open ones, and failed or unknown ones, which the
-    /// operator may retry.
-    pub fn artifact_is_needed(&self, sha256: &str) -> Result<bool> {
-        self.read("cannot read", |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM packages p JOIN deliveries d ON d.package_id = p.id
-                     WHERE p.sha256 = ?1 AND d.state NOT IN ('done', 'cancelled') AND d.dismissed_at IS NULL)",
-                )?
-                .query_row([sha256], |row| row.get(0))
-        })
-    }
-
     /// A batch by its number.
     pub fn batch(&self, batch: i64) -> Result<Option<BatchRow>> {
         let sql = format!(
@@ -210,6 +175,8 @@ fn insert_planned(
                 |row| row.get(0),
             )
             .optional()?;
+        // The operator has decided: it is no part of an open gap any more.
+        cut(tx, id, (revision.revision, revision.revision), Some(now))?;
     }
     tx.execute(
         "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,

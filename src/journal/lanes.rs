@@ -8,7 +8,7 @@ use super::rows::{BatchRow, Word, Work};
 use super::{Journal, millis};
 use crate::domain::delivery::{State, Step, Transition, rescue};
 use crate::domain::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The right to work one delivery; only the journal makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,14 @@ pub struct Claim {
 pub struct LaneHead {
     /// The lane.
     pub lane: String,
-    /// Queued, running or waiting.
+    /// Queued or waiting; running where any delivery of the lane is.
     pub state: State,
     /// When a waiting one is due.
     pub due_at: DateTime<Utc>,
     /// When it began to wait.
     pub waits_from: DateTime<Utc>,
+    /// Whether it waits for room in the spool.
+    pub wants_room: bool,
 }
 
 impl LaneHead {
@@ -70,6 +72,8 @@ pub struct AttemptRecord {
     pub output: Option<Vec<u8>>,
     /// Bytes of output before the tail.
     pub output_cut: u64,
+    /// Bytes for which there was no room in the spool; 0: that was not the trouble.
+    pub wants_room: u64,
 }
 
 /// The end of an attempt.
@@ -87,11 +91,17 @@ pub struct Settling<'a> {
     pub record: &'a AttemptRecord,
 }
 
-/// Open deliveries of a lane that nothing stands before: a lane waits behind its own running or waiting
-/// delivery, and behind a failure that stops it.
+/// The first open delivery of a lane. Whether it can be claimed says [`LaneHead::is_ready`] and [`IS_HELD`].
 const FIRST_OF_LANE: &str = "
     SELECT id, state, due_at, waits_from FROM deliveries
     WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') ORDER BY id LIMIT 1";
+
+/// Whether a lane's first open delivery has to wait: behind a failure that stops the lane, or, where the operator
+/// has retried it, until one ends that began meanwhile, although its place is behind.
+const IS_HELD: &str = "
+    SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
+      AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)
+    OR EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'running')";
 
 impl Journal {
     /// The first open delivery of every lane that has one and that no failure stops, oldest first.
@@ -99,9 +109,21 @@ impl Journal {
         self.read("cannot read the lanes of", |connection| {
             connection
                 .prepare_cached(
-                    "WITH first AS (SELECT lane, min(id) AS id FROM deliveries
-                       WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane)
-                     SELECT d.lane, d.state, d.due_at, d.waits_from FROM first f JOIN deliveries d ON d.id = f.id
+                    // From lane to lane by the index: a lane may hold a hundred thousand, and this is asked often.
+                    "WITH RECURSIVE lanes (lane) AS (
+                       SELECT min(lane) FROM deliveries WHERE state IN ('queued', 'running', 'waiting')
+                       UNION ALL SELECT
+                         (SELECT min(n.lane) FROM deliveries n
+                          WHERE n.state IN ('queued', 'running', 'waiting') AND n.lane > l.lane)
+                         FROM lanes l WHERE l.lane IS NOT NULL),
+                     first AS (SELECT
+                         (SELECT min(o.id) FROM deliveries o
+                          WHERE o.state IN ('queued', 'running', 'waiting') AND o.lane = l.lane) AS id
+                         FROM lanes l WHERE l.lane IS NOT NULL)
+                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r INDEXED BY deliveries_running
+                           WHERE r.state = 'running' AND r.lane = d.lane) THEN 'running' ELSE d.state END,
+                         d.due_at, d.waits_from, d.room > 0
+                     FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
                          AND s.stops_lane = 1 AND s.state IN ('failed', 'unknown') AND s.dismissed_at IS NULL)
                      ORDER BY d.id",
@@ -112,26 +134,10 @@ impl Journal {
                         state: row.get::<_, Word<State>>(1)?.0,
                         due_at: super::time(row.get(2)?),
                         waits_from: super::time(row.get(3)?),
+                        wants_room: row.get(4)?,
                     })
                 })?
                 .collect()
-        })
-    }
-
-    /// The lanes in which these batches have open deliveries.
-    pub fn open_lanes_of(&self, batches: &[i64]) -> Result<Vec<String>> {
-        self.read("cannot read the lanes of", |connection| {
-            let mut lanes = Vec::new();
-            for batch in batches {
-                let mut statement = connection.prepare_cached(
-                    "SELECT DISTINCT lane FROM deliveries
-                     WHERE batch_id = ?1 AND state IN ('queued', 'running', 'waiting')",
-                )?;
-                for lane in statement.query_map([batch], |row| row.get(0))? {
-                    lanes.push(lane?);
-                }
-            }
-            Ok(lanes)
         })
     }
 
@@ -151,6 +157,7 @@ impl Journal {
                         state: row.get::<_, Word<State>>(1)?.0,
                         due_at: super::time(row.get(2)?),
                         waits_from: super::time(row.get(3)?),
+                        wants_room: false,
                     };
                     Ok((row.get(0)?, head))
                 })
@@ -159,13 +166,10 @@ impl Journal {
                 return Ok(None);
             };
             let due = head.is_ready(now);
-            let stopped: bool = tx
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND id < ?2
-                     AND stops_lane = 1 AND state IN ('failed', 'unknown') AND dismissed_at IS NULL)",
-                )?
+            let is_held: bool = tx
+                .prepare_cached(IS_HELD)?
                 .query_row(params![lane, id], |row| row.get(0))?;
-            if !due || stopped {
+            if !due || is_held {
                 return Ok(None);
             }
             tx.prepare_cached(
@@ -220,6 +224,11 @@ impl Journal {
             Transition::Release => (0, 0, 1),
             _ => (0, 0, 0),
         };
+        let room = if state == State::Waiting {
+            record.wants_room
+        } else {
+            0
+        };
         let fault = transition.fault();
         let settled_at = (!state.is_open()).then(|| millis(now));
         let updated = self.write("cannot settle a delivery in", |tx| {
@@ -227,7 +236,8 @@ impl Journal {
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
                        transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14
+                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14, room = ?15,
+                       rerun = CASE WHEN ?12 IS NULL THEN rerun ELSE 0 END
                      WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
                 )?
                 .execute(params![
@@ -244,7 +254,8 @@ impl Journal {
                     fault.map(|fault| &fault.message),
                     settled_at,
                     install_began,
-                    waits_from
+                    waits_from,
+                    room
                 ])?;
             if updated == 1 {
                 tx.prepare_cached(
@@ -281,7 +292,7 @@ impl Journal {
             connection
                 .prepare_cached(
                     "SELECT DISTINCT worker_id FROM deliveries
-                     WHERE state IN ('queued', 'running', 'waiting') AND state = 'running' AND worker_id <> ?1",
+                     WHERE state = 'running' AND worker_id <> ?1",
                 )?
                 .query_map([me], |row| row.get(0))?
                 .collect()
@@ -294,7 +305,7 @@ impl Journal {
             let stranded: Vec<(i64, Word<Step>, bool)> = tx
                 .prepare(
                     "SELECT id, step, attached FROM deliveries
-                     WHERE state IN ('queued', 'running', 'waiting') AND state = 'running' AND worker_id = ?1",
+                     WHERE state = 'running' AND worker_id = ?1",
                 )?
                 .query_map([dead_worker], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<rusqlite::Result<_>>()?;
@@ -329,17 +340,20 @@ impl Journal {
 
 fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {
     serde_json::from_str(json).map_err(|error| {
-        Error::state(format!(
-            "the journal's terms of delivery {delivery} cannot be read: {error}"
-        ))
+        Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "the journal is damaged: the terms of delivery {delivery} cannot be read: {error}"
+            ),
+        )
     })
 }
 
 fn work_sql() -> String {
     format!(
         "SELECT {}, d.id, d.package_id, d.package, p.path, d.rule, d.host, d.login, d.ssh_port, d.ftp_port,
-           d.dest_dir, d.step, d.remote_path, p.sha256, p.size, d.run, d.install_began, d.connection,
-           d.service
+           d.dest_dir, CASE WHEN d.replaced THEN 'export' ELSE d.step END, d.remote_path, p.sha256, p.size,
+           d.run, d.install_began, d.rerun, d.connection, d.service
          FROM deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
            LEFT JOIN repositories r ON r.id = b.repository_id
          WHERE d.id = ?1",
@@ -369,8 +383,9 @@ fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
         size: row.get(28)?,
         run: row.get(29)?,
         install_began: row.get(30)?,
+        rerun: row.get(31)?,
         connection: crate::domain::target::ConnectionTerms::default(),
         service: crate::domain::target::ServiceTerms::default(),
     };
-    Ok((work, row.get(31)?, row.get(32)?))
+    Ok((work, row.get(32)?, row.get(33)?))
 }

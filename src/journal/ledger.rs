@@ -4,133 +4,149 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, params};
 
 use super::batches::{NewBatch, repository_id, stamp, text};
-use super::rows::BatchRow;
+use super::former::holder_of_path;
+use super::gaps::{cut, is_closed};
+use super::rows::{BatchRow, NEVER_MS};
 use super::{Journal, millis};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What recording a revision did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The batch of that revision.
     pub batch: i64,
     /// Whether it was new.
     pub is_new: bool,
+    /// Whether the operator has dismissed it: nothing of it is dispatched.
+    pub is_dismissed: bool,
+    /// UUID of the repository that holds the path, if it is another one: the batch is held until the
+    /// operator has decided.
+    pub holder: Option<String>,
 }
 
-/// What planning has before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What planning has before it; not what is held until the operator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnplannedOutlook {
     /// Batches that are not planned.
     pub count: u64,
     /// When the first of them is due; in the past when it is due now.
     pub next_due: Option<DateTime<Utc>>,
+    /// The repositories that have one that is due now.
+    pub due: Vec<i64>,
 }
+
+/// The first unplanned batch of each repository, which is planned before the others: one row a repository.
+const HEADS: &str =
+    "SELECT id, repository_id, min(revision), count(*) AS batches, due_at, waits_from
+    FROM batches WHERE state <> 'planned' GROUP BY repository_id";
 
 impl Journal {
     /// Records a revision durably, once: a second record of the same revision changes nothing, but that one
-    /// which could not be planned is tried again now.
+    /// which could not be planned is tried again now. One that the operator dismissed before it was
+    /// recorded stays dismissed.
     pub fn record_revision(&mut self, new: &NewBatch<'_>, now: DateTime<Utc>) -> Result<Recorded> {
         self.write("cannot record the revision in", |tx| {
             let repository = repository_id(tx, new, Some(new.revision), now)?;
+            let closed = is_closed(tx, repository, new.revision)?;
+            let (state, closed_at) = if closed {
+                ("planned", Some(millis(now)))
+            } else {
+                ("recorded", None)
+            };
             let inserted = tx.execute(
-                "INSERT INTO batches
-                   (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state)
-                 VALUES ('revision', ?1, ?2, ?3, ?4, ?5, ?6, 'recorded') ON CONFLICT DO NOTHING",
+                "INSERT INTO batches (source, repository_id, revision, rules_file, netrc_file, stamp,
+                   recorded_at, state, planned_at, dismissed_at)
+                 VALUES ('revision', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT DO NOTHING",
                 params![
                     repository,
                     new.revision,
                     text(new.rules_file),
                     text(new.netrc_file),
                     stamp(now),
-                    millis(now)
+                    millis(now),
+                    state,
+                    closed_at
                 ],
             )?;
-            let batch = tx.query_row(
-                "SELECT id FROM batches WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
+            cut(tx, repository, (new.revision, new.revision), None)?;
+            let (batch, is_dismissed) = tx.query_row(
+                "SELECT id, dismissed_at IS NOT NULL FROM batches
+                 WHERE source = 'revision' AND repository_id = ?1 AND revision = ?2",
                 params![repository, new.revision],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             tx.execute(
                 "UPDATE batches SET due_at = 0 WHERE id = ?1 AND state = 'plan_failed'",
                 [batch],
             )?;
+            let holder = holder_of_path(tx, repository)?;
+            if holder.is_none() {
+                // One that was let go and is back, where no other one has taken its place.
+                tx.execute(
+                    "UPDATE repositories SET retired_at = NULL WHERE id = ?1 AND retired_at IS NOT NULL",
+                    [repository],
+                )?;
+            }
             Ok(Recorded {
                 batch,
                 is_new: inserted == 1,
+                is_dismissed,
+                holder,
             })
         })
     }
 
-    /// The next batch that can be planned now: within a repository the lowest revision, and none while
-    /// that one waits to be tried again.
-    pub fn next_unplanned(&self, now: DateTime<Utc>) -> Result<Option<BatchRow>> {
+    /// The next batch of a repository, if it can be planned now: the lowest revision, and none while that
+    /// one waits to be tried again.
+    pub fn next_unplanned(&self, repository: i64, now: DateTime<Utc>) -> Result<Option<BatchRow>> {
         let sql = format!(
-            "SELECT {} FROM batches b LEFT JOIN repositories r ON r.id = b.repository_id
-             WHERE b.state <> 'planned' AND (b.due_at <= ?1 OR ?1 < b.waits_from) AND NOT EXISTS
-               (SELECT 1 FROM batches e WHERE e.state <> 'planned'
-                AND e.repository_id = b.repository_id AND e.revision < b.revision)
-             ORDER BY b.id LIMIT 1",
+            "WITH heads AS ({HEADS})
+             SELECT {} FROM heads h JOIN batches b ON b.id = h.id LEFT JOIN repositories r ON r.id = b.repository_id
+             WHERE h.repository_id = ?1 AND h.due_at < ?3 AND (h.due_at <= ?2 OR ?2 < h.waits_from)",
             BatchRow::COLUMNS
         );
         self.read("cannot read", |connection| {
             connection
                 .prepare_cached(&sql)?
-                .query_row([millis(now)], BatchRow::from_row)
+                .query_row(
+                    params![repository, millis(now), NEVER_MS],
+                    BatchRow::from_row,
+                )
                 .optional()
         })
     }
 
-    /// Records the revisions that are missing between this batch's and the one below it in the ledger, as
-    /// hooks that were killed or come late leave them; a gap of more than `most` is left alone. Returns the
-    /// size of the gap.
-    pub fn fill_gap(&mut self, batch: i64, most: u64, now: DateTime<Utc>) -> Result<u64> {
-        self.write("cannot fill a gap in", |tx| {
-            let gap: Option<(u64, u64)> = tx
-                .prepare_cached(
-                    "SELECT max(e.revision), b.revision FROM batches b JOIN batches e
-                       ON e.repository_id = b.repository_id AND e.source = 'revision' AND e.revision < b.revision
-                     JOIN repositories r ON r.id = b.repository_id AND r.first_revision < b.revision
-                     WHERE b.id = ?1 AND b.source = 'revision' GROUP BY b.id",
-                )?
-                .query_row([batch], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let Some((below, revision)) = gap else {
-                return Ok(0);
+    /// How much is unplanned, and when the first of it is due; what waits behind an earlier revision does
+    /// not count for that, and what is held does not count at all.
+    pub fn unplanned_outlook(&self, now: DateTime<Utc>) -> Result<UnplannedOutlook> {
+        let sql = format!(
+            "WITH heads AS ({HEADS})
+             SELECT repository_id, batches, CASE WHEN ?1 < waits_from THEN 0 ELSE due_at END
+             FROM heads WHERE due_at < ?2 ORDER BY id"
+        );
+        self.read("cannot read", |connection| {
+            let mut outlook = UnplannedOutlook {
+                count: 0,
+                next_due: None,
+                due: Vec::new(),
             };
-            let missing = revision - below - 1;
-            if missing <= most {
-                let mut insert = tx.prepare_cached(
-                    "INSERT INTO batches
-                       (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state)
-                     SELECT 'revision', repository_id, ?2, rules_file, netrc_file, ?3, ?4, 'recorded'
-                     FROM batches WHERE id = ?1",
-                )?;
-                for lost in below + 1..revision {
-                    insert.execute(params![batch, lost, stamp(now), millis(now)])?;
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![millis(now), NEVER_MS])?;
+            while let Some(row) = rows.next()? {
+                outlook.count += row.get::<_, u64>(1)?;
+                let due = super::time(row.get(2)?);
+                if due <= now {
+                    outlook.due.push(row.get(0)?);
                 }
+                outlook.next_due = Some(outlook.next_due.map_or(due, |first| first.min(due)));
             }
-            Ok(missing)
+            Ok(outlook)
         })
     }
 
-    /// How much is unplanned, and when the first of it is due; what waits behind an earlier revision does
-    /// not count for that.
-    pub fn unplanned_outlook(&self, now: DateTime<Utc>) -> Result<UnplannedOutlook> {
-        self.read("cannot read", |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT count(*), min(CASE WHEN ?1 < waits_from THEN 0 ELSE due_at END) FILTER (WHERE NOT EXISTS
-                       (SELECT 1 FROM batches e WHERE e.state <> 'planned'
-                        AND e.repository_id = b.repository_id AND e.revision < b.revision))
-                     FROM batches b WHERE state <> 'planned'",
-                )?
-                .query_row([millis(now)], |row| {
-                    Ok(UnplannedOutlook {
-                        count: row.get(0)?,
-                        next_due: row.get::<_, Option<i64>>(1)?.map(super::time),
-                    })
-                })
-        })
+    /// Records that a batch is not planned before the operator has decided, and why.
+    pub fn hold_plan(&mut self, batch: i64, error: &Error, now: DateTime<Utc>) -> Result<()> {
+        self.fail_plan(batch, error, now, super::time(NEVER_MS))
     }
 
     /// Whether anything is unplanned, or queued, running or waiting where no failure stops the lane.

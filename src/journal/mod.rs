@@ -3,37 +3,53 @@
 //! [`Transition`](crate::domain::delivery::Transition). Knows nothing of hosts, files or rules; SQL is
 //! written nowhere else.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _, Utc};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
+use trouble::explain;
+
+mod artifacts;
+mod awaited;
 mod batches;
+mod decisions;
+#[cfg(test)]
+mod fixture;
+mod former;
+#[cfg(test)]
+mod former_tests;
+mod gaps;
+#[cfg(test)]
+mod gaps_tests;
 mod lanes;
 mod ledger;
 mod leftovers;
+mod opening;
 mod progress;
+mod prune;
 mod query;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod workers;
 
+pub use artifacts::RoomWanted;
+pub use awaited::Awaited;
 pub use batches::{NewBatch, PlannedBatch};
+pub use decisions::Decided;
+pub use former::Retired;
+pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
+pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
-
-/// How long a write waits for other writers; a committer never waits longer than this.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One connection to the journal. Each thread opens its own.
 pub struct Journal {
@@ -53,12 +69,7 @@ fn file_of(path: &Path) -> Option<(u64, u64)> {
 impl Journal {
     /// Opens the journal file, makes it if it is missing, and brings its schema up to date.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut connection =
-            Connection::open(path).map_err(|error| explain(path, "cannot open", &error))?;
-        prepare(&mut connection).map_err(|error| explain(path, "cannot prepare", &error))?;
-        migrate(&mut connection, path)?;
-        let id = journal_id(&mut connection)
-            .map_err(|error| explain(path, "cannot read the identity of", &error))?;
+        let (connection, id) = opening::open(path)?;
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -118,95 +129,6 @@ impl Journal {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         work(&self.connection).map_err(|error| self.explain(what, &error))
-    }
-}
-
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // FULL: a recorded revision stays recorded when the machine is reset.
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", "on")?;
-    Ok(())
-}
-
-/// Brings the schema up to date, one process at a time: the first hooks of a new site come together, and
-/// neither a switch to WAL nor a migration waits for another one.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    if version(connection, path)? == schema::LATEST {
-        return Ok(());
-    }
-    let lock_path = path.with_extension("lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&lock_path)
-        .and_then(|lock| lock.lock().map(|()| lock))
-        .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &lock_path, &error))?;
-    let found = version(connection, path)?;
-    if found > schema::LATEST {
-        return Err(Error::state(format!(
-            "the journal {} was written by a newer auto-dispatcher (version {found}; this one knows {})",
-            path.display(),
-            schema::LATEST
-        ))
-        .with_hint("install the newer one again, or name another `state_dir` in auto-dispatcher.cfg"));
-    }
-    // WAL survives in the file.
-    connection
-        .pragma_update(None, "journal_mode", "wal")
-        .map_err(|error| explain(path, "cannot prepare", &error))?;
-    let migrated = schema::migrations().to_latest(connection);
-    drop(lock);
-    migrated.map_err(|error| match error {
-        rusqlite_migration::Error::RusqliteError { err, .. } => {
-            explain(path, "cannot bring up to date", &err)
-        }
-        other => Error::state(format!(
-            "cannot bring the journal {} up to date: {other}",
-            path.display()
-        )),
-    })
-}
-
-fn version(connection: &Connection, path: &Path) -> Result<i64> {
-    connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| explain(path, "cannot read the version of", &error))
-}
-
-fn journal_id(connection: &mut Connection) -> rusqlite::Result<String> {
-    let read = "SELECT value FROM meta WHERE key = 'journal_id'";
-    if let Some(id) = connection
-        .query_row(read, [], |row| row.get(0))
-        .optional()?
-    {
-        return Ok(id);
-    }
-    // Two processes may be first: the insert that comes second does nothing.
-    connection.execute(
-        "INSERT INTO meta (key, value) VALUES ('journal_id', lower(hex(randomblob(8))))
-         ON CONFLICT DO NOTHING",
-        [],
-    )?;
-    connection.query_row(read, [], |row| row.get(0))
-}
-
-fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
-    let shown = path.display();
-    let message = format!("{what} the journal {shown}: {error}");
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => {
-            Error::state(message).with_hint("make room on that file system; nothing was changed")
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::state(message).with_hint(
-            "another process has held the journal for more than 5 s; find it with `fuser` and try again",
-        ),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::state(message).with_hint(
-            "the file is damaged: stop the workers, move it and its -wal and -shm away, and `replay` the revisions that were not yet delivered",
-        ),
-        _ => Error::state(message),
     }
 }
 

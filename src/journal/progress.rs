@@ -1,6 +1,6 @@
 //! How far a running delivery got. Every note needs `running` *and* the same worker and attempt number.
 
-use rusqlite::{ToSql, Transaction};
+use rusqlite::{ToSql, Transaction, params};
 
 use super::leftovers::{self, TemporaryFile};
 use super::{Claim, Journal};
@@ -30,9 +30,47 @@ impl Journal {
         transport: &str,
         file: &TemporaryFile<'_>,
     ) -> Result<()> {
-        let what = "step = 'install', remote_path = ?4, transport = ?5";
+        let what = "step = 'install', remote_path = ?4, transport = ?5, replaced = 0";
         self.update_running_and(claim, what, &[&remote_path, &transport], |tx| {
             leftovers::delete_upload(tx, claim.delivery, file)
+        })
+    }
+
+    /// Notes that the package is about to be published at `remote_path` of `host`. What other deliveries
+    /// brought to that path and may still install lies there no longer: should they go on (the operator
+    /// retries them), they bring it again, for nothing but its own package is installed by a delivery.
+    pub fn note_replacing(&mut self, claim: &Claim, host: &str, remote_path: &str) -> Result<()> {
+        let others =
+            "remote_path = ?1 AND state NOT IN ('done', 'cancelled') AND host = ?2 AND id <> ?3
+             AND replaced = 0";
+        let values = params![remote_path, host, claim.delivery];
+        let any: bool = self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE {others})"
+                ))?
+                .query_row(values, |row| row.get(0))
+        })?;
+        // Hardly ever, so a write is not made for each package.
+        if any {
+            self.write("cannot note a replaced package in", |tx| {
+                tx.execute(
+                    &format!("UPDATE deliveries SET replaced = 1 WHERE {others}"),
+                    values,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the host has lost what an install came to and that the command is run again, as the
+    /// operator has said: once, under a token of its own. Returns the number of that run.
+    pub fn note_rerun(&mut self, claim: &Claim) -> Result<u32> {
+        self.update_running(claim, "run = run + 1, rerun = 0, install_began = ?4", &[&0])?;
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached("SELECT run FROM deliveries WHERE id = ?1")?
+                .query_row([claim.delivery], |row| row.get(0))
         })
     }
 

@@ -1,7 +1,7 @@
 //! What people and programs ask the journal.
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Word};
 use super::{Journal, time};
@@ -16,14 +16,19 @@ pub struct HistoryFilter {
     pub unsettled: bool,
     /// Only those of these batches; empty: of all.
     pub batches: Vec<i64>,
+    /// Only these; empty: all.
+    pub deliveries: Vec<i64>,
     /// Oldest first.
     pub oldest_first: bool,
 }
 
+/// Rows that are read at a time.
+const PAGE: u64 = 5000;
+
 const COLUMNS: &str = "d.id, d.batch_id, b.source, r.path, b.revision, b.author, d.package, p.path, d.rule,
     d.rule_line, d.host, d.login, d.lane, d.state, d.step, d.attempts, d.transport, d.remote_path, p.sha256,
     p.size, d.exit_status, d.fault, d.error, d.queued_at, d.due_at, d.settled_at, d.dest_dir,
-    json_extract(d.service, '$.install_command')";
+    json_extract(d.service, '$.install_command'), d.dismissed_at";
 
 const TABLES: &str =
     "deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
@@ -59,7 +64,22 @@ fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         settled_at: row.get::<_, Option<i64>>(25)?.map(time),
         dest_dir: row.get(26)?,
         install_command: row.get(27)?,
+        dismissed_at: row.get::<_, Option<i64>>(28)?.map(time),
     })
+}
+
+/// One delivery, also within a transaction.
+pub(super) fn delivery_by_id(
+    connection: &Connection,
+    id: i64,
+) -> rusqlite::Result<Option<DeliveryRow>> {
+    connection
+        .query_row(
+            &format!("SELECT {COLUMNS} FROM {TABLES} WHERE d.id = ?1"),
+            [id],
+            delivery_from_row,
+        )
+        .optional()
 }
 
 impl Journal {
@@ -73,7 +93,8 @@ impl Journal {
         Ok(rows)
     }
 
-    /// Shows each delivery that the filter wants to `visit`, one at a time: there may be millions.
+    /// Shows each delivery that the filter wants to `visit`, one at a time: there may be millions. They are
+    /// read by pages, so that a reader who takes his time keeps nobody from folding the log into the file.
     pub fn each_delivery(
         &self,
         filter: &HistoryFilter,
@@ -89,34 +110,53 @@ impl Journal {
                     .to_owned(),
             );
         }
-        if !filter.batches.is_empty() {
-            let marks = vec!["?"; filter.batches.len()].join(", ");
-            conditions.push(format!("d.batch_id IN ({marks})"));
-            values.extend(filter.batches.iter().map(|&batch| Value::Integer(batch)));
+        for (column, wanted) in [
+            ("d.batch_id", &filter.batches),
+            ("d.id", &filter.deliveries),
+        ] {
+            if !wanted.is_empty() {
+                let marks = vec!["?"; wanted.len()].join(", ");
+                conditions.push(format!("{column} IN ({marks})"));
+                values.extend(wanted.iter().map(|&id| Value::Integer(id)));
+            }
         }
         let condition = if conditions.is_empty() {
             String::new()
         } else {
             format!("WHERE {}", conditions.join(" AND "))
         };
-        let direction = if filter.oldest_first { "ASC" } else { "DESC" };
-        let limit = filter
-            .limit
-            .map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-        values.push(Value::Integer(limit));
-        let sql =
-            format!("SELECT {COLUMNS} FROM {TABLES} {condition} ORDER BY d.id {direction} LIMIT ?");
-        let explain =
-            |error: &rusqlite::Error| self.explain("cannot read the deliveries of", error);
-        let mut statement = self
-            .connection
-            .prepare(&sql)
-            .map_err(|error| explain(&error))?;
-        let rows = statement
-            .query_map(params_from_iter(values), delivery_from_row)
-            .map_err(|error| explain(&error))?;
-        for row in rows {
-            visit(row.map_err(|error| explain(&error))?)?;
+        let (direction, beyond) = if filter.oldest_first {
+            ("ASC", ">")
+        } else {
+            ("DESC", "<")
+        };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} {condition} {} d.id {beyond} ? ORDER BY d.id {direction} LIMIT ?",
+            if condition.is_empty() { "WHERE" } else { "AND" }
+        );
+        let mut left = filter.limit.unwrap_or(u64::MAX);
+        let mut last = if filter.oldest_first { 0 } else { i64::MAX };
+        while left > 0 {
+            let most = left.min(PAGE);
+            let page = self.read("cannot read the deliveries of", |connection| {
+                let limits = [Value::Integer(last), Value::Integer(most.cast_signed())];
+                connection
+                    .prepare_cached(&sql)?
+                    .query_map(
+                        params_from_iter(values.iter().chain(&limits)),
+                        delivery_from_row,
+                    )?
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            left -= page.len() as u64;
+            let is_last = (page.len() as u64) < most;
+            for row in page {
+                last = row.id;
+                visit(row)?;
+            }
+            if is_last {
+                break;
+            }
         }
         Ok(())
     }
@@ -124,13 +164,7 @@ impl Journal {
     /// One delivery.
     pub fn delivery(&self, id: i64) -> Result<Option<DeliveryRow>> {
         self.read("cannot read a delivery of", |connection| {
-            connection
-                .query_row(
-                    &format!("SELECT {COLUMNS} FROM {TABLES} WHERE d.id = ?1"),
-                    [id],
-                    delivery_from_row,
-                )
-                .optional()
+            delivery_by_id(connection, id)
         })
     }
 
@@ -198,7 +232,7 @@ impl Journal {
         })
     }
 
-    /// The repositories of the ledger.
+    /// The repositories of the ledger, without those that the operator let go.
     pub fn repositories(&self) -> Result<Vec<RepositoryRow>> {
         self.read("cannot read the repositories of", |connection| {
             connection
@@ -206,7 +240,7 @@ impl Journal {
                     "SELECT r.path, r.uuid,
                        (SELECT max(revision) FROM batches b WHERE b.repository_id = r.id AND b.source = 'revision'),
                        (SELECT count(*) FROM batches b WHERE b.repository_id = r.id AND b.state <> 'planned')
-                     FROM repositories r ORDER BY r.path",
+                     FROM repositories r WHERE r.retired_at IS NULL ORDER BY r.path, r.id",
                 )?
                 .query_map([], |row| {
                     Ok(RepositoryRow {
@@ -233,26 +267,6 @@ impl Journal {
                 )?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
-        })
-    }
-
-    /// Whether none of these batches has anything left for a worker.
-    pub fn batches_are_settled(&self, batches: &[i64]) -> Result<bool> {
-        self.read("cannot read the batches of", |connection| {
-            let mut unplanned = connection.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state <> 'planned')",
-            )?;
-            let mut open = connection.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM deliveries
-                 WHERE batch_id = ?1 AND state IN ('queued', 'running', 'waiting'))",
-            )?;
-            for batch in batches {
-                let busy: bool = unplanned.query_row([batch], |row| row.get(0))?;
-                if busy || open.query_row([batch], |row| row.get(0))? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
         })
     }
 }

@@ -70,6 +70,9 @@ impl FromSql for Word<Step> {
     }
 }
 
+/// When what is held is due: the operator decides. 9999-12-31.
+pub(super) const NEVER_MS: i64 = 253_402_214_400_000;
+
 /// A batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchRow {
@@ -117,6 +120,11 @@ impl BatchRow {
             (Some(path), Some(revision)) => format!("{again}r{revision} of {}", path.display()),
             _ => self.source.as_str().to_owned(),
         }
+    }
+
+    /// Whether no time mends what keeps it from being planned: the operator has to decide.
+    pub fn is_held(&self) -> bool {
+        self.state == "plan_failed" && self.due_at >= super::time(NEVER_MS)
     }
 
     pub(super) const COLUMNS: &'static str =
@@ -226,6 +234,8 @@ pub struct DeliveryRow {
     pub due_at: DateTime<Utc>,
     /// When it was settled for good.
     pub settled_at: Option<DateTime<Utc>>,
+    /// When the operator had done with it, though it is failed or unknown.
+    pub dismissed_at: Option<DateTime<Utc>>,
     /// The directory as planned.
     pub dest_dir: String,
     /// The install command as planned, if any.
@@ -294,6 +304,8 @@ pub struct Work {
     pub run: u32,
     /// Whether an install command may have begun whose outcome is still on the host.
     pub install_began: bool,
+    /// Whether the operator has said that it is run again, once, if its outcome is lost.
+    pub rerun: bool,
     /// The step to go on at: `install` when the upload is done, else `export`.
     pub step: Step,
     /// Where it was uploaded.

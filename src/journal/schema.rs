@@ -143,6 +143,13 @@ ALTER TABLE deliveries ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN dismissed_at INTEGER;
 -- The operator has said again: an install whose outcome cannot be had is run again.
 ALTER TABLE deliveries ADD COLUMN rerun INTEGER NOT NULL DEFAULT 0;
+-- Another delivery has put its package under the same path of the host since: this one is to be brought again.
+ALTER TABLE deliveries ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
+-- Bytes that it waits for in the spool; 0: it waits for something else.
+ALTER TABLE deliveries ADD COLUMN room INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_open_of_batch ON deliveries (batch_id, lane)
+  WHERE state IN ('queued', 'running', 'waiting');
+CREATE INDEX deliveries_running ON deliveries (worker_id) WHERE state = 'running';
 
 DROP INDEX deliveries_stopping;
 CREATE INDEX deliveries_stopping ON deliveries (lane, id)
@@ -150,7 +157,15 @@ CREATE INDEX deliveries_stopping ON deliveries (lane, id)
 DROP INDEX deliveries_troubled;
 CREATE INDEX deliveries_troubled ON deliveries (id)
   WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL;
-CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE settled_at IS NOT NULL;
+-- One at a time, although a retried delivery comes before one that runs.
+CREATE UNIQUE INDEX deliveries_running ON deliveries (lane) WHERE state = 'running';
+-- Packages on hosts that somebody may still install.
+CREATE INDEX deliveries_lying ON deliveries (remote_path)
+  WHERE remote_path IS NOT NULL AND state NOT IN ('done', 'cancelled');
+-- What may be pruned one day, oldest first.
+CREATE INDEX batches_kept ON batches (planned_at) WHERE state = 'planned' AND pruned_at IS NULL;
+-- Asked for by the foreign key whenever a batch goes.
+CREATE INDEX batches_citing ON batches (cites) WHERE cites IS NOT NULL;
 
 -- Revisions that no hook recorded, too many to dispatch unasked.
 CREATE TABLE gaps (
@@ -162,6 +177,14 @@ CREATE TABLE gaps (
   dismissed_at  INTEGER
 ) STRICT;
 CREATE INDEX gaps_of_repository ON gaps (repository_id, low);
+-- What version 1 left out of the ledger below a planned revision was more than catch_up_max.
+INSERT INTO gaps (repository_id, low, high, noticed_at)
+  SELECT b.repository_id, b.below + 1, b.revision - 1, b.recorded_at
+  FROM (SELECT repository_id, revision, recorded_at, state,
+          lag(revision) OVER (PARTITION BY repository_id ORDER BY revision) AS below
+        FROM batches WHERE source = 'revision') b
+  JOIN repositories r ON r.id = b.repository_id AND r.first_revision <= b.below
+  WHERE b.state = 'planned' AND b.revision > b.below + 1;
 
 -- What attempts may have left on a host: a temporary file, or the record of an install.
 CREATE TABLE leftovers (

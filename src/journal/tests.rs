@@ -42,7 +42,7 @@ fn what_waits_behind_an_unplannable_revision_is_not_due() {
     assert_eq!(outlook.count, 2);
     let due = outlook.next_due.expect("a time").timestamp_millis();
     assert_eq!(due, later.timestamp_millis());
-    assert_eq!(journal.next_unplanned(now).expect("read"), None);
+    assert_eq!(journal.next_unplanned(1, now).expect("read"), None);
     for batch in [first, second] {
         let blocking = journal
             .unplannable(batch, now)
@@ -51,32 +51,6 @@ fn what_waits_behind_an_unplannable_revision_is_not_due() {
         assert_eq!(blocking.id, first);
         assert_eq!(journal.unplannable(batch, later).expect("read"), None);
     }
-}
-
-#[test]
-fn a_gap_below_a_revision_is_filled_once_unless_it_is_too_large() {
-    let (_dir, mut journal) = journal();
-    let now = Utc::now();
-    let recorded = |journal: &Journal| -> Vec<Option<u64>> {
-        let batches = journal.unplanned_batches().expect("batches");
-        let mut revisions: Vec<_> = batches.iter().map(|batch| batch.revision).collect();
-        revisions.sort_unstable();
-        revisions
-    };
-    let first = record(&mut journal, 10, now);
-    assert_eq!(journal.fill_gap(first, 100, now).expect("read"), 0);
-    let above = record(&mut journal, 14, now);
-    assert_eq!(journal.fill_gap(above, 2, now).expect("read"), 3);
-    assert_eq!(recorded(&journal), [10, 14].map(Some));
-    assert_eq!(journal.fill_gap(above, 3, now).expect("filled"), 3);
-    assert_eq!(recorded(&journal), [10, 11, 12, 13, 14].map(Some));
-    assert_eq!(journal.fill_gap(above, 3, now).expect("read"), 0);
-    // Named by its hook, late; and one below the beginning, which says nothing about those between.
-    record(&mut journal, 12, now);
-    let below = record(&mut journal, 5, now);
-    assert_eq!(journal.fill_gap(below, 100, now).expect("read"), 0);
-    assert_eq!(journal.fill_gap(first, 100, now).expect("read"), 0);
-    assert_eq!(recorded(&journal), [5, 10, 11, 12, 13, 14].map(Some));
 }
 
 #[test]
@@ -94,7 +68,10 @@ fn a_revision_that_is_recorded_again_is_planned_again_now() {
         )
         .expect("noted");
     assert_eq!(record(&mut journal, 1, now), batch);
-    let next = journal.next_unplanned(now).expect("read").expect("a batch");
+    let next = journal
+        .next_unplanned(1, now)
+        .expect("read")
+        .expect("a batch");
     assert_eq!((next.id, next.plan_attempts), (batch, 1));
 }
 
@@ -122,7 +99,7 @@ fn a_clock_that_was_set_back_stretches_no_wait() {
     journal
         .fail_plan(batch, &crate::error::Error::config("broken"), before, due)
         .expect("noted");
-    let is_due = |now: DateTime<Utc>| journal.next_unplanned(now).expect("read").is_some();
+    let is_due = |now: DateTime<Utc>| journal.next_unplanned(1, now).expect("read").is_some();
     assert!(!is_due(before + Duration::seconds(29)));
     assert!(is_due(due));
     let set_back = before - Duration::days(1);
@@ -130,6 +107,7 @@ fn a_clock_that_was_set_back_stretches_no_wait() {
     let outlook = journal.unplanned_outlook(set_back).expect("an outlook");
     assert!(outlook.next_due.is_some_and(|due| due <= set_back));
     let head = LaneHead {
+        wants_room: false,
         lane: "x".to_owned(),
         state: State::Waiting,
         due_at: due,

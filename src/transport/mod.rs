@@ -174,14 +174,26 @@ pub trait Session: Send {
     fn tidy(&mut self, leftover: &Leftover<'_>) -> Result<(), Fault>;
 
     /// Runs an install command to its end, or collects the outcome of an earlier run of the same token.
-    /// `output` is shown new output as it comes. [`FaultClass::Unsupported`](crate::domain::fault::FaultClass)
-    /// where the transport or the host cannot run commands; `Unknown` where the command began and its outcome
-    /// cannot be had; a transient fault means that the next attempt will collect.
+    /// `may_begin` is called once before a tracked command can begin, when the host has made its record, unless
+    /// the run is `recorded`: where it fails, nothing runs, and its fault is returned. `output` is shown new
+    /// output as it comes. [`FaultClass::Unsupported`](crate::domain::fault::FaultClass) where the transport or
+    /// the host cannot run commands; `Unknown` where the command began and its outcome cannot be had; a
+    /// transient fault means that the next attempt will collect.
+    fn install_when(
+        &mut self,
+        spec: &InstallSpec,
+        may_begin: &mut dyn FnMut() -> Result<(), Fault>,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<InstallOutcome, Fault>;
+
+    /// The same for a caller who keeps no record.
     fn install(
         &mut self,
         spec: &InstallSpec,
         output: &mut dyn FnMut(&[u8]),
-    ) -> Result<InstallOutcome, Fault>;
+    ) -> Result<InstallOutcome, Fault> {
+        self.install_when(spec, &mut || Ok(()), output)
+    }
 
     /// Removes what `install` keeps on the host for `token`, once the journal has the outcome. Idempotent.
     fn forget_install(&mut self, token: &str) -> Result<(), Fault>;

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
-use super::{Context, lane, planner, presence, upkeep};
+use super::catch_up::CatchUp;
+use super::planners::Planners;
+use super::pruner::Pruner;
+use super::{Context, lane, presence, upkeep};
 use crate::domain::event::Event;
-use crate::error::{Error, Result};
-use crate::journal::{Journal, LaneHead, UnplannedOutlook};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fail_points;
+use crate::journal::{Awaited, Journal, LaneHead, UnplannedOutlook};
 
 /// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -34,8 +38,17 @@ pub enum Until {
     IdleFor(Duration),
     /// When nothing is queued, waiting or unplanned.
     Idle,
-    /// When these batches are settled.
-    Settled(Vec<i64>),
+    /// When these are settled.
+    Settled(Awaited),
+}
+
+impl Until {
+    fn awaited(&self) -> Option<&Awaited> {
+        match self {
+            Self::Settled(awaited) => Some(awaited),
+            _ => None,
+        }
+    }
 }
 
 /// Why a worker ended.
@@ -45,11 +58,11 @@ pub enum Ended {
     Stopped,
     /// There was nothing more to do.
     Idle,
-    /// The batches that it was to see through are settled.
+    /// What it was to see through is settled.
     Settled,
     /// One of those batches, or an earlier revision, cannot be planned.
     Unplannable,
-    /// What is left of those batches stands behind a failure that stops its lane.
+    /// What is left of it stands behind a failure that stops its lane.
     Held,
 }
 
@@ -84,7 +97,9 @@ enum Turn {
 
 enum Finished {
     Lane(String, Result<()>),
-    Planner(Result<()>),
+    Planner(i64, Result<()>),
+    CatchUp(Result<()>),
+    Pruner(Result<()>),
 }
 
 struct Coordinator<'a> {
@@ -94,10 +109,12 @@ struct Coordinator<'a> {
     until: &'a Until,
     active: HashSet<String>,
     resting: HashMap<String, Instant>,
-    planning: bool,
-    plan_rest: Option<Instant>,
+    planners: Planners,
+    /// None: somebody waits at a terminal, and what others forgot is not his business.
+    catch_up: Option<CatchUp>,
     idle_since: Instant,
     kept_up: bool,
+    pruner: Pruner,
     /// Told to lanes: claim nothing more.
     finishing: &'a AtomicBool,
     /// Since when the journal refuses.
@@ -118,13 +135,13 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         }
         _ => None,
     };
-    let mut journal = context.journal()?;
+    let mut journal = upkeep::journal_to_work_on(context, role)?;
     let role_name = match role {
         Role::Background => "worker",
         Role::Detached => "detached",
         Role::Foreground => "foreground",
     };
-    let worker = journal.enter_worker(std::process::id(), role_name, Utc::now())?;
+    let worker = upkeep::enter(context, &mut journal, role, role_name)?;
     let mut presence = presence::Presence::enter(
         &context.state,
         worker,
@@ -132,11 +149,14 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         detached,
         &context.wake.sender,
     )?;
+    fail_points::hit("worker.entered");
     presence::bury_the_dead(&context.state);
     if role != Role::Foreground {
         presence::forget_failure(&context.state);
     }
     context.emit(&Event::WorkerStarted { worker });
+    // What those left who died; later ones are swept in pauses.
+    upkeep::sweep(context, &journal);
     let finishing = AtomicBool::new(false);
     let mut coordinator = Coordinator {
         context,
@@ -145,10 +165,11 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         until,
         active: HashSet::new(),
         resting: HashMap::new(),
-        planning: false,
-        plan_rest: None,
+        planners: Planners::default(),
+        catch_up: (role != Role::Foreground).then(CatchUp::default),
         idle_since: Instant::now(),
         kept_up: false,
+        pruner: Pruner::new(),
         finishing: &finishing,
         failing_since: None,
     };
@@ -157,6 +178,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         let ended = coordinator.run(scope, &sender, &receiver, &mut presence);
         // Hooks start another worker from here on, whatever the last threads still have to do.
         presence.resign();
+        fail_points::hit("worker.resigned");
         finishing.store(true, Ordering::SeqCst);
         if ended.is_err() {
             context.stop.raise();
@@ -229,12 +251,34 @@ impl<'a> Coordinator<'a> {
     {
         self.journal.check_that_it_is_still_there()?;
         upkeep::rescue(self.context, &mut self.journal, self.worker)?;
+        if let Some(catch_up) = &mut self.catch_up {
+            let looked = sender.clone();
+            catch_up.start(self.context, scope, move |result| {
+                let _ = looked.send(Finished::CatchUp(result));
+            });
+        }
         let unplanned = self.journal.unplanned_outlook(Utc::now())?;
-        self.start_planner(scope, sender, unplanned);
-        let heads = self.journal.lane_heads()?;
+        let planned = sender.clone();
+        self.planners.start(
+            self.context,
+            scope,
+            &unplanned.due,
+            &move |repository, result| {
+                // The receiver outlives the scope's threads.
+                let _ = planned.send(Finished::Planner(repository, result));
+            },
+        );
+        let mut heads = self.journal.lane_heads()?;
+        upkeep::see_to_room(self.context, &mut self.journal, &mut heads)?;
         self.start_lanes(scope, sender, &heads)?;
-        let busy =
-            !self.active.is_empty() || self.planning || unplanned.count > 0 || !heads.is_empty();
+        let told = sender.clone();
+        let done = move |result| drop(told.send(Finished::Pruner(result)));
+        self.pruner.start(scope, self.context, self.finishing, done);
+        // A revision that cannot be planned keeps even a worker that a hook started: it is tried again every
+        // `plan_retry` seconds, and when its cause is mended nobody but a worker would notice. What only the
+        // operator can decide is not counted, for his command starts another one.
+        let at_work = self.is_at_work();
+        let busy = at_work || unplanned.count > 0 || !heads.is_empty();
         if busy {
             self.idle_since = Instant::now();
             self.kept_up = false;
@@ -243,24 +287,26 @@ impl<'a> Coordinator<'a> {
         }
         Ok(match self.end(busy, &heads)? {
             Some(ended) => Turn::End(ended),
-            None => Turn::Sleep(self.pause(&heads, unplanned)),
+            None => Turn::Sleep(self.pause(&heads, &unplanned)),
         })
     }
 
-    /// A journal that refuses (locked, disk full) may recover: waits, and says so once. Gives up after a
-    /// while, so that the next hook starts a worker afresh.
+    /// A journal that refuses (locked, disk full) may recover: waits, and says so once. Gives up where it
+    /// cannot, and otherwise after a while, so that the next hook starts a worker afresh; but never for want
+    /// of room, for no hook may come when there is some.
     fn rest_or_give_up(&mut self, error: Error) -> Result<Duration> {
         let since = *self.failing_since.get_or_insert_with(|| {
             self.context.emit(&Event::Notice {
-                message: format!(
-                    "{}; trying on for {} s",
-                    error.one_line(),
-                    GIVE_UP_AFTER.as_secs()
-                ),
+                message: format!("{}; trying on", error.one_line()),
             });
             Instant::now()
         });
-        if since.elapsed() >= GIVE_UP_AFTER || !self.journal.is_still_there() {
+        let is_over = match error.kind {
+            ErrorKind::NoRoom => false,
+            ErrorKind::Damaged => true,
+            _ => since.elapsed() >= GIVE_UP_AFTER,
+        };
+        if is_over || !self.journal.is_still_there() {
             return Err(error);
         }
         Ok(LANE_REST)
@@ -268,26 +314,28 @@ impl<'a> Coordinator<'a> {
 
     /// Whether this is the end.
     fn end(&self, busy: bool, heads: &[LaneHead]) -> Result<Option<Ended>> {
+        // Looking whether something was forgotten keeps nobody from being idle, but it may find something.
+        let idle = !busy && !self.is_catching_up();
         match self.until {
             Until::Told => Ok(None),
-            Until::Idle => Ok((!busy).then_some(Ended::Idle)),
+            Until::Idle => Ok(idle.then_some(Ended::Idle)),
             Until::IdleFor(limit) => {
-                Ok((!busy && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
+                Ok((idle && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
             }
-            Until::Settled(batches) => self.end_of_batches(batches, heads),
+            Until::Settled(awaited) => self.end_of(awaited, heads),
         }
     }
 
-    fn end_of_batches(&self, batches: &[i64], heads: &[LaneHead]) -> Result<Option<Ended>> {
-        if self.journal.batches_are_settled(batches)? {
+    fn end_of(&self, awaited: &Awaited, heads: &[LaneHead]) -> Result<Option<Ended>> {
+        if self.journal.is_settled(awaited)? {
             return Ok(Some(Ended::Settled));
         }
-        for &batch in batches {
+        for &batch in awaited.batches() {
             if self.journal.unplannable(batch, Utc::now())?.is_some() {
                 return Ok(Some(Ended::Unplannable));
             }
         }
-        let lanes = self.journal.open_lanes_of(batches)?;
+        let lanes = self.journal.open_lanes_of(awaited)?;
         let held = !lanes.is_empty()
             && !lanes.iter().any(|lane| {
                 self.active.contains(lane) || heads.iter().any(|head| head.lane == *lane)
@@ -295,26 +343,8 @@ impl<'a> Coordinator<'a> {
         Ok(held.then_some(Ended::Held))
     }
 
-    fn start_planner<'scope>(
-        &mut self,
-        scope: &'scope Scope<'scope, 'a>,
-        sender: &Sender<Finished>,
-        unplanned: UnplannedOutlook,
-    ) where
-        'a: 'scope,
-    {
-        let due = unplanned.next_due.is_some_and(|due| due <= Utc::now());
-        let rested = self.plan_rest.is_none_or(|until| until <= Instant::now());
-        if self.planning || !due || !rested {
-            return;
-        }
-        self.planning = true;
-        let (context, sender) = (self.context, sender.clone());
-        scope.spawn(move || {
-            let result = catch(|| planner::plan_all(context));
-            // The receiver outlives the scope's threads.
-            let _ = sender.send(Finished::Planner(result));
-        });
+    fn is_catching_up(&self) -> bool {
+        self.catch_up.as_ref().is_some_and(CatchUp::is_at_work)
     }
 
     fn start_lanes<'scope>(
@@ -326,11 +356,11 @@ impl<'a> Coordinator<'a> {
     where
         'a: 'scope,
     {
-        // Somebody who waits for batches of his own is not kept waiting by a host of others.
-        let own = match self.until {
-            Until::Settled(batches) => Some(self.journal.open_lanes_of(batches)?),
-            _ => None,
-        };
+        // Somebody who waits for something of his own is not kept waiting by a host of others.
+        let awaited = self.until.awaited();
+        let own = awaited
+            .map(|awaited| self.journal.open_lanes_of(awaited))
+            .transpose()?;
         let now = Utc::now();
         self.resting.retain(|_, until| *until > Instant::now());
         for head in heads {
@@ -347,9 +377,12 @@ impl<'a> Coordinator<'a> {
             self.active.insert(head.lane.clone());
             let (context, worker, sender, name) =
                 (self.context, self.worker, sender.clone(), head.lane.clone());
-            let finishing = self.finishing;
+            let end = lane::End {
+                finishing: self.finishing,
+                awaited,
+            };
             scope.spawn(move || {
-                let result = catch(|| lane::run(context, &name, worker, finishing));
+                let result = catch(|| lane::run(context, &name, worker, end));
                 let _ = sender.send(Finished::Lane(name, result));
             });
         }
@@ -367,17 +400,31 @@ impl<'a> Coordinator<'a> {
                     self.resting.insert(lane, Instant::now() + LANE_REST);
                 }
             }
-            Finished::Planner(result) => {
-                self.planning = false;
+            Finished::Pruner(result) => self.pruner.note(self.context, result),
+            Finished::Planner(repository, result) => {
                 // Another process may hold the plan lock, or the journal refuse: not again at once.
-                self.plan_rest = Some(Instant::now() + SLEEP_WAITING);
-                if let Err(error) = result {
-                    self.context.emit(&Event::Notice {
-                        message: format!("planning: {}", error.one_line()),
-                    });
-                    self.plan_rest = Some(Instant::now() + LANE_REST);
-                }
+                let pause = if result.is_ok() {
+                    SLEEP_WAITING
+                } else {
+                    LANE_REST
+                };
+                self.planners.ended(repository, pause);
+                self.complain("planning", result);
             }
+            Finished::CatchUp(result) => {
+                if let Some(catch_up) = &mut self.catch_up {
+                    catch_up.ended();
+                }
+                self.complain("catching up", result);
+            }
+        }
+    }
+
+    fn complain(&self, what: &str, result: Result<()>) {
+        if let Err(error) = result {
+            self.context.emit(&Event::Notice {
+                message: format!("{what}: {}", error.one_line()),
+            });
         }
     }
 
@@ -388,9 +435,13 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    fn is_at_work(&self) -> bool {
+        !self.active.is_empty() || self.planners.are_at_work() || self.pruner.is_busy
+    }
+
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
-        while !self.active.is_empty() || self.planning {
+        while self.is_at_work() || self.is_catching_up() {
             match finished.recv() {
                 Ok(done) => self.note(done),
                 Err(_) => return,
@@ -398,7 +449,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn pause(&self, heads: &[LaneHead], unplanned: UnplannedOutlook) -> Duration {
+    fn pause(&self, heads: &[LaneHead], unplanned: &UnplannedOutlook) -> Duration {
         let longest = match self.until {
             Until::Settled(_) => SLEEP_WAITING,
             _ if unplanned.next_due.is_some_and(|due| due <= Utc::now()) => SLEEP_WAITING,
@@ -415,7 +466,7 @@ impl<'a> Coordinator<'a> {
 }
 
 /// A panic of a thread is a bug, and an error of that thread alone.
-fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
 }

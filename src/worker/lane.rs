@@ -16,28 +16,37 @@ use crate::domain::fault::Fault;
 use crate::domain::retry::RetryPolicy;
 use crate::error::{Error, Result};
 use crate::fail_points;
-use crate::journal::{Claim, Journal, Settling, Work};
+use crate::journal::{Awaited, Claim, Journal, Settling, Work};
 
 /// Pause between two tries to write the end of an attempt to a journal that refuses it.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Works `lane` for `worker` until nothing of it can be claimed or the worker has to stop.
-/// Claims nothing more once `finishing` is set: the worker has seen through what it was there for.
-pub(super) fn run(
-    context: &Context,
-    lane: &str,
-    worker: i64,
-    finishing: &AtomicBool,
-) -> Result<()> {
+/// When a lane is left although more of it could be claimed.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    /// Set when the worker has seen through what it was there for.
+    pub(super) finishing: &'a AtomicBool,
+    /// What somebody waits for: what stands behind the last of it is not for this worker to begin.
+    pub(super) awaited: Option<&'a Awaited>,
+}
+
+impl End<'_> {
+    fn has_come(self, journal: &Journal, lane: &str) -> Result<bool> {
+        if self.finishing.load(Ordering::SeqCst) {
+            return Ok(true);
+        }
+        match self.awaited {
+            Some(awaited) => Ok(!journal.lane_is_awaited(awaited, lane)?),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Works `lane` for `worker` until nothing of it can be claimed, the worker has to stop, or the end has come.
+pub(super) fn run(context: &Context, lane: &str, worker: i64, end: End<'_>) -> Result<()> {
     let mut journal = context.journal()?;
     let mut sessions = Sessions::default();
-    let result = deliver_all(
-        context,
-        (lane, worker),
-        finishing,
-        &mut journal,
-        &mut sessions,
-    );
+    let result = deliver_all(context, (lane, worker), end, &mut journal, &mut sessions);
     if result.is_ok() {
         leftovers::tidy(context, &mut journal, &mut sessions, lane);
         leftovers::forget(context, &mut journal, &mut sessions);
@@ -49,11 +58,11 @@ pub(super) fn run(
 fn deliver_all(
     context: &Context,
     (lane, worker): (&str, i64),
-    finishing: &AtomicBool,
+    end: End<'_>,
     journal: &mut Journal,
     sessions: &mut Sessions,
 ) -> Result<()> {
-    while !context.stop.is_raised() && !finishing.load(Ordering::SeqCst) {
+    while !context.stop.is_raised() && !end.has_come(journal, lane)? {
         let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
             break;
         };
@@ -101,6 +110,7 @@ fn one(
     let jitter = f64::from(Utc::now().timestamp_subsec_micros() % 1000) / 1000.0;
     let exit_status = left.record.exit_status;
     let transition = settle(outcome, standing, jitter);
+    fail_points::hit("lane.settling");
     settle_durably(context, journal, claim, &transition, &left)?;
     fail_points::hit("lane.settled");
     if let Some(token) = &left.collected {
@@ -115,6 +125,7 @@ fn one(
     }
     if transition == Transition::Done {
         tidy_spool(context, journal, work);
+        fail_points::hit("lane.purged");
     }
     context.emit(&Event::Settled {
         subject,

@@ -18,13 +18,16 @@ use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 
 mod attempt;
+mod catch_up;
 pub mod configurations;
 mod coordinator;
 pub mod detach;
 mod lane;
 mod leftovers;
 pub mod planner;
+mod planners;
 pub mod presence;
+mod pruner;
 mod sessions;
 mod upkeep;
 
@@ -62,9 +65,9 @@ impl Context {
         Journal::open(&self.state.journal())
     }
 
-    /// Where plans are serialised: one planner at a time, in all processes.
-    pub fn plan_lock(&self) -> PathBuf {
-        self.state.workers().join("plan.lock")
+    /// Where the plans of a repository are serialised: one planner at a time, in all processes.
+    pub fn plan_lock(&self, repository: i64) -> PathBuf {
+        self.state.workers().join(format!("plan-{repository}.lock"))
     }
 
     pub(crate) fn emit(&self, event: &Event) {

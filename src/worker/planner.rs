@@ -1,25 +1,28 @@
-//! Planning: what a revision changed x rules = deliveries, one batch after the other, in revision order.
+//! Planning: what a revision changed x rules = deliveries, one batch of a repository after the other, in
+//! revision order.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use chrono::{Duration, Utc};
 
 use super::Context;
+use super::catch_up::tell_of_gaps;
 use super::configurations::Loaded;
 use crate::domain::change::{Change, base_name};
 use crate::domain::event::Event;
 use crate::domain::plan::{Filter, Plan, PlanInput, plan};
 use crate::domain::rule::Choice;
-use crate::domain::text::escape;
+use crate::domain::text::{escape, shell_quote};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
-use crate::journal::{BatchRow, Journal};
+use crate::journal::{BatchRow, Journal, Missing};
 use crate::source::svnlook::Repository;
 
-/// Plans everything that is due, unless another process is at it.
-pub(super) fn plan_all(context: &Context) -> Result<()> {
-    let path = context.plan_lock();
+/// Plans everything of a repository that is due, unless another process is at it.
+pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
+    let path = context.plan_lock(repository);
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -32,11 +35,21 @@ pub(super) fn plan_all(context: &Context) -> Result<()> {
     }
     let mut journal = context.journal()?;
     while !context.stop.is_raised() {
-        let Some(batch) = journal.next_unplanned(Utc::now())? else {
+        let Some(batch) = journal.next_unplanned(repository, Utc::now())? else {
             return Ok(());
         };
+        if let Some(holder) = journal.holder_of_path(batch.id)? {
+            hold(context, &mut journal, &batch, &holder)?;
+            continue;
+        }
         if fill_gap(context, &mut journal, &batch)? {
             fail_points::hit("planner.gap_filled");
+            continue;
+        }
+        // Hooks of revisions below it may have recorded between the two looks: then there is no gap, but
+        // something to be planned first. Once every revision below is in the ledger, none can come in.
+        let first = journal.next_unplanned(repository, Utc::now())?;
+        if first.is_some_and(|first| first.id != batch.id) {
             continue;
         }
         plan_one(context, &mut journal, &batch)?;
@@ -45,25 +58,32 @@ pub(super) fn plan_all(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Another repository holds the path: this one's revisions wait for the operator's decision, which no
+/// later try can replace.
+fn hold(context: &Context, journal: &mut Journal, batch: &BatchRow, holder: &str) -> Result<()> {
+    let path = batch.repository.as_deref().unwrap_or(Path::new(""));
+    let uuid = batch.uuid.as_deref().unwrap_or_default();
+    let error = changed_uuid(path, holder, uuid);
+    journal.hold_plan(batch.id, &error, Utc::now())?;
+    context.emit(&Event::Notice {
+        message: format!("{} is held: {}", batch.describe(), error.one_line()),
+    });
+    Ok(())
+}
+
 /// Sees to it that no revision below this batch's is forgotten or overtaken: hooks overlap, start out of
 /// order, and are killed. True when the ledger has grown, and something else is to be planned first.
 fn fill_gap(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<bool> {
-    // Asked with 0, which fills nothing: svnlook costs a process, and a gap is rare.
-    if journal.fill_gap(batch.id, 0, Utc::now())? == 0 || !exists(context, batch) {
+    // Asked first without writing: svnlook costs a process, and a gap is rare.
+    if journal.missing_below(batch.id)? == 0 || !exists(context, batch) {
         return Ok(false);
     }
+    fail_points::hit("planner.gap_found");
     let most = context.settings.catch_up_max;
     let missing = journal.fill_gap(batch.id, most, Utc::now())?;
-    if missing > most {
-        context.emit(&Event::Notice {
-            message: format!(
-                "{}: the {missing} revisions below it were never recorded, more than catch_up_max ({most}): they are \
-                 not dispatched; `replay` them if they should be",
-                batch.describe()
-            ),
-        });
-    }
-    Ok((1..=most).contains(&missing))
+    let path = batch.repository.as_deref().unwrap_or(Path::new(""));
+    tell_of_gaps(context, path, &missing);
+    Ok(matches!(missing, Missing::Recorded(_)))
 }
 
 /// Whether the revision was ever committed; a hook records what it is told.
@@ -71,10 +91,10 @@ fn exists(context: &Context, batch: &BatchRow) -> bool {
     let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
         return false;
     };
-    let youngest = context
-        .svnlook
-        .repository(path)
-        .and_then(|repository| repository.youngest());
+    let youngest = context.svnlook.repository(path).and_then(|repository| {
+        check_uuid(&repository, batch)?;
+        repository.youngest()
+    });
     // Where that cannot be told, planning fails with the reason, and this is asked again.
     youngest.is_ok_and(|youngest| revision <= youngest)
 }
@@ -82,6 +102,7 @@ fn exists(context: &Context, batch: &BatchRow) -> bool {
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
     match plan_of(context, batch) {
         Ok((author, changes, plan)) => {
+            fail_points::hit("planner.made");
             let written =
                 journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
             fail_points::hit("planner.planned");
@@ -97,12 +118,15 @@ fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Resul
             let now = Utc::now();
             let due = now + Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX / 1_000_000));
             journal.fail_plan(batch.id, &error, now, due)?;
-            context.emit(&Event::PlanFailed {
-                batch: batch.id,
-                source: batch.describe(),
-                error: error.one_line(),
-                again_in_s: pause,
-            });
+            // The same again says nothing new, and is in `status`.
+            if batch.plan_error.as_deref() != Some(error.one_line().as_str()) {
+                context.emit(&Event::PlanFailed {
+                    batch: batch.id,
+                    source: batch.describe(),
+                    error: error.one_line(),
+                    again_in_s: pause,
+                });
+            }
             Ok(())
         }
     }
@@ -174,12 +198,21 @@ pub fn plan_changes(loaded: &Loaded, changes: &[Change], stamp: &str, filter: &F
 /// A repository is bound to its UUID and its path: another one under the same path is not dispatched.
 pub(super) fn check_uuid(repository: &Repository, batch: &BatchRow) -> Result<()> {
     match &batch.uuid {
-        Some(recorded) if recorded != repository.uuid() => Err(Error::source(format!(
-            "the repository at {} has changed its UUID from {recorded} to {}: it is not the one that was recorded",
-            repository.path().display(),
-            repository.uuid()
-        ))
-        .with_hint("put the recorded repository back, or `replay` the revisions of the new one")),
+        Some(recorded) if recorded != repository.uuid() => {
+            Err(changed_uuid(repository.path(), recorded, repository.uuid()))
+        }
         _ => Ok(()),
     }
+}
+
+/// Why nothing of `path` is dispatched when the repository there is not the one that was recorded.
+pub fn changed_uuid(path: &Path, recorded: &str, found: &str) -> Error {
+    Error::source(format!(
+        "the repository at {} has changed its UUID from {recorded} to {found}",
+        path.display()
+    ))
+    .with_hint(format!(
+        "put the recorded repository back, or let it go: auto-dispatcher dismiss {} --former",
+        shell_quote(&path.to_string_lossy())
+    ))
 }

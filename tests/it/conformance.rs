@@ -244,6 +244,7 @@ pub fn install_spec(token: &str, command: &str) -> InstallSpec {
         timeout_s: 60,
         mode: InstallMode::Tracked,
         idempotent: false,
+        recorded: false,
         output_max_bytes: 65_536,
     }
 }

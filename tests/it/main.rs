@@ -11,6 +11,7 @@
 mod config_cases;
 mod config_commands;
 mod conformance;
+mod crash;
 mod differential_ini;
 mod differential_re;
 mod ftp;

@@ -1,6 +1,6 @@
 //! What the operator may decide about a delivery, and what becomes of it then.
 
-use super::State;
+use super::{State, Step};
 
 /// What the operator may decide about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,5 +40,43 @@ impl Decision {
                 Err("it is not settled; `cancel` gives it up")
             }
         }
+    }
+}
+
+/// What a failed or unknown delivery has behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// The package lies verified under its real name, and no other one was put there since.
+    pub is_uploaded: bool,
+    /// An install command may have begun whose outcome is still on the host.
+    pub install_began: bool,
+    /// The command has run and nothing of that run can be on the host any more: its outcome is in the journal,
+    /// or was lost with the connection that it ran attached to.
+    pub command_ended: bool,
+}
+
+/// How a retried delivery goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumption {
+    /// The step that it begins at.
+    pub step: Step,
+    /// The install command gets a new token: it runs again whatever the host knows of the old one.
+    pub is_new_run: bool,
+    /// The outcome is collected first, and the command runs again, once, if the host has lost it.
+    pub reruns_if_lost: bool,
+}
+
+/// How a delivery with this past goes on when it is retried: what is done is not redone, and the command runs
+/// again only where it has ended, or where nobody can tell any more.
+#[must_use]
+pub fn resume(past: Past) -> Resumption {
+    Resumption {
+        step: if past.is_uploaded {
+            Step::Install
+        } else {
+            Step::Export
+        },
+        is_new_run: past.command_ended && !past.install_began,
+        reruns_if_lost: past.install_began,
     }
 }

@@ -1,43 +1,70 @@
 o=0
 i=0
 q=0
+v=0
+# Prints what is new of the output, from the offset o on.
 new() {
-  z=0
-  [ -f "$d/out" ] && z=$(wc -c <"$d/out")
-  z=$((z+0))
+  [ -d "$d/cutting" ] && return
+  b=0
+  [ -f "$d/base" ] && read -r b <"$d/base"
+  size "$d/out"
+  f=$z
+  z=$((b+f))
   [ $((z-o)) -gt $((m+16777216)) ] && o=$((z-m))
+  if [ "$o" -lt "$b" ]; then
+    size "$d/tail"
+    [ $((b-z)) -gt "$o" ] && o=$((b-z))
+    printf '%s D %s %s\n' "$N" "$o" "$((b-o))"
+    { tail -c "$((b-o))" "$d/tail"; cat /dev/zero; } 2>/dev/null | head -c "$((b-o))"
+    o=$b
+    z=$((b+f))
+  fi
   while [ "$z" -gt "$o" ]; do
     n=$((z-o))
     [ "$n" -gt 1048576 ] && n=1048576
     printf '%s D %s %s\n' "$N" "$o" "$n"
-    tail -c "+$((o+1))" "$d/out" | head -c "$n"
+    # A large file may be emptied meanwhile; as many bytes as were promised have to come.
+    { tail -c "+$((o-b+1))" "$d/out"; [ "$f" -gt 1048576 ] && cat /dev/zero; } 2>/dev/null | head -c "$n"
     o=$((o+n))
   done
 }
+# Whether process $1 is this install's, and not another one that got its number.
+ours() {
+  kill -s 0 "$1" 2>/dev/null || return 1
+  if [ -r "/proc/$1/cmdline" ]; then
+    x=$(tr '\000' ' ' <"/proc/$1/cmdline")
+  else
+    x=$(ps -ww -p "$1" -o args= 2>/dev/null) || { [ -z "$k" ] || same_boot; return; }
+  fi
+  case $x in *"$t"*) return 0 ;; esac
+  return 1
+}
 gone() {
-  if [ ! -f "$d/pid" ]; then
+  if [ ! -s "$d/ran/pid" ]; then
     q=$((q+1))
     [ "$q" -gt 20 ]
     return
   fi
-  k=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
-  [ -n "$k" ] && [ -s "$d/boot" ] && [ "$k" != "$(cat "$d/boot")" ] && return 0
-  p=$(cat "$d/pid")
-  kill -s 0 "$p" 2>/dev/null || return 0
-  if [ -r "/proc/$p/cmdline" ]; then
-    case $(tr '\000' ' ' <"/proc/$p/cmdline") in *"$t"*) return 1 ;; *) return 0 ;; esac
-  fi
-  return 1
+  read -r x y <"$d/ran/pid"
+  { ours "$x" || ours "$y"; } && return 1
+  return 0
 }
 ended() {
   [ -f "$d/status" ] || return 1
+  if [ -d "$d/cutting" ]; then
+    v=$((v+1))
+    [ "$v" -lt 40 ] && return 1
+    rmdir "$d/cutting"
+  fi
   new
-  printf '%s S %s\n' "$N" "$(cat "$d/status")"
+  s=
+  read -r s <"$d/status"
+  printf '%s S %s\n' "$N" "$s"
 }
 while ! ended; do
   new
   i=$((i+1))
-  if [ "$i" -gt "$((limit*2+240))" ]; then printf "%s E the wrapper runs beyond its limit\n" "$N"; exit 0; fi
+  if [ "$i" -gt "$((limit*2+240))" ]; then printf '%s E the wrapper runs beyond its limit\n' "$N"; exit 0; fi
   if [ "$i" -le 4 ]; then
     sleep 0.005 2>/dev/null || sleep 1
   elif [ "$i" -le 10 ]; then
@@ -45,16 +72,20 @@ while ! ended; do
   else
     if gone; then
       sleep 1
-      ended && exit 0
+      [ -f "$d/status" ] && continue
       new
-      if [ -d "$d/began" ]; then printf '%s L\n' "$N"; else printf '%s E the wrapper did not start\n' "$N"; fi
-      exit 0
+      if [ -d "$d" ] && [ ! -d "$d/ran" ] && same_boot; then
+        printf '%s E the wrapper did not start\n' "$N"
+        exit 0
+      fi
+      lost
     fi
     if [ "$i" -le 30 ]; then
       sleep 0.1 2>/dev/null || sleep 1
     else
       sleep 0.5 2>/dev/null || sleep 1
     fi
-    printf '%s A\n' "$N"
+    # Nobody listens any more where this cannot be written.
+    printf '%s A\n' "$N" 2>/dev/null || exit 1
   fi
 done

@@ -1,14 +1,21 @@
-late=
-trap 'late=1' USR1
-$g "${SHELL:-/bin/sh}" -c "$c" </dev/null &
+watch() {
+  n=0
+  while [ "$n" -lt "$limit" ]; do
+    sleep 1
+    n=$((n+1))
+    alive || exit 0
+  done
+  trap '' TERM
+  finish
+  exit 99
+}
+detach "${SHELL:-/bin/sh}" -c "$c" </dev/null &
 p=$!
-$g /bin/sh -c "$watch" watch "" "$limit" "$p" </dev/null >/dev/null 2>&1 &
+watch </dev/null >/dev/null 2>&1 &
 w=$!
 wait "$p"
 s=$?
-if [ -n "$late" ]; then
-  wait "$w"
-  exit 200
-fi
-kill -s KILL -- "-$w" 2>/dev/null || kill -s KILL "$w" 2>/dev/null
+kill -s TERM "$w" 2>/dev/null
+wait "$w" 2>/dev/null
+[ "$?" -eq 99 ] && exit 200
 exit "$s"

@@ -1,17 +1,28 @@
 b=$HOME/.auto-dispatcher
 d=$b/$t
-if ! e=$( { LC_ALL=C; export LC_ALL; umask 077; mkdir -p "$d"; } 2>&1 ); then
-  printf '%s E %s\n' "$N" "$e"
-  exit 1
-fi
-if [ ! -d "$d/began" ]; then
-  if ! e=$( { LC_ALL=C; export LC_ALL; printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run"; } 2>&1 ); then
+k=$(boot)
+same_boot() { [ -n "$k" ] && [ "$k" = "$(cat "$d/boot" 2>/dev/null)" ]; }
+lost() { printf '%s L\n' "$N"; exit 0; }
+if [ "$R" -eq 1 ]; then
+  # The command may have begun: where its record is gone, or is from before a reset, nobody knows.
+  [ -f "$d/run" ] || lost
+  [ -d "$d/ran" ] || same_boot || lost
+else
+  if ! e=$( {
+    LC_ALL=C; export LC_ALL; umask 077
+    mkdir -p "$d" && if [ ! -d "$d/ran" ]; then
+      printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run" && echo "$k" >"$d/boot" && true >>"$d/out"
+    fi
+  } 2>&1 ); then
     printf '%s E %s\n' "$N" "$e"
     exit 1
   fi
-  if command -v setsid >/dev/null 2>&1; then
-    setsid /bin/sh "$d/run" </dev/null >/dev/null 2>&1 &
-  else
-    nohup /bin/sh "$d/run" </dev/null >/dev/null 2>&1 &
-  fi
+  # Nothing has run yet, and nothing does before it is on record at the other end, too. (The empty line is for a
+  # reader that keeps a last newline back: a mark may begin with it.)
+  printf '%s P\n\n' "$N"
+  IFS= read -r x
+  [ "$x" = "$N" ] || exit 0
+fi
+if [ ! -d "$d/ran" ]; then
+  detach /bin/sh "$d/run" </dev/null >/dev/null 2>&1 &
 fi

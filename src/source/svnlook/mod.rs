@@ -173,8 +173,20 @@ impl Repository {
     /// Writes the stored bytes of a file to `out` as they come and returns how many there are. An error
     /// leaves an unknown part of them written: svnlook prints what it can of a corrupt revision.
     pub fn export(&self, revision: u64, path: &str, out: &mut dyn Write) -> Result<u64> {
-        let what = format!("export {}", escape(path));
         let size = self.file_size(revision, path)?;
+        self.export_sized(revision, path, size, out)?;
+        Ok(size)
+    }
+
+    /// The same where [`Repository::file_size`] was asked before.
+    pub fn export_sized(
+        &self,
+        revision: u64,
+        path: &str,
+        size: u64,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let what = format!("export {}", escape(path));
         let mut written = 0_u64;
         let number = revision.to_string();
         let words = words(
@@ -200,7 +212,7 @@ impl Repository {
             let why = format!("svnlook gave {written} bytes of {size}");
             return Err(self.failed(&what, Some(revision), &why));
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Whether a path has the property `svn:special`: such a file is a symbolic link.

@@ -148,6 +148,9 @@ fn server_name(host: &str, address: IpAddr) -> String {
 
 fn prepare_socket(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    // Commands that a broken network held back are dropped with the connection, also when we are killed: a
+    // rename that arrives after the next attempt has begun would publish half a file.
+    sockopt::set_socket_linger(socket, Some(Duration::ZERO))?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEP_ALIVE)?;
     sockopt::set_tcp_keepintvl(socket, KEEP_ALIVE)?;

@@ -254,9 +254,10 @@ impl Session for FtpSession {
         replace::tidy(self, &temporary, &name)
     }
 
-    fn install(
+    fn install_when(
         &mut self,
         _spec: &InstallSpec,
+        _may_begin: &mut dyn FnMut() -> Result<(), Fault>,
         _output: &mut dyn FnMut(&[u8]),
     ) -> Result<InstallOutcome, Fault> {
         Err(no_commands(&self.wire))

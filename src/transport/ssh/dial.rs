@@ -34,6 +34,9 @@ pub(super) fn open(dial: &Dial<'_>) -> Result<(Wire, String), Fault> {
     let cannot = |what: &str| Fault::unreachable(format!("cannot speak SSH with {place}: {what}"));
     let wire = Wire::new(socket, dial.stop.clone()).map_err(|error| cannot(&error))?;
     let _ = sockopt::set_tcp_nodelay(wire.socket(), true);
+    // What a broken network held back is dropped with the connection, also when we are killed: a command that
+    // arrives after the next attempt has ended would run once more.
+    let _ = sockopt::set_socket_linger(wire.socket(), Some(Duration::ZERO));
     let _ = sockopt::set_socket_keepalive(wire.socket(), true);
     let _ = sockopt::set_tcp_keepidle(wire.socket(), Duration::from_secs(30));
     let _ = sockopt::set_tcp_keepintvl(wire.socket(), Duration::from_secs(10));

@@ -48,7 +48,7 @@ pub(super) struct Patience {
 
 /// Bytes for a script's input.
 pub(super) struct Input<'a> {
-    /// Where they come from.
+    /// Where they come from. `WouldBlock` means that the next ones depend on what the script says.
     pub(super) reader: &'a mut dyn io::Read,
     /// Told how many have been handed over.
     pub(super) progress: &'a mut dyn FnMut(u64),
@@ -271,14 +271,20 @@ impl Writing {
         }
         if let Some(input) = input {
             self.pending.resize(256 * 1024, 0);
-            let count = loop {
+            let read = loop {
                 match input.reader.read(&mut self.pending) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other.map_err(Unwritten::Here)?,
+                    other => break other,
                 }
             };
+            let count = *read.as_ref().unwrap_or(&0);
             self.pending.truncate(count);
             self.from = 0;
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(Unwritten::Here(error)),
+                Ok(_) => {}
+            }
             if count > 0 {
                 return Ok(true);
             }

@@ -22,6 +22,8 @@ pub(super) struct Follow {
     line: Vec<u8>,
     data_left: u64,
     seen: u64,
+    /// Whether the host has made its record and waits for the word to begin.
+    pub(super) prepared: bool,
     /// The output so far.
     pub(super) tail: Tail,
     /// How it ended, once it has.
@@ -35,6 +37,7 @@ impl Follow {
             line: Vec::new(),
             data_left: 0,
             seen: 0,
+            prepared: false,
             tail: Tail::new(output_max_bytes),
             ending: None,
         }
@@ -99,6 +102,7 @@ impl Follow {
                     Err(_) => Ending::Lost,
                 });
             }
+            "P" => self.prepared = true,
             "L" => self.ending = Some(Ending::Lost),
             "E" => self.ending = Some(Ending::Trouble(rest.to_owned())),
             _ => {}
@@ -158,5 +162,16 @@ mod tests {
             Some(Ending::Trouble("no space".to_owned()))
         );
         assert_eq!(ending("ADx A\n"), None);
+    }
+
+    #[test]
+    fn a_host_that_is_prepared_says_so_and_output_cannot() {
+        let prepared = |text: &str| {
+            let mut follow = Follow::new("ADx", 4);
+            follow.take(text.as_bytes(), &mut |_| {});
+            follow.prepared
+        };
+        assert!(prepared("ADx P\n"));
+        assert!(!prepared("ADx D 0 6\nADx P\n"));
     }
 }

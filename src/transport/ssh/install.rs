@@ -1,9 +1,10 @@
 //! Install commands over SSH: tracked, so that they survive us and run at most once; or plain, attached.
 
-use std::io::{ErrorKind, Read as _};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::exec::{self, ExecError, Patience};
+use super::exec::{self, ExecError, Input, Patience};
 use super::follow::{Ending, Follow};
 use super::link::{Link, refused};
 use super::wire::Halt;
@@ -14,10 +15,14 @@ use crate::domain::install::{
 };
 use crate::domain::target::InstallMode;
 
+/// Asked before a tracked command can begin.
+type MayBegin<'a> = &'a mut dyn FnMut() -> Result<(), Fault>;
+
 /// Runs the command, or collects what an earlier run of the same token came to.
 pub(super) fn install(
     link: &mut Link,
     spec: &InstallSpec,
+    may_begin: MayBegin<'_>,
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<InstallOutcome, Fault> {
     if !is_token(&spec.token) {
@@ -27,8 +32,34 @@ pub(super) fn install(
         )));
     }
     match spec.mode {
-        InstallMode::Tracked => tracked(link, spec, output, true),
+        InstallMode::Tracked => tracked(link, spec, may_begin, output, true),
         InstallMode::Plain => plain(link, spec, output),
+    }
+}
+
+/// The word that lets a prepared host begin, sent once our own side agrees.
+struct Word<'a> {
+    prepared: &'a Cell<bool>,
+    may_begin: MayBegin<'a>,
+    refusal: Option<Fault>,
+    word: Vec<u8>,
+    is_asked: bool,
+}
+
+impl Read for Word<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.prepared.get() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if !std::mem::replace(&mut self.is_asked, true)
+            && let Err(fault) = (self.may_begin)()
+        {
+            self.refusal = Some(fault);
+            return Err(io::Error::other("the command is not to begin"));
+        }
+        let count = self.word.as_slice().read(buffer)?;
+        self.word.drain(..count);
+        Ok(count)
     }
 }
 
@@ -54,13 +85,32 @@ pub(super) fn forget(link: &mut Link, token: &str) -> Result<(), Fault> {
 fn tracked(
     link: &mut Link,
     spec: &InstallSpec,
+    may_begin: MayBegin<'_>,
     output: &mut dyn FnMut(&[u8]),
     may_repeat: bool,
 ) -> Result<InstallOutcome, Fault> {
     let nonce = exec::nonce();
     let mut follow = Follow::new(&nonce, spec.output_max_bytes);
     let script = tracked_script(spec, &nonce);
-    let ran = link.stream(&script, None, &mut |bytes| follow.take(bytes, output));
+    let prepared = Cell::new(false);
+    let mut word = Word {
+        prepared: &prepared,
+        may_begin: &mut *may_begin,
+        refusal: None,
+        word: format!("{nonce}\n").into_bytes(),
+        is_asked: false,
+    };
+    let input = Input {
+        reader: &mut word,
+        progress: &mut |_| {},
+    };
+    let ran = link.stream(&script, (!spec.recorded).then_some(input), &mut |bytes| {
+        follow.take(bytes, output);
+        prepared.set(follow.prepared);
+    });
+    if let Some(fault) = word.refusal {
+        return Err(fault);
+    }
     match follow.ending {
         Some(Ending::Ended(end)) => Ok(follow.tail.into_outcome(end)),
         Some(Ending::Trouble(why)) => {
@@ -70,7 +120,7 @@ fn tracked(
                 "~/.auto-dispatcher",
                 &why,
             );
-            // The lock is not taken yet, or the wrapper still runs: nothing is lost by trying again.
+            // Nothing has run yet, or the wrapper still runs: nothing is lost by trying again.
             let again = why.starts_with("the ");
             Err(if again {
                 Fault::transient(fault.message)
@@ -80,11 +130,16 @@ fn tracked(
         }
         Some(Ending::Lost) if spec.idempotent && may_repeat => {
             forget(link, &spec.token)?;
-            tracked(link, spec, output, false)
+            let again = InstallSpec {
+                recorded: false,
+                ..spec.clone()
+            };
+            tracked(link, &again, may_begin, output, false)
         }
         Some(Ending::Lost) => Err(Fault::unknown(format!(
-            "{}: the install command began, but the host has lost its record (a power cut, or it was killed): whether \
-             it succeeded is not known; look at the host, then `retry`",
+            "{}: the install command may have begun, but the host has lost its record (it was reset, the record was \
+             removed, or the command was killed with what watched it): whether it succeeded is not known; look at the \
+             host, then `retry`",
             link.place
         ))),
         None => Err(match ran {
@@ -137,7 +192,7 @@ fn attached_fault(link: &Link, spec: &InstallSpec, error: &ExecError) -> Fault {
         return fault;
     }
     Fault::unknown(format!(
-        "{}; whether the command (install_mode plain) succeeded is not known",
+        "{}; whether the command (install_mode plain) succeeded is not known: look at the host, then `retry` if it has to run again",
         fault.message
     ))
 }

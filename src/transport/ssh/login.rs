@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     Fault(Fault),
     /// The server hung up while keys were tried; another connection may try the password alone.
     CutAmongKeys(Fault),
+    /// The server takes no password.
+    NoTurn(Fault),
 }
 
 /// One login in progress.
@@ -85,6 +87,7 @@ impl<'a> Login<'a> {
                 Ok(Some(now)) => now,
                 Ok(None) => return Ok(()),
                 Err(_) if self.dial.stop.is_raised() => return Err(Refusal::Fault(stopped())),
+                Err(cut) if method == "publickey" => return Err(among_keys(cut)),
                 Err(_) => break,
             };
             // A refused password asked again in another way would count twice against the account; a
@@ -94,6 +97,9 @@ impl<'a> Login<'a> {
                 break;
             }
             offered = now;
+        }
+        if !with_keys && self.tried.is_empty() {
+            return Err(Refusal::NoTurn(self.denied(&offered)));
         }
         Err(Refusal::Fault(self.denied(&offered)))
     }
@@ -209,12 +215,7 @@ impl<'a> Login<'a> {
     }
 
     fn cut_among_keys(&self, halt: Halt) -> Refusal {
-        match self.broken(halt, "trying keys") {
-            Refusal::Fault(fault) if fault.class == FaultClass::Denied => {
-                Refusal::CutAmongKeys(fault)
-            }
-            other => other,
-        }
+        among_keys(self.broken(halt, "trying keys"))
     }
 
     fn agent(&mut self) -> Result<Answer, Refusal> {
@@ -328,6 +329,10 @@ impl<'a> Login<'a> {
                 "{place}: the connection ended before the login: {}",
                 error.message()
             )),
+            Halt::Ssh(error) if self.wire.was_reset() => Fault::transient(format!(
+                "{place}: the connection was lost while {doing}: {}",
+                error.message()
+            )),
             Halt::Ssh(error) => Fault::denied(format!(
                 "{place}: the server hung up while {doing} ({}); tried {}",
                 error.message(),
@@ -349,6 +354,17 @@ impl<'a> Login<'a> {
             super::dial::place(self.dial),
             offered.join(", ")
         ))
+    }
+}
+
+/// A server that has had enough of keys hangs up as a network that breaks does. No account is locked for keys,
+/// so they may be tried again.
+fn among_keys(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Fault(fault) if fault.class == FaultClass::Denied => {
+            Refusal::CutAmongKeys(Fault::transient(fault.message))
+        }
+        other => other,
     }
 }
 

@@ -52,7 +52,7 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
     let (mut wire, mut fingerprint) = dial::open(dial).map_err(before)?;
     match Login::new(&wire, dial).run(true) {
         Ok(()) => {}
-        Err(Refusal::Fault(fault)) => {
+        Err(Refusal::Fault(fault) | Refusal::NoTurn(fault)) => {
             return Err(ConnectError {
                 fault,
                 proved: Some(fingerprint),
@@ -74,6 +74,7 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
                 Err(Refusal::Fault(fault) | Refusal::CutAmongKeys(fault)) => {
                     return Err(ConnectError { fault, proved });
                 }
+                Err(Refusal::NoTurn(_)) => return Err(ConnectError { fault, proved }),
             }
         }
     }

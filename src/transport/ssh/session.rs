@@ -248,12 +248,13 @@ impl Session for SshSession {
         }
     }
 
-    fn install(
+    fn install_when(
         &mut self,
         spec: &InstallSpec,
+        may_begin: &mut dyn FnMut() -> Result<(), Fault>,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<InstallOutcome, Fault> {
-        install::install(&mut self.link, spec, output)
+        install::install(&mut self.link, spec, may_begin, output)
     }
 
     fn forget_install(&mut self, token: &str) -> Result<(), Fault> {
@@ -262,6 +263,7 @@ impl Session for SshSession {
 
     fn close(self: Box<Self>) {
         let wire = &self.link.wire;
+        let _ = rustix::net::sockopt::set_socket_linger(wire.socket(), None);
         let bye = || {
             wire.session
                 .disconnect(Some(DisconnectCode::ByApplication), "done", None)

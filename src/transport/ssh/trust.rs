@@ -134,7 +134,7 @@ impl Known {
                 error.kind(),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded
             ) {
-                Fault::transient(message)
+                Fault::ours(message)
             } else {
                 Fault::permanent(message)
             }

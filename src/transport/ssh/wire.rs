@@ -143,6 +143,17 @@ impl Wire {
         self.session.set_timeout(1);
     }
 
+    /// Whether the connection ended by a reset: not by the other side's own decision, as a rule.
+    pub(super) fn was_reset(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let _ = poll(&mut fds, Some(&now));
+        fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    }
+
     /// The socket itself, for its options.
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket

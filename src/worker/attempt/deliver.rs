@@ -38,6 +38,7 @@ impl<'a> Attempt<'a> {
                 .for_files(self.caller(), &given_up)?
                 .facts()
                 .clone();
+            fail_points::hit("attempt.connected");
             self.record.transport = Some(facts.kind.as_str());
             self.record.fingerprint = facts.fingerprint;
             self.record.detail = Some(facts.detail);
@@ -91,12 +92,15 @@ impl<'a> Attempt<'a> {
             .map_err(ours)?;
         fail_points::hit("attempt.upload_began");
         self.send(&upload, &file)?;
-        let verified = self.publish(&upload, &file)?;
         let remote_path = if dir == "/" {
             format!("/{}", work.package)
         } else {
             format!("{dir}/{}", work.package)
         };
+        self.journal
+            .note_replacing(self.claim, &work.target.host, &remote_path)
+            .map_err(ours)?;
+        let verified = self.publish(&upload, &file)?;
         let transport = self.record.transport.unwrap_or_default();
         self.journal
             .note_uploaded(self.claim, &remote_path, transport, &file)
@@ -120,6 +124,7 @@ impl<'a> Attempt<'a> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
         let mut last = Instant::now();
         let mut progress = |bytes: u64| {
+            fail_points::hit("attempt.uploading");
             if last.elapsed() >= PROGRESS_EVERY || bytes == total {
                 last = Instant::now();
                 context.emit(&Event::Progress {

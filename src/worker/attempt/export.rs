@@ -1,11 +1,13 @@
 //! The step export: a package's bytes, from the spool if they are there, else out of the repository.
 
 use super::{Attempt, ours};
+use crate::domain::event::Event;
 use crate::domain::fault::Fault;
+use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind};
 use crate::fail_points;
 use crate::journal::Source;
-use crate::spool::Artifact;
+use crate::spool::{Artifact, Found, Outside};
 
 impl Attempt<'_> {
     /// The package's bytes: from the spool if they are there, else out of the repository.
@@ -18,32 +20,39 @@ impl Attempt<'_> {
     }
 
     fn find_or_export(&mut self) -> Result<Artifact, Error> {
-        let spool = &self.context.spool;
-        let keep = spool.keep()?;
-        if let Some((sha256, size)) = self.journal.artifact_of(self.work.package_id)?
-            && let Some(artifact) = spool.find(&sha256, size)
-        {
+        let spooled = self.spooled()?;
+        if let Ok(artifact) = spooled {
             return Ok(artifact);
         }
         let batch = &self.work.batch;
         let (Some(path), Some(revision), Source::Revision | Source::Replay) =
             (&batch.repository, batch.revision, batch.source)
         else {
+            let what = spooled.err().unwrap_or_default();
             return Err(Error::new(
                 ErrorKind::Delivery,
                 format!(
-                    "the spool no longer holds {}; send the file again",
-                    self.work.path
+                    "the spool {what} {}; send the file again",
+                    escape(&self.work.path)
                 ),
             ));
         };
         let repository = self.context.svnlook.repository(path)?;
-        crate::worker::planner::check_uuid(&repository, batch)?;
-        let artifact = spool.store(&keep, |out| {
-            repository
-                .export(revision, &self.work.path, out)
-                .map(|_| ())
+        crate::worker::planner::check_uuid(&repository, batch).map_err(|error| {
+            error.with_hint("put the recorded repository back, or `cancel` the delivery")
         })?;
+        let size = repository.file_size(revision, &self.work.path)?;
+        let spool = &self.context.spool;
+        let keep = spool.keep()?;
+        let journal = &*self.journal;
+        let outside = Outside {
+            want: &|sha256| journal.artifact_want(sha256),
+            tell: &|message| self.context.emit(&Event::Notice { message }),
+        };
+        let stored = spool.store(&keep, size, &outside, |out| {
+            repository.export_sized(revision, &self.work.path, size, out)
+        });
+        let artifact = stored.map_err(|error| self.wait_for_room(size, error))?;
         if let Some(recorded) = &self.work.sha256
             && *recorded != artifact.sha256
         {
@@ -51,7 +60,7 @@ impl Attempt<'_> {
                 ErrorKind::Delivery,
                 format!(
                     "r{revision} gives other bytes for {} than before",
-                    self.work.path
+                    escape(&self.work.path)
                 ),
             ));
         }
@@ -60,6 +69,37 @@ impl Attempt<'_> {
             .record_artifact(self.work.package_id, &artifact.sha256, artifact.size)?;
         fail_points::hit("attempt.artifact_noted");
         Ok(artifact)
+    }
+
+    /// The recorded artifact, checked; else what the spool does with it, for people.
+    fn spooled(&self) -> Result<Result<Artifact, String>, Error> {
+        let Some((sha256, size)) = self.journal.artifact_of(self.work.package_id)? else {
+            return Ok(Err("never held".to_owned()));
+        };
+        let go_on = || !self.context.stop.is_raised();
+        match self.context.spool.find(&sha256, size, &go_on)? {
+            Found::Whole(artifact) => Ok(Ok(artifact)),
+            Found::Missing => Ok(Err("no longer holds".to_owned())),
+            Found::Damaged(why) => {
+                self.context.emit(&Event::Notice {
+                    message: format!(
+                        "the spool held a damaged copy of {} ({sha256}): {why}; it was removed",
+                        self.work.path
+                    ),
+                });
+                Ok(Err(format!(
+                    "held a damaged copy, since removed ({why}), of"
+                )))
+            }
+        }
+    }
+
+    /// Has the journal know for how much room the delivery waits, so that it goes on when there is some.
+    fn wait_for_room(&mut self, size: u64, error: Error) -> Error {
+        if error.kind == ErrorKind::NoRoom {
+            self.record.wants_room = size.max(1);
+        }
+        error
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::{Attempt, ours};
 use crate::domain::fault::{Fault, FaultClass};
-use crate::domain::install::{InstallEnd, InstallFacts, InstallSpec};
+use crate::domain::install::{InstallEnd, InstallFacts, InstallOutcome, InstallSpec};
 use crate::domain::target::InstallMode;
 use crate::fail_points;
+use crate::worker::sessions::Caller;
 
 /// Output of an install command that the journal keeps: the tail.
 const OUTPUT_MAX_BYTES: usize = 64 * 1024;
@@ -15,27 +16,18 @@ impl Attempt<'_> {
         command: String,
         remote_path: &str,
     ) -> Result<InstallEnd, Fault> {
-        let spec = self.install_spec(command, remote_path);
-        self.sessions.for_commands(self.caller())?;
-        if spec.mode == InstallMode::Plain {
-            self.journal.note_attached(self.claim).map_err(ours)?;
+        let mut spec = self.install_spec(command, remote_path);
+        let mut ran = self.start_or_collect(&spec);
+        let is_lost = matches!(&ran, Err(fault) if fault.class == FaultClass::Unknown);
+        if is_lost && self.work.rerun && spec.mode == InstallMode::Tracked {
+            let lost = std::mem::replace(&mut spec.token, self.token_of_rerun()?);
+            spec.recorded = false;
+            // A record without an outcome helps nobody.
+            let session = self.sessions.for_commands(self.caller())?;
+            let _ = session.forget_install(&lost);
+            ran = self.start_or_collect(&spec);
         }
-        let is_tracked = spec.mode == InstallMode::Tracked;
-        if is_tracked {
-            self.journal
-                .note_install_began(self.claim, &spec.token)
-                .map_err(ours)?;
-            self.install_began = true;
-        }
-        fail_points::hit("attempt.install_noted");
-        let session = self.sessions.for_commands(self.caller())?;
-        let outcome = session.install(&spec, &mut |_| {}).inspect_err(|fault| {
-            // The host refused to start it, so this attempt began nothing.
-            let refused = matches!(fault.class, FaultClass::Permanent | FaultClass::Unsupported);
-            if refused && !self.work.install_began {
-                self.install_began = false;
-            }
-        })?;
+        let outcome = ran?;
         fail_points::hit("attempt.installed");
         self.install_began = false;
         self.record.exit_status = match outcome.end {
@@ -46,6 +38,42 @@ impl Attempt<'_> {
         self.record.output_cut = outcome.output_cut_bytes;
         self.collected = Some(spec.token);
         Ok(outcome.end)
+    }
+
+    /// Starts the command under the token of `spec`, or collects what it came to.
+    fn start_or_collect(&mut self, spec: &InstallSpec) -> Result<InstallOutcome, Fault> {
+        self.sessions.for_commands(self.caller())?;
+        if spec.mode == InstallMode::Plain {
+            self.journal.note_attached(self.claim).map_err(ours)?;
+        }
+        let session = self.sessions.for_commands(Caller {
+            context: self.context,
+            work: self.work,
+            subject: self.subject,
+        })?;
+        let (journal, claim, began) = (&mut *self.journal, self.claim, &mut self.install_began);
+        let mut may_begin = || {
+            journal
+                .note_install_began(claim, &spec.token)
+                .map_err(ours)?;
+            *began = true;
+            fail_points::hit("attempt.install_noted");
+            Ok(())
+        };
+        let mut output = |_: &[u8]| fail_points::hit("attempt.installing");
+        session.install_when(spec, &mut may_begin, &mut output)
+    }
+
+    /// The token of a run that the operator has asked for in case the outcome of the one before is lost:
+    /// the permission is spent, durably, before the command can begin, and so serves once.
+    fn token_of_rerun(&mut self) -> Result<String, Fault> {
+        let run = self.journal.note_rerun(self.claim).map_err(ours)?;
+        self.install_began = false;
+        Ok(self.token(run))
+    }
+
+    fn token(&self, run: u32) -> String {
+        format!("{}-{}-{run}", self.journal.id(), self.work.delivery)
     }
 
     fn install_spec(&self, command: String, remote_path: &str) -> InstallSpec {
@@ -59,12 +87,7 @@ impl Attempt<'_> {
             _ => String::new(),
         };
         InstallSpec {
-            token: format!(
-                "{}-{}-{}",
-                self.journal.id(),
-                self.work.delivery,
-                self.work.run
-            ),
+            token: self.token(self.work.run),
             command,
             facts: InstallFacts {
                 package: self.work.package.clone(),
@@ -86,6 +109,7 @@ impl Attempt<'_> {
             timeout_s: self.work.service.install_timeout_s,
             mode: self.work.service.install_mode,
             idempotent: self.work.service.install_idempotent,
+            recorded: self.work.install_began,
             output_max_bytes: OUTPUT_MAX_BYTES,
         }
     }

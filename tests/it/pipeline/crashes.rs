@@ -1,19 +1,12 @@
 //! Workers that are killed, told to stop, or many: nothing is lost, nothing is installed twice.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-
 use auto_dispatcher::domain::delivery::State;
 use rustix::process::Signal;
 
 use super::gate::Gate;
 use super::host::Host;
-use super::{LIMIT, Pipeline, field, holds, signal};
+use super::{LIMIT, Pipeline, field, holds, inode, signal};
 use crate::testenv::wait_until;
-
-fn inode(path: &Path) -> u64 {
-    std::fs::metadata(path).expect("a file").ino()
-}
 
 #[test]
 fn a_worker_killed_during_an_install_leaves_it_running_and_the_next_one_collects_it() {

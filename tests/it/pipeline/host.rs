@@ -27,6 +27,23 @@ pub fn me() -> String {
     String::from_utf8(name).expect("UTF-8").trim().to_owned()
 }
 
+/// The processes that `parent` started and that live.
+fn children_of(parent: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name, in brackets, may hold anything; state and parent follow.
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let theirs = rest.split_whitespace().nth(1);
+        if theirs == Some(&parent.to_string()) {
+            found.extend(entry.file_name().to_string_lossy().parse::<i32>());
+        }
+    }
+    found
+}
+
 impl Host {
     /// A host that is up.
     pub fn up() -> Self {
@@ -92,6 +109,11 @@ impl Host {
         command
     }
 
+    /// Whether its port is open.
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Goes down: the port is closed.
     pub fn stop(&mut self) {
         self.running = None;
@@ -116,6 +138,24 @@ impl Host {
         }
         new_key(&self.dir.path().join("host"), "ed25519", "");
         self.resume();
+    }
+
+    /// Whom it serves by key also serves `other`.
+    pub fn admits_whom(&self, other: &Self) {
+        let key = fs::read_to_string(other.dir.path().join("client.pub")).expect("a key");
+        let file = self.dir.path().join("client.pub");
+        let known = fs::read_to_string(&file).expect("keys");
+        fs::write(file, known + &key).expect("write");
+    }
+
+    /// Kills the processes that serve connections, and not what they started; says how many.
+    pub fn kill_sessions(&self) -> usize {
+        let listener = self.running.as_ref().map(Running::pid);
+        let sessions: Vec<i32> = listener.map_or_else(Vec::new, children_of);
+        for &session in &sessions {
+            super::signal(session, rustix::process::Signal::KILL);
+        }
+        sessions.len()
     }
 
     /// What sshd has logged.

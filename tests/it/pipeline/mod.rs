@@ -1,21 +1,30 @@
 //! The way of a package from commit to installed, through the real hook and the real binary, on real servers.
 
+mod clock;
 mod commands;
 mod crashes;
+mod damage;
+mod decisions;
+mod disk;
 mod faults;
 mod gate;
 mod hook;
-mod host;
+pub mod host;
 mod journal;
+mod ledger;
 mod outputs;
+mod prune;
 mod resumes;
 mod road;
-mod rule;
+pub mod rule;
 mod secrets;
+mod spool;
 mod transports;
+mod unrecorded;
+mod uuids;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -345,6 +354,12 @@ pub fn field(rows: &[Value], name: &str) -> Vec<String> {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     rows.iter().map(|row| text(&row[name])).collect()
+}
+
+/// The inode of a file: another one, when it was uploaded again.
+#[track_caller]
+pub fn inode(path: &Path) -> u64 {
+    fs::metadata(path).expect("a file").ino()
 }
 
 /// Asserts that a file holds these bytes.

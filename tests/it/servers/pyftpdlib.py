@@ -15,6 +15,7 @@ stall true                        never read from a data connection
 address                           listen there instead of on 127.0.0.1
 store_restart                     answer STOR after REST so; or "forget": store from the beginning
 swallow_after N                   keep N bytes of the first upload and report success
+passive   [50000, 50001]          ports for data connections
 """
 import hashlib
 import json
@@ -138,6 +139,8 @@ Handler.authorizer = authorizer
 Handler.dtp_handler = Data
 Handler.auth_failed_timeout = 0
 Handler.max_login_attempts = 10
+if S.get("passive"):
+    Handler.passive_ports = S["passive"]
 if S.get("masquerade"):
     Handler.masquerade_address = S["masquerade"]
 if S.get("cert"):

@@ -74,6 +74,11 @@ impl Running {
         Err(running.log())
     }
 
+    /// The process that listens.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// What the server has printed.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

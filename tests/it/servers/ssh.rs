@@ -79,8 +79,14 @@ impl SshServer {
 
     /// sshd for a user of its own, by password or key. Needs root.
     pub fn sshd_with_user(shell: &str, config: &str) -> Self {
+        Self::sshd_where(shell, config, |_| {})
+    }
+
+    /// The same where the user's world is changed before.
+    pub fn sshd_where(shell: &str, config: &str, change: impl FnOnce(&mut PrivateUser)) -> Self {
         let dir = new_dir();
-        let user = PrivateUser::new(dir.path(), shell);
+        let mut user = PrivateUser::new(dir.path(), shell);
+        change(&mut user);
         let home = user.home.clone();
         let sftp = if config.contains("Subsystem") {
             ""
@@ -157,9 +163,14 @@ impl SshServer {
 
     /// dropbear, which has neither an SFTP server nor a digest of its own. Needs root.
     pub fn dropbear() -> Self {
+        Self::dropbear_with_user("/bin/sh")
+    }
+
+    /// The same with another login shell.
+    pub fn dropbear_with_user(shell: &str) -> Self {
         let dir = new_dir();
         let root = dir.path();
-        let user = PrivateUser::new(root, "/bin/sh");
+        let user = PrivateUser::new(root, shell);
         let made = Command::new("dropbearkey")
             .args(["-t", "ed25519", "-f"])
             .arg(root.join("host"))

@@ -235,11 +235,17 @@ fn a_killed_command_and_a_killed_wrapper_are_told_apart() {
     let mut session = server.caller().connect();
     let killed = install_spec("killed", "kill -KILL $$");
     assert_eq!(install(&mut *session, &killed).0, InstallEnd::Exited(137));
-    let record = server.home_on_disk().join(".auto-dispatcher/wrapper");
-    let spec = install_spec("wrapper", "kill -KILL $(cat .auto-dispatcher/wrapper/pid)");
-    let fault = session.install(&spec, &mut |_| {}).expect_err("a fault");
+    let record = ".auto-dispatcher/wrapper/ran/pid";
+    let wrapper = format!("kill -KILL $(cut -d ' ' -f 2 {record}); echo on; exit 6");
+    let spec = install_spec("wrapper", &wrapper);
+    let went_on = (InstallEnd::Exited(6), "on\n".to_owned());
+    assert_eq!(install(&mut *session, &spec), went_on);
+    let all = "read x y <.auto-dispatcher/all/ran/pid; kill -KILL $y $x";
+    let fault = session
+        .install(&install_spec("all", all), &mut |_| {})
+        .expect_err("a fault");
     assert_eq!(fault.class, FaultClass::Unknown, "{fault}");
-    assert!(record.is_dir());
+    assert!(server.home_on_disk().join(".auto-dispatcher/all").is_dir());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod disks;
 mod host_keys;
+mod install_hosts;
 mod installs;
 mod logins;
 mod stalls;

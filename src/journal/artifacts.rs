@@ -1,0 +1,100 @@
+//! Which artifacts are wanted still, how badly, and who waits for room.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Journal, millis};
+use crate::domain::artifact::Want;
+use crate::error::Result;
+
+/// What a delivery waits for that found no room in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomWanted {
+    /// Bytes.
+    pub bytes: u64,
+    /// The digest, where another delivery of the same package got it in meanwhile.
+    pub sha256: Option<String>,
+}
+
+impl Journal {
+    /// Notes digest and size of an exported package.
+    pub fn record_artifact(&mut self, package_id: i64, sha256: &str, size: u64) -> Result<()> {
+        self.write("cannot note an artifact in", |tx| {
+            tx.execute(
+                "UPDATE packages SET sha256 = ?2, size = ?3 WHERE id = ?1",
+                params![package_id, sha256, size],
+            )
+        })
+        .map(|_| ())
+    }
+
+    /// Digest and size of a package, once it is exported.
+    pub fn artifact_of(&self, package_id: i64) -> Result<Option<(String, u64)>> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT sha256, size FROM packages WHERE id = ?1 AND sha256 IS NOT NULL",
+                )?
+                .query_row([package_id], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+    }
+
+    /// Whether a delivery may still need the artifact: open ones, and failed or unknown ones, which the
+    /// operator may retry.
+    pub fn artifact_is_needed(&self, sha256: &str) -> Result<bool> {
+        Ok(self.artifact_want(sha256)? > Want::Nobody)
+    }
+
+    /// How badly an artifact is wanted. A delivery that only has its install before it needs no bytes, and
+    /// a repository can give them again; what was sent by hand nothing can.
+    pub fn artifact_want(&self, sha256: &str) -> Result<Want> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT coalesce(max(CASE
+                       WHEN b.source NOT IN ('revision', 'replay') THEN 3
+                       WHEN d.step = 'install' AND d.remote_path IS NOT NULL THEN 1
+                       WHEN d.state = 'running' THEN 3
+                       WHEN d.state IN ('queued', 'waiting') THEN 2
+                       ELSE 1 END), 0)
+                     FROM packages p JOIN deliveries d ON d.package_id = p.id JOIN batches b ON b.id = d.batch_id
+                     WHERE p.sha256 = ?1 AND d.state NOT IN ('done', 'cancelled') AND d.dismissed_at IS NULL",
+                )?
+                .query_row([sha256], |row| row.get(0))
+                .map(Want::from_number)
+        })
+    }
+
+    /// What the first open delivery of a lane waits for, if it found no room.
+    pub fn room_wanted(&self, lane: &str) -> Result<Option<RoomWanted>> {
+        self.read("cannot read the lanes of", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT d.room, p.sha256 FROM deliveries d JOIN packages p ON p.id = d.package_id
+                     WHERE d.id = (SELECT min(id) FROM deliveries
+                         WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting'))
+                       AND d.state = 'waiting' AND d.room > 0",
+                )?
+                .query_row([lane], |row| {
+                    Ok(RoomWanted {
+                        bytes: row.get(0)?,
+                        sha256: row.get(1)?,
+                    })
+                })
+                .optional()
+        })
+    }
+
+    /// There is room now: what the lane waited for is due.
+    pub fn room_appeared(&mut self, lane: &str, now: DateTime<Utc>) -> Result<()> {
+        self.write("cannot end a wait in", |tx| {
+            tx.prepare_cached(
+                "UPDATE deliveries SET due_at = ?2, room = 0
+                 WHERE lane = ?1 AND state IN ('queued', 'running', 'waiting') AND state = 'waiting' AND room > 0",
+            )?
+            .execute(params![lane, millis(now)])
+        })
+        .map(|_| ())
+    }
+}

@@ -1,0 +1,119 @@
+//! Our own disk full: what cannot go on waits, says so, and goes on when there is room; nothing is lost or done
+//! twice.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use auto_dispatcher::domain::delivery::State;
+
+use super::host::Host;
+use super::{LIMIT, Pipeline, field, holds};
+use crate::servers::vsftpd::SmallDisk;
+use crate::testenv::{needs_root, wait_until};
+
+/// A state directory on a disk of its own.
+fn on_a_small_disk(pipeline: &Pipeline, size: &str) -> SmallDisk {
+    let state = pipeline.state();
+    std::fs::create_dir(&state).expect("mkdir");
+    let disk = SmallDisk::mount(&state, size);
+    rustix::fs::chown(&state, Some(rustix::fs::Uid::ROOT), None).expect("chown");
+    rustix::fs::chmod(&state, rustix::fs::Mode::RWXU).expect("chmod");
+    disk
+}
+
+#[test]
+fn a_full_disk_under_the_spool_makes_deliveries_wait_and_say_so() {
+    needs_root!();
+    let host = Host::up();
+    let pipeline = Pipeline::new(&[host.rule("app").with("retries", 0)]);
+    let _disk = on_a_small_disk(&pipeline, "4m");
+    let ballast = pipeline.state().join("ballast");
+    std::fs::write(&ballast, vec![b'b'; 2 << 20]).unwrap();
+    let bytes = vec![b'x'; 2 << 20];
+    pipeline.commit(&[("app", &bytes)]);
+    let waiting = pipeline.awaits("app", State::Waiting);
+    let error = waiting["error"].as_str().unwrap();
+    assert!(error.contains("on the disk of the spool"), "{error}");
+    assert!(error.contains("make room"), "{error}");
+    let shown = pipeline.ad(&["status"]).exits(0);
+    assert!(shown.stdout.contains("on the disk of the spool"), "{shown}");
+    std::fs::remove_file(ballast).unwrap();
+    let rows = pipeline.settled(1);
+    assert_eq!(field(&rows, "state"), ["done"]);
+    holds(&host.file("in/app"), &bytes);
+    assert_eq!(pipeline.sql("SELECT tries_used FROM deliveries"), [Some(1)]);
+}
+
+#[test]
+fn files_are_not_sent_over_a_full_disk() {
+    needs_root!();
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app")]);
+    let _disk = on_a_small_disk(&pipeline, "4m");
+    let file = pipeline.env.write("app", vec![b'x'; 5 << 20]);
+    let ran = pipeline.ad(&["send", file.to_str().unwrap()]).exits(5);
+    assert!(ran.stderr.contains("nothing was sent"), "{ran}");
+    assert_eq!(pipeline.sql("SELECT count(*) FROM batches"), [Some(0)]);
+}
+
+/// Fills the disk to its last byte.
+fn fill(path: &std::path::Path) {
+    let mut size = 1 << 20;
+    let mut bytes = std::fs::read(path).unwrap_or_default();
+    while size >= 512 {
+        let mut more = bytes.clone();
+        more.resize(bytes.len() + size, b'b');
+        if std::fs::write(path, &more).is_ok() {
+            bytes = more;
+        } else {
+            // What was cut off half-way takes its room all the same.
+            size /= 2;
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_at_any_moment_loses_nothing_and_doubles_nothing() {
+    needs_root!();
+    let host = Host::up();
+    let ran = host.file("ran");
+    let command = format!("echo $AD_PACKAGE >> {}", ran.display());
+    let pipeline = Pipeline::new(&[host
+        .rule("app")
+        .with("retries", 0)
+        .with("install_command", command)]);
+    let _disk = on_a_small_disk(&pipeline, "6m");
+    let ballast = pipeline.state().join("ballast");
+    let over = AtomicBool::new(false);
+    let count = 12;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = fastrand::Rng::with_seed(5);
+            while !over.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(random.u64(0..300)));
+                fill(&ballast);
+                std::thread::sleep(Duration::from_millis(random.u64(0..700)));
+                std::fs::remove_file(&ballast).expect("remove");
+            }
+        });
+        for n in 1..=count {
+            // The hook may find the disk full; the commit stands, and the next one that records catches it up.
+            pipeline.commit(&[(&format!("app-{n:02}"), &vec![n; 200_000])]);
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    pipeline.commit(&[("last-of-all", b"")]);
+    wait_until("every revision is planned", LIMIT, || {
+        pipeline.sql("SELECT count(*) FROM batches WHERE state = 'planned'")
+            == [Some(i64::from(count) + 1)]
+    });
+    let rows = pipeline.settled(usize::from(count));
+    let names: Vec<String> = (1..=count).map(|n| format!("app-{n:02}")).collect();
+    assert_eq!(field(&rows, "state"), vec!["done"; names.len()], "{rows:?}");
+    assert_eq!(host.lines("ran"), names, "in order, once each");
+    for (n, name) in (1..=count).zip(&names) {
+        holds(&host.file(format!("in/{name}")), &vec![n; 200_000]);
+    }
+    assert_eq!(host.list("in"), names, "no temporary file stays");
+}
