@@ -73,12 +73,7 @@ fn is_resumed(rule: Rule, relay: &Relay, dir: &Path) {
     assert_eq!(pipeline.delivery("app")["state"], "failed");
     assert_eq!((parts(dir), names(dir).len()), (1, 1), "{:?}", names(dir));
     assert!(relay.take_count() >= CUT_AT - 100_000);
-    // As `retry` does.
-    sql(
-        &pipeline,
-        "UPDATE deliveries SET state = 'queued', settled_at = NULL",
-    );
-    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    decide(&pipeline, &["retry", "--wait"]);
     let row = pipeline.delivery("app");
     assert_eq!(row["state"], "done", "{row}");
     holds(&dir.join("app"), &bytes);
@@ -103,6 +98,12 @@ fn sql(pipeline: &Pipeline, statement: &str) {
     let connection = Connection::open(path).expect("SQLite");
     connection.busy_timeout(LIMIT).expect("a time-out");
     connection.execute_batch(statement).expect("SQL");
+}
+
+/// The operator decides about the first delivery.
+fn decide(pipeline: &Pipeline, decision: &[&str]) {
+    let id = pipeline.history()[0]["id"].to_string();
+    pipeline.ad(&[decision, &[id.as_str()]].concat()).exits(0);
 }
 
 fn leftovers(pipeline: &Pipeline) -> i64 {
@@ -198,10 +199,16 @@ fn dies_in_mid_upload(rule: &Rule, relay: &Relay, dir: &Path, fate: &str) -> Pip
     relay.cut();
     assert_eq!(parts(dir), 1, "{:?}", names(dir));
     assert_eq!(leftovers(&pipeline), 1);
-    sql(
-        &pipeline,
-        &format!("UPDATE deliveries SET state = '{fate}', settled_at = 1"),
-    );
+    if fate == "cancelled" {
+        // As the next worker does, who finds it.
+        sql(&pipeline, "UPDATE deliveries SET state = 'queued'");
+        decide(&pipeline, &["cancel"]);
+    } else {
+        sql(
+            &pipeline,
+            &format!("UPDATE deliveries SET state = '{fate}', settled_at = 1"),
+        );
+    }
     pipeline
 }
 
@@ -384,10 +391,7 @@ fn the_record_of_an_unknown_install_stays_until_that_is_dismissed() {
     send("app-2");
     assert_eq!(names(&host.file(".auto-dispatcher")).len(), 1);
     assert_eq!(leftovers(&pipeline), 1);
-    sql(
-        &pipeline,
-        "UPDATE deliveries SET dismissed_at = 1 WHERE state = 'unknown'",
-    );
+    decide(&pipeline, &["dismiss"]);
     send("app-3");
     assert!(!host.file(".auto-dispatcher").exists());
     assert_eq!(leftovers(&pipeline), 0);
