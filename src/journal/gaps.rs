@@ -38,7 +38,7 @@ pub enum Missing {
     Nothing,
     /// So many were recorded.
     Recorded(u64),
-    /// Too many: these ranges are gaps now.
+    /// Too many: these ranges are gaps now; without those that made a gap longer that was there.
     Gaps(Vec<(u64, u64)>),
 }
 
@@ -123,7 +123,8 @@ impl Journal {
     }
 
     /// Records what is missing above the ledger's highest revision, up to `youngest`, under the files of
-    /// that highest one; more than `most` become a gap. Takes the write lock only if anything is missing.
+    /// that highest one. More than `most` since a hook last named a revision become a gap, in however many
+    /// pieces they are found. Takes the write lock only if anything is missing.
     pub fn catch_up(
         &mut self,
         ledger: &LedgerRow,
@@ -144,7 +145,8 @@ impl Journal {
         // A hook may have recorded it meanwhile: looked at once more, with the lock.
         self.write("cannot catch up in", |tx| match highest(tx, id)? {
             Some((batch, highest)) => {
-                record_missing(tx, id, (highest + 1, youngest), batch, most, now)
+                let left = most.saturating_sub(unnamed_on_top(tx, id)?);
+                record_missing(tx, id, (highest + 1, youngest), batch, left, now)
             }
             None => Ok(Missing::Nothing),
         })
@@ -300,6 +302,17 @@ fn highest(connection: &Connection, repository: i64) -> rusqlite::Result<Option<
         .optional()
 }
 
+/// How many revisions at the top of the ledger no hook has named.
+fn unnamed_on_top(connection: &Connection, repository: i64) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM batches WHERE source = 'revision' AND repository_id = ?1 AND revision >
+               (SELECT revision FROM batches WHERE source = 'revision' AND repository_id = ?1 AND unnamed = 0
+                ORDER BY revision DESC LIMIT 1)",
+        )?
+        .query_row([repository], |row| row.get(0))
+}
+
 /// The parts of a range that are neither in the ledger nor in a gap, open or closed.
 fn missing(
     connection: &Connection,
@@ -356,14 +369,24 @@ fn record_missing(
         return Ok(Missing::Nothing);
     }
     if revisions > most {
-        for &part in &parts {
-            insert_open(tx, repository, part, millis(now))?;
+        let mut new = Vec::new();
+        for (low, high) in parts {
+            let grown = tx
+                .prepare_cached(
+                    "UPDATE gaps SET high = ?3 WHERE repository_id = ?1 AND high = ?2 - 1 AND dismissed_at IS NULL",
+                )?
+                .execute(params![repository, low, high])?;
+            if grown == 0 {
+                insert_open(tx, repository, (low, high), millis(now))?;
+                new.push((low, high));
+            }
         }
-        return Ok(Missing::Gaps(parts));
+        return Ok(Missing::Gaps(new));
     }
     let mut insert = tx.prepare_cached(
-        "INSERT INTO batches (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state)
-         SELECT 'revision', repository_id, ?2, rules_file, netrc_file, ?3, ?4, 'recorded'
+        "INSERT INTO batches (source, repository_id, revision, rules_file, netrc_file, stamp, recorded_at, state,
+           unnamed)
+         SELECT 'revision', repository_id, ?2, rules_file, netrc_file, ?3, ?4, 'recorded', 1
          FROM batches WHERE id = ?1",
     )?;
     for revision in parts.iter().flat_map(|&(low, high)| low..=high) {

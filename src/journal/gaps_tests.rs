@@ -329,6 +329,27 @@ fn catching_up_records_what_is_missing_at_the_top_under_the_files_of_the_last() 
 }
 
 #[test]
+fn many_that_come_in_pieces_without_any_hook_are_a_gap_like_any_other() {
+    let mut ledger = ledger();
+    ledger.hook(1);
+    // As `svnadmin load` brings them while a worker looks.
+    assert_eq!(ledger.catch_up(61, 100), Missing::Recorded(60));
+    assert_eq!(ledger.catch_up(101, 100), Missing::Recorded(40));
+    assert_eq!(ledger.catch_up(102, 100), Missing::Gaps(vec![(102, 102)]));
+    // One gap, which grows and is told of once.
+    assert_eq!(ledger.catch_up(150, 100), Missing::Gaps(vec![]));
+    assert_eq!(ledger.gaps(), [(102, 150)]);
+    // A hook that names one of them shows that hooks come.
+    assert!(!ledger.hook(101).is_new);
+    assert_eq!(ledger.catch_up(152, 100), Missing::Recorded(2));
+    assert_eq!(ledger.gaps(), [(102, 150)]);
+    ledger.hook(260);
+    let planned = ledger.plan(100);
+    assert_eq!(planned.len(), 1 + 60 + 40 + 2 + 1);
+    assert_eq!(ledger.gaps(), [(102, 150), (153, 259)]);
+}
+
+#[test]
 fn a_repository_whose_hook_was_never_seen_is_not_caught_up_with() {
     let mut ledger = ledger();
     ledger.replay(3..=3);

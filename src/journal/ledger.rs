@@ -79,6 +79,10 @@ impl Journal {
                 "UPDATE batches SET due_at = 0 WHERE id = ?1 AND state = 'plan_failed'",
                 [batch],
             )?;
+            tx.execute(
+                "UPDATE batches SET unnamed = 0 WHERE id = ?1 AND unnamed = 1",
+                [batch],
+            )?;
             let holder = holder_of_path(tx, repository)?;
             if holder.is_none() {
                 // One that was let go and is back, where no other one has taken its place.

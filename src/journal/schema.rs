@@ -137,6 +137,8 @@ ALTER TABLE batches ADD COLUMN dismissed_at INTEGER;
 -- Its packages, deliveries and attempts are gone (keep_history); the ledger keeps the revision.
 ALTER TABLE batches ADD COLUMN pruned_at INTEGER;
 ALTER TABLE batches ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
+-- No hook has named this revision: it was found missing.
+ALTER TABLE batches ADD COLUMN unnamed INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE deliveries ADD COLUMN waits_from INTEGER NOT NULL DEFAULT 0;
 -- Failed or unknown, and the operator has done with it: it stops no lane and needs no artifact.
@@ -149,7 +151,6 @@ ALTER TABLE deliveries ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN room INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX deliveries_open_of_batch ON deliveries (batch_id, lane)
   WHERE state IN ('queued', 'running', 'waiting');
-CREATE INDEX deliveries_running ON deliveries (worker_id) WHERE state = 'running';
 
 DROP INDEX deliveries_stopping;
 CREATE INDEX deliveries_stopping ON deliveries (lane, id)

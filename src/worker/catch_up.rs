@@ -11,7 +11,7 @@ use super::{Context, coordinator};
 use crate::domain::event::Event;
 use crate::error::Result;
 use crate::fail_points;
-use crate::journal::{GapRow, LedgerRow, Missing};
+use crate::journal::{LedgerRow, Missing};
 use crate::source::repository_files;
 
 /// Pause between two looks.
@@ -64,7 +64,6 @@ fn look(context: &Context) -> Result<()> {
         };
         let most = context.settings.catch_up_max;
         let missing = journal.catch_up(&ledger, youngest, most, Utc::now())?;
-        fail_points::hit("worker.caught_up");
         if let Missing::Recorded(count) = missing {
             context.emit(&Event::Notice {
                 message: format!(
@@ -76,6 +75,7 @@ fn look(context: &Context) -> Result<()> {
         }
         tell_of_gaps(context, &ledger.path, &missing);
         if missing != Missing::Nothing {
+            fail_points::hit("worker.caught_up");
             context.wake.now();
         }
     }
@@ -98,18 +98,12 @@ pub(super) fn tell_of_gaps(context: &Context, repository: &Path, missing: &Missi
         return;
     };
     for &(low, high) in gaps {
-        let gap = GapRow {
-            repository: repository.to_owned(),
-            low,
-            high,
-            noticed_at: Utc::now(),
-        };
         context.emit(&Event::Notice {
             message: format!(
-                "{}: the {} revisions r{low}:r{high} were never recorded, more than catch_up_max ({}): they are not \
-                 dispatched; `replay` or `dismiss` them (`status` shows the commands)",
+                "{}: no hook recorded r{low}:r{high} (revisions: {}), past catch_up_max ({}): they are not dispatched; \
+                 `replay` or `dismiss` them (`status` shows the commands)",
                 repository.display(),
-                gap.revisions(),
+                high - low + 1,
                 context.settings.catch_up_max
             ),
         });

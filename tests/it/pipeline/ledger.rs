@@ -89,7 +89,7 @@ fn a_large_gap_is_shown_until_the_operator_replays_or_dismisses_it() {
     works_until_idle(&pipeline);
     assert_eq!(gaps(&pipeline), [(2, 3), (5, 7)]);
     let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log")).expect("a log");
-    let said = log.lines().filter(|line| line.contains("never recorded"));
+    let said = log.lines().filter(|line| line.contains("no hook recorded"));
     assert_eq!(said.count(), 1, "{log}");
 
     // A dry run decides nothing.
@@ -293,12 +293,12 @@ fn a_revision_that_cannot_be_planned_keeps_its_worker_until_it_is_dismissed() {
     let pipeline = pipeline(&host);
     let script = "case \"$*\" in 'changed '*' -r 1 '*) echo no 1>&2; exit 1;; esac; exec \"$SVNLOOK\" \"$@\"";
     let svnlook = fake_svnlook(&pipeline.env, "svnlook-1", script);
-    pipeline.settings(&format!("svnlook = {}", svnlook.display()));
+    pipeline.settings(&format!("plan_retry = 3\nsvnlook = {}", svnlook.display()));
     pipeline.install_hook();
     commit(&pipeline, 1..=2);
-    // The pause and the idle time are both one second: a worker that took this for idleness would be gone.
+    // The pause is three times idle_exit: a worker that took it for idleness would be gone.
     wait_until("it was tried again and again", LIMIT, || {
-        pipeline.sql("SELECT plan_attempts FROM batches WHERE revision = 1") >= vec![Some(5)]
+        pipeline.sql("SELECT plan_attempts FROM batches WHERE revision = 1") >= vec![Some(3)]
     });
     let workers = "SELECT count(*) FROM workers WHERE role = 'detached' AND id IN
         (SELECT max(id) FROM workers) AND ended_at IS NULL";
