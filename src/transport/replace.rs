@@ -56,7 +56,8 @@ pub(super) fn replace(files: &mut impl Files, temporary: &str, name: &str) -> Re
                 refused.class,
                 format!(
                     "{}; and the old file could not be put back ({}): the old {name} is at {aside}, the new one at \
-                     {temporary}, none is removed; rename one of them by hand",
+                     {temporary}, none is removed now; rename one of them by hand, or the old one gets its name back when \
+                     the lane is next worked",
                     refused.message, back.message
                 ),
             ),

@@ -146,10 +146,14 @@ impl Sessions {
 
     /// Lets the host forget an install whose outcome the journal has. What fails here is tidied later.
     pub(super) fn forget_install(&mut self, token: &str) {
-        if let Some(session) = self.of_family(true)
-            && session.forget_install(token).is_ok()
-        {
-            self.forgotten.push(token.to_owned());
+        let Some(session) = self.of_family(true) else {
+            return;
+        };
+        match session.forget_install(token) {
+            Ok(()) => self.forgotten.push(token.to_owned()),
+            // The lane's next delivery must not meet a session that is broken.
+            Err(fault) if !is_final(&fault) => self.drop_all(),
+            Err(_) => {}
         }
     }
 

@@ -25,14 +25,13 @@ pub(super) fn verified(
     let Some(there) = size_of(&told).filter(|&there| is_worthwhile(there, upload)) else {
         return Ok(0);
     };
-    let is_ours = match digest::sha256(wire, features, remote, there)? {
-        Some(sha256) => begins_with_digest(upload, there, &sha256, &|| stop.check())?,
-        None => {
-            let offset = there - there.min(TAIL_BYTES);
-            let limit = usize::try_from(there - offset).unwrap_or(0);
-            read_back(wire, remote, offset, limit)?
-                .is_some_and(|tail| tail.len() == limit && holds(upload.local, offset, &tail))
-        }
+    let is_ours = if let Some(sha256) = digest::sha256(wire, features, remote, there)? {
+        begins_with_digest(upload, there, &sha256, &|| stop.check())?
+    } else {
+        let offset = there - there.min(TAIL_BYTES);
+        let limit = usize::try_from(there - offset).unwrap_or(0);
+        read_back(wire, remote, offset, limit)?
+            .is_some_and(|tail| tail.len() == limit && holds(upload.local, offset, &tail))
     };
     Ok(if is_ours { there } else { 0 })
 }

@@ -239,7 +239,12 @@ impl Wire {
                     "{what}: no data connection to {failure}"
                 ))));
             }
-            return Err(self.refused_or_lost(what, &error));
+            let unopened = self.refused_or_lost(what, &error);
+            if offset > 0 && matches!(unopened, Unopened::Refused(_)) {
+                // A server that refused the command may keep the offset for the next one.
+                self.ask(what, "REST 0").map_err(Unopened::Failed)?;
+            }
+            return Err(unopened);
         }
     }
 

@@ -198,9 +198,9 @@ fn read_at(
                     .map_err(|halt| link.halt_fault(&halt, DOING))?;
             }
             Err(_) => {
-                let last = ssh2::Error::last_session_error(&link.wire.session);
-                return match last.filter(is_lost) {
-                    Some(lost) => Err(link.halt_fault(&Halt::Ssh(lost), DOING)),
+                let reason = ssh2::Error::last_session_error(&link.wire.session);
+                return match reason.filter(is_lost) {
+                    Some(error) => Err(link.halt_fault(&Halt::Ssh(error), DOING)),
                     None => Ok(None),
                 };
             }

@@ -5,6 +5,7 @@ mod conform;
 mod dialling;
 mod faults;
 mod peculiar;
+mod resumes;
 mod secured;
 
 use std::cell::Cell;

@@ -73,17 +73,13 @@ fn is_resumed(rule: Rule, relay: &Relay, dir: &Path) {
     assert_eq!(pipeline.delivery("app")["state"], "failed");
     assert_eq!((parts(dir), names(dir).len()), (1, 1), "{:?}", names(dir));
     assert!(relay.take_count() >= CUT_AT - 100_000);
-    // As `retry` does.
-    sql(
-        &pipeline,
-        "UPDATE deliveries SET state = 'queued', settled_at = NULL",
-    );
-    pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    decide(&pipeline, &["retry", "--wait"]);
     let row = pipeline.delivery("app");
     assert_eq!(row["state"], "done", "{row}");
     holds(&dir.join("app"), &bytes);
     assert_eq!(names(dir), ["app"]);
     let travelled = relay.take_count();
+    eprintln!("{travelled} bytes travelled after the cut");
     assert!(
         travelled < CLEARLY_LESS,
         "{travelled} bytes travelled for the rest"
@@ -102,6 +98,12 @@ fn sql(pipeline: &Pipeline, statement: &str) {
     let connection = Connection::open(path).expect("SQLite");
     connection.busy_timeout(LIMIT).expect("a time-out");
     connection.execute_batch(statement).expect("SQL");
+}
+
+/// The operator decides about the first delivery.
+fn decide(pipeline: &Pipeline, decision: &[&str]) {
+    let id = pipeline.history()[0]["id"].to_string();
+    pipeline.ad(&[decision, &[id.as_str()]].concat()).exits(0);
 }
 
 fn leftovers(pipeline: &Pipeline) -> i64 {
@@ -143,6 +145,49 @@ fn on_vsftpd_only_the_rest_travels_after_a_cut() {
     is_resumed(rule, &relay, &ftp.home().join("in"));
 }
 
+#[test]
+fn a_stop_leaves_what_arrived_and_the_next_worker_goes_on_behind_it() {
+    let env = crate::testenv::TestEnv::new();
+    let ftp = Pyftpdlib::start(env.root(), None, json!({"digest": "HASH"}));
+    let host = Host::up();
+    let by_ftp = Relay::to(ftp.port, 2_000_000);
+    let by_ssh = Relay::to(host.port, 2_000_000);
+    let sessions = [
+        (
+            ftp_rule(by_ftp.port, LOGIN, PASSWORD),
+            by_ftp,
+            ftp.home().join("in"),
+        ),
+        (
+            host.rule("app").with("ssh_port", by_ssh.port),
+            by_ssh,
+            host.file("in"),
+        ),
+    ];
+    for (rule, relay, dir) in sessions {
+        let pipeline = Pipeline::bare();
+        pipeline.rules(&[rule]);
+        let bytes = bytes();
+        let file = pipeline.env.write("app", &bytes);
+        let mut sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
+        relay.is_spent();
+        wait_until("the host has written what it got", LIMIT, || {
+            let there = names(&dir).first().map(|name| fs::metadata(dir.join(name)));
+            there.is_some_and(|there| there.expect("a file").len() > 1_500_000)
+        });
+        sending.terminate();
+        assert_eq!(sending.ends(), Some(130));
+        assert_eq!(parts(&dir), 1, "{:?}", names(&dir));
+        relay.cut();
+        pipeline.ad(&["worker", "--until-idle"]).exits(0);
+        holds(&dir.join("app"), &bytes);
+        assert_eq!(names(&dir), ["app"]);
+        let shown = pipeline.show(&pipeline.delivery("app"));
+        let detail = shown["attempt_list"][1]["detail"].as_str().expect("detail");
+        assert!(detail.contains("resumed at "), "{detail}");
+    }
+}
+
 /// A worker that was killed in the middle of its upload, and whose delivery is not open any more.
 fn dies_in_mid_upload(rule: &Rule, relay: &Relay, dir: &Path, fate: &str) -> Pipeline {
     let pipeline = Pipeline::bare();
@@ -154,10 +199,16 @@ fn dies_in_mid_upload(rule: &Rule, relay: &Relay, dir: &Path, fate: &str) -> Pip
     relay.cut();
     assert_eq!(parts(dir), 1, "{:?}", names(dir));
     assert_eq!(leftovers(&pipeline), 1);
-    sql(
-        &pipeline,
-        &format!("UPDATE deliveries SET state = '{fate}', settled_at = 1"),
-    );
+    if fate == "cancelled" {
+        // As the next worker does, who finds it.
+        sql(&pipeline, "UPDATE deliveries SET state = 'queued'");
+        decide(&pipeline, &["cancel"]);
+    } else {
+        sql(
+            &pipeline,
+            &format!("UPDATE deliveries SET state = '{fate}', settled_at = 1"),
+        );
+    }
     pipeline
 }
 
@@ -340,10 +391,7 @@ fn the_record_of_an_unknown_install_stays_until_that_is_dismissed() {
     send("app-2");
     assert_eq!(names(&host.file(".auto-dispatcher")).len(), 1);
     assert_eq!(leftovers(&pipeline), 1);
-    sql(
-        &pipeline,
-        "UPDATE deliveries SET dismissed_at = 1 WHERE state = 'unknown'",
-    );
+    decide(&pipeline, &["dismiss"]);
     send("app-3");
     assert!(!host.file(".auto-dispatcher").exists());
     assert_eq!(leftovers(&pipeline), 0);

@@ -13,6 +13,7 @@ rename_fails [1, 3]               refuse the first and the third RNTO
 cut_after N                       lose control and data connection after N bytes of the first upload
 stall true                        never read from a data connection
 address                           listen there instead of on 127.0.0.1
+store_restart                     answer STOR after REST so; or "forget": store from the beginning
 swallow_after N                   keep N bytes of the first upload and report success
 passive   [50000, 50001]          ports for data connections
 """
@@ -114,6 +115,14 @@ class Handler(base):
 
     def ftp_HASH(self, line):
         self.digest(line, "213 SHA-256 0-1 ", " " + os.path.basename(line))
+
+    def ftp_STOR(self, file, mode="w"):
+        answer = S.get("store_restart")
+        if answer and self._restart_position:
+            self._restart_position = 0
+            if answer != "forget":
+                return self.respond(answer)
+        return super().ftp_STOR(file, mode)
 
     def ftp_RNTO(self, path):
         once["renames"] += 1
