@@ -74,6 +74,18 @@ fn fill(path: &std::path::Path) {
     }
 }
 
+/// Tells what there was when a test fails.
+struct Tell<'a>(&'a Pipeline);
+
+impl Drop for Tell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.0.state().join("auto-dispatcher.log"));
+            eprintln!("{}{}", self.0.ad(&["status"]), log.unwrap_or_default());
+        }
+    }
+}
+
 #[test]
 fn a_disk_that_fills_up_at_any_moment_loses_nothing_and_doubles_nothing() {
     needs_root!();
@@ -85,14 +97,17 @@ fn a_disk_that_fills_up_at_any_moment_loses_nothing_and_doubles_nothing() {
         .with("retries", 0)
         .with("install_command", command)]);
     let _disk = on_a_small_disk(&pipeline, "6m");
+    let _tell = Tell(&pipeline);
     let ballast = pipeline.state().join("ballast");
+    let seed = std::env::var("DISK_SEED").ok();
+    let seed = seed.and_then(|seed| seed.parse().ok()).unwrap_or(5);
     let over = AtomicBool::new(false);
     let count = 12;
     // The ledger begins with the first revision that is recorded.
     pipeline.commit(&[("app-01", &[1; 200_000])]);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut random = fastrand::Rng::with_seed(5);
+            let mut random = fastrand::Rng::with_seed(seed);
             while !over.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(random.u64(0..300)));
                 fill(&ballast);
