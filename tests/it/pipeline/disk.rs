@@ -26,7 +26,8 @@ fn on_a_small_disk(pipeline: &Pipeline, size: &str) -> SmallDisk {
 fn a_full_disk_under_the_spool_makes_deliveries_wait_and_say_so() {
     needs_root!();
     let host = Host::up();
-    let pipeline = Pipeline::new(&[host.rule("app").with("retries", 0)]);
+    let rule = host.rule("app").with("retries", 0);
+    let pipeline = Pipeline::new(&[rule.with("retry_delay", "1h")]);
     let _disk = on_a_small_disk(&pipeline, "4m");
     let ballast = pipeline.state().join("ballast");
     std::fs::write(&ballast, vec![b'b'; 2 << 20]).unwrap();

@@ -88,7 +88,11 @@ fn what_finds_no_room_waits_while_other_lanes_go_on_and_goes_when_there_is_some(
     let mut slow = Host::down();
     let host = Host::up();
     let pipeline = tight();
-    let lane = |name: &str, address: &str| host.rule(name).with("host", address).with("retries", 0);
+    // What goes on by itself does not go on because its time has come.
+    let lane = |name: &str, address: &str| {
+        let rule = host.rule(name).with("host", address).with("retries", 0);
+        rule.with("retry_delay", "1h")
+    };
     pipeline.rules(&[
         slow.rule("first").with("retries", 50),
         lane("second", "127.0.0.2"),
@@ -211,6 +215,25 @@ fn files_that_find_no_room_are_not_sent_and_leave_nothing() {
     assert_eq!(pipeline.sql("SELECT count(*) FROM batches"), [Some(0)]);
     pipeline.ad(&["send", &paths[0]]).exits(0);
     pipeline.ad(&["send", &paths[1]]).exits(0);
+}
+
+#[test]
+fn a_worker_that_begins_with_work_sweeps_what_the_dead_left() {
+    let host = Host::down();
+    let pipeline = Pipeline::new(&[host.rule("app").with("retries", 50)]);
+    pipeline.commit(&[("app", b"x")]);
+    pipeline.awaits("app", State::Waiting);
+    for pid in pipeline.workers() {
+        super::signal(pid, rustix::process::Signal::KILL);
+    }
+    pipeline.no_worker_lives();
+    let half = pipeline.env.write("state/spool/incoming-half", "cut");
+    let keep = pipeline.env.write("state/spool/.keep-half", "");
+    let worker = pipeline.spawn(&["worker"]);
+    wait_until("it is swept", LIMIT, || !half.exists() && !keep.exists());
+    assert_eq!(pipeline.delivery("app")["state"], "waiting");
+    assert_eq!(artifacts(&pipeline).len(), 1, "what is wanted stays");
+    worker.kill();
 }
 
 fn size_of(spool: &Path) -> u64 {
