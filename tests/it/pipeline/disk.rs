@@ -105,7 +105,7 @@ fn a_disk_that_fills_up_at_any_moment_loses_nothing_and_doubles_nothing() {
     let over = AtomicBool::new(false);
     let count = 12;
     // The ledger begins with the first revision that is recorded.
-    pipeline.commit(&[("app-01", &[1; 200_000])]);
+    pipeline.commit(&[("app-01", &vec![1; 200_000])]);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut random = fastrand::Rng::with_seed(seed);
