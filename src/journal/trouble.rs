@@ -56,8 +56,13 @@ pub(super) fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error
             "the disk could not be read or written; the kernel's log (`dmesg`) says why",
         ),
         // SQL that every test runs does not fit what is there (`Unknown`), or a value is not what was written.
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
-        | Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch)
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::Unknown
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch,
+        )
         | None => damaged(path, what, &error.to_string()),
         Some(_) => Error::state(message),
     }

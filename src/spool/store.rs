@@ -25,7 +25,7 @@ impl Spool {
         fill: impl FnOnce(&mut dyn Write) -> Result<()>,
     ) -> Result<Artifact> {
         let temporary = self.reserve(size, outside)?;
-        let mut writer = Hashing {
+        let mut hashing = Hashing {
             spool: self,
             outside,
             file: temporary.as_file(),
@@ -35,22 +35,23 @@ impl Spool {
             trouble: None,
         };
         // What the disk says is nearer to the truth than what the source makes of it.
-        fill(&mut writer).map_err(|error| writer.trouble.take().unwrap_or(error))?;
+        fill(&mut hashing).map_err(|error| hashing.trouble.take().unwrap_or(error))?;
         fail_points::hit("spool.written");
-        let (sha256, size) = (hex(&writer.hash.finalize()), writer.size);
-        let file = temporary.as_file();
-        file.set_len(size)
-            .and_then(|()| file.sync_all())
+        let (sha256, size) = (hex(&hashing.hash.finalize()), hashing.size);
+        let written = temporary.as_file();
+        written
+            .set_len(size)
+            .and_then(|()| written.sync_all())
             .map_err(|error| trouble("cannot sync", temporary.path(), &error))?;
         fail_points::hit("spool.synced");
         let path = self.path(&sha256);
         let turn = self.turn()?;
         keep.add(&sha256)
             .map_err(|error| trouble("cannot write to", &keep.path, &error))?;
-        let file = temporary
+        let renamed = temporary
             .persist(&path)
             .map_err(|error| trouble("cannot rename in the spool to", &path, &error.error))?;
-        let metadata = file
+        let metadata = renamed
             .metadata()
             .map_err(|error| trouble("cannot look at", &path, &error))?;
         self.remember(&sha256, Stamp::of(&metadata));

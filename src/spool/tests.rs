@@ -13,6 +13,10 @@ fn spool() -> (tempfile::TempDir, Spool) {
     (dir, spool)
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the shape of what the journal says"
+)]
 fn wanted(_: &str) -> Result<Want> {
     Ok(Want::Now)
 }
@@ -146,7 +150,8 @@ fn a_sweep_removes_what_nothing_wants_and_what_the_dead_left() {
 #[test]
 fn changed_bytes_are_found_out_and_removed() {
     let (_dir, spool) = spool();
-    let damages: [(&str, fn(&Path)); 4] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 4] = [
         ("SHA-256", |path| fs::write(path, b"abX").expect("write")),
         ("2 bytes", |path| fs::write(path, b"ab").expect("write")),
         ("4 bytes", |path| fs::write(path, b"abcd").expect("write")),

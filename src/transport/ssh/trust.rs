@@ -166,7 +166,15 @@ impl Known {
         }
         file.write_all(line.as_bytes())
             .and_then(|()| file.sync_all())
-            .map_err(|error| trouble("cannot write", &error))
+            .map_err(|error| trouble("cannot write", &error))?;
+        if bytes.is_empty() {
+            // The file is new, and is to last as what it says.
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            File::open(parent)
+                .and_then(|dir| dir.sync_all())
+                .map_err(|error| trouble("cannot sync the directory of", &error))?;
+        }
+        Ok(())
     }
 }
 

@@ -139,7 +139,7 @@ fn no_damage_makes_anything_panic_or_say_success_and_record_nothing() {
         .ok()
         .and_then(|runs| runs.parse().ok());
     let mut random = fastrand::Rng::with_seed(seed.unwrap_or(1));
-    let (mut told, mut worked) = (0, 0);
+    let (mut refused, mut went) = (0, 0);
     for run in 0..runs.unwrap_or(40) {
         put_back(&pipeline, &kept);
         let what = damage(&mut random, &pipeline.state());
@@ -154,9 +154,9 @@ fn no_damage_makes_anything_panic_or_say_success_and_record_nothing() {
                 is_recorded(&pipeline, 4),
                 "{what}: recorded nothing: {hook}"
             );
-            worked += 1;
+            went += 1;
         } else {
-            told += 1;
+            refused += 1;
         }
         let ours = pipeline.command(&["worker", "--until-idle"]);
         let mut worker = Command::new("timeout");
@@ -176,7 +176,7 @@ fn no_damage_makes_anything_panic_or_say_success_and_record_nothing() {
         assert!(!log.contains("panicked"), "{what}: {log}");
     }
     end_workers(&pipeline);
-    assert!(told > 0 && worked > 0, "told {told}, worked {worked}");
+    assert!(refused > 0 && went > 0, "refused {refused}, went {went}");
 }
 
 #[test]

@@ -88,7 +88,11 @@ fn what_finds_no_room_waits_while_other_lanes_go_on_and_goes_when_there_is_some(
     let mut slow = Host::down();
     let host = Host::up();
     let pipeline = tight();
-    let lane = |name: &str, address: &str| host.rule(name).with("host", address).with("retries", 0);
+    // What goes on by itself does not go on because its time has come.
+    let lane = |name: &str, address: &str| {
+        let rule = host.rule(name).with("host", address).with("retries", 0);
+        rule.with("retry_delay", "1h")
+    };
     pipeline.rules(&[
         slow.rule("first").with("retries", 50),
         lane("second", "127.0.0.2"),
@@ -99,7 +103,7 @@ fn what_finds_no_room_waits_while_other_lanes_go_on_and_goes_when_there_is_some(
     let file = pipeline.env.write("first", vec![b'1'; PART]);
     let mut sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
     pipeline.awaits("first", State::Waiting);
-    pipeline.commit(&[("second", &[b'2'; PART])]);
+    pipeline.commit(&[("second", &vec![b'2'; PART])]);
     let waiting = pipeline.awaits("second", State::Waiting);
     let error = waiting["error"].as_str().unwrap();
     for part in [
@@ -119,7 +123,7 @@ fn what_finds_no_room_waits_while_other_lanes_go_on_and_goes_when_there_is_some(
     assert_eq!(sending.ends(), Some(0));
     let rows = pipeline.settled(3);
     assert_eq!(field(&rows, "state"), ["done"; 3]);
-    holds(&host.file("in/second"), &[b'2'; PART]);
+    holds(&host.file("in/second"), &vec![b'2'; PART]);
     let tries = pipeline.sql("SELECT tries_used FROM deliveries WHERE package = 'second'");
     assert_eq!(tries, [Some(1)], "waiting for room uses up no attempts");
 }
@@ -134,14 +138,14 @@ fn what_waits_for_a_host_keeps_no_room_from_others_if_its_repository_has_it() {
         host.rule("second").with("host", "127.0.0.2"),
     ]);
     pipeline.install_hook();
-    pipeline.commit(&[("first", &[b'1'; PART])]);
+    pipeline.commit(&[("first", &vec![b'1'; PART])]);
     pipeline.awaits("first", State::Waiting);
-    pipeline.commit(&[("second", &[b'2'; PART])]);
+    pipeline.commit(&[("second", &vec![b'2'; PART])]);
     pipeline.awaits("second", State::Done);
     assert!(log(&pipeline).contains("the spool is short of room"));
     slow.resume();
     assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
-    holds(&slow.file("in/first"), &[b'1'; PART]);
+    holds(&slow.file("in/first"), &vec![b'1'; PART]);
 }
 
 #[test]
@@ -155,10 +159,10 @@ fn what_failed_makes_room_if_its_repository_has_it() {
         host.rule("good"),
     ]);
     pipeline.install_hook();
-    pipeline.commit(&[("bad", &[b'1'; PART])]);
+    pipeline.commit(&[("bad", &vec![b'1'; PART])]);
     pipeline.awaits("bad", State::Failed);
     assert_eq!(artifacts(&pipeline).len(), 1, "kept for a retry");
-    pipeline.commit(&[("good", &[b'2'; PART])]);
+    pipeline.commit(&[("good", &vec![b'2'; PART])]);
     pipeline.awaits("good", State::Done);
 }
 
@@ -211,6 +215,25 @@ fn files_that_find_no_room_are_not_sent_and_leave_nothing() {
     assert_eq!(pipeline.sql("SELECT count(*) FROM batches"), [Some(0)]);
     pipeline.ad(&["send", &paths[0]]).exits(0);
     pipeline.ad(&["send", &paths[1]]).exits(0);
+}
+
+#[test]
+fn a_worker_that_begins_with_work_sweeps_what_the_dead_left() {
+    let host = Host::down();
+    let pipeline = Pipeline::new(&[host.rule("app").with("retries", 50)]);
+    pipeline.commit(&[("app", b"x")]);
+    pipeline.awaits("app", State::Waiting);
+    for pid in pipeline.workers() {
+        super::signal(pid, rustix::process::Signal::KILL);
+    }
+    pipeline.no_worker_lives();
+    let half = pipeline.env.write("state/spool/incoming-half", "cut");
+    let keep = pipeline.env.write("state/spool/.keep-half", "");
+    let worker = pipeline.spawn(&["worker"]);
+    wait_until("it is swept", LIMIT, || !half.exists() && !keep.exists());
+    assert_eq!(pipeline.delivery("app")["state"], "waiting");
+    assert_eq!(artifacts(&pipeline).len(), 1, "what is wanted stays");
+    worker.kill();
 }
 
 fn size_of(spool: &Path) -> u64 {
