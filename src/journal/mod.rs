@@ -3,7 +3,8 @@
 //! [`Transition`](crate::domain::delivery::Transition). Knows nothing of hosts, files or rules; SQL is
 //! written nowhere else.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod batches;
 mod lanes;
 mod ledger;
+mod patience;
 mod progress;
 mod query;
 mod rows;
@@ -27,11 +29,9 @@ mod workers;
 pub use batches::{NewBatch, PlannedBatch};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, UnplannedOutlook};
+pub use patience::hurry;
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
-
-/// How long a write waits for other writers; a committer never waits longer than this.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One connection to the journal. Each thread opens its own.
 pub struct Journal {
@@ -120,7 +120,7 @@ impl Journal {
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_handler(Some(patience::wait))?;
     // FULL: a recorded revision stays recorded when the machine is reset.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;
@@ -140,7 +140,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         .write(true)
         .mode(0o600)
         .open(&lock_path)
-        .and_then(|lock| lock.lock().map(|()| lock))
+        .and_then(wait_for)
         .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &lock_path, &error))?;
     let found = version(connection, path)?;
     if found > schema::LATEST {
@@ -166,6 +166,22 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
             path.display()
         )),
     })
+}
+
+/// Takes the lock, however long others migrate; only a process that is to end gives up.
+fn wait_for(lock: File) -> io::Result<File> {
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if patience::is_hurried() => {
+                return Err(io::Error::other(
+                    "told to stop while another process holds it",
+                ));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<i64> {

@@ -11,6 +11,8 @@ mod outputs;
 mod road;
 mod rule;
 mod secrets;
+mod signals;
+mod talkative;
 mod transports;
 
 use std::fs;
