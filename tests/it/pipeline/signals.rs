@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auto_dispatcher::domain::delivery::State;
 use rusqlite::Connection;
@@ -23,11 +23,13 @@ const SOON: Duration = Duration::from_secs(10);
 #[track_caller]
 fn ends_by(process: &mut Process, with: Signal) -> Option<i32> {
     signal(process.0.id().cast_signed(), with);
+    let begun = Instant::now();
     let mut status = None;
     wait_until("the process ends", SOON, || {
         status = process.0.try_wait().expect("wait");
         status.is_some()
     });
+    eprintln!("ended after {:?}", begun.elapsed());
     status.and_then(|status| status.code())
 }
 
@@ -125,6 +127,27 @@ fn waiting_for_a_host_that_says_nothing() {
     assert_eq!(ends_by(&mut waiting, Signal::INT), Some(130));
     // What a hook leaves is a worker's, and one was started for it.
     wait_until("a worker lives", LIMIT, || !pipeline.workers().is_empty());
+}
+
+#[test]
+fn waiting_for_an_ftp_server_that_says_nothing() {
+    for transport in ["ftp", "ftps"] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let port = listener.local_addr().expect("an address").port();
+        let pipeline = Pipeline::bare();
+        pipeline.rules(&[Rule::new("app")
+            .with("host", "127.0.0.1")
+            .with("login", "nobody")
+            .with("password", "x")
+            .with("transports", transport)
+            .with("ftp_port", port)
+            .with("connect_timeout", "2h")]);
+        let mut sending = send(&pipeline);
+        let caller = listener.accept().expect("a caller");
+        assert_eq!(ends_by(&mut sending, Signal::TERM), Some(130));
+        is_queued(&pipeline);
+        drop(caller);
+    }
 }
 
 #[test]
