@@ -33,6 +33,11 @@ fn ends_by(process: &mut Process, with: Signal) -> Option<i32> {
     status.and_then(|status| status.code())
 }
 
+/// More than an hour of sleep, by a number that no other run uses; each test has its hour.
+fn hours(hours: u32) -> String {
+    format!("{}.{}", hours * 3600, std::process::id())
+}
+
 /// Whether a process runs whose words are exactly these.
 fn runs(words: &[&str]) -> bool {
     let wanted = words.join("\0") + "\0";
@@ -155,9 +160,9 @@ fn waiting_for_a_password_command() {
     let host = Host::with("PasswordAuthentication yes");
     let pipeline = Pipeline::bare();
     let rule = host.rule("app").without("identity_file");
-    pipeline.rules(&[rule.with("password_command", "/bin/sleep 3599.25")]);
+    let words = ["/bin/sleep", &hours(2)];
+    pipeline.rules(&[rule.with("password_command", words.join(" "))]);
     let mut sending = send(&pipeline);
-    let words = ["/bin/sleep", "3599.25"];
     wait_until("the command runs", LIMIT, || runs(&words));
     assert_eq!(ends_by(&mut sending, Signal::TERM), Some(130));
     assert!(!runs(&words), "it ended with us");
@@ -169,16 +174,16 @@ fn planning_with_a_svnlook_that_hangs() {
     let host = Host::up();
     let pipeline = Pipeline::bare();
     pipeline.rules(&[host.rule("app")]);
-    let sleepy = sleepy_svnlook(&pipeline, "", "3598.25");
+    let sleepy = sleepy_svnlook(&pipeline, "", &hours(3));
     pipeline.settings(&format!("svnlook = {}", sleepy.display()));
     pipeline.commit(&[("app", b"x")]);
     for with in [Signal::TERM, Signal::INT] {
         let mut worker = pipeline.spawn(&["worker"]);
         wait_until("the worker lives", LIMIT, || !pipeline.workers().is_empty());
         pipeline.ad(&["hook", pipeline.repository(), "1"]).exits(0);
-        wait_until("svnlook hangs", LIMIT, || runs(&["sleep", "3598.25"]));
+        wait_until("svnlook hangs", LIMIT, || runs(&["sleep", &hours(3)]));
         assert_eq!(ends_by(&mut worker, with), Some(0));
-        assert!(!runs(&["sleep", "3598.25"]), "svnlook ended with us");
+        assert!(!runs(&["sleep", &hours(3)]), "svnlook ended with us");
     }
     pipeline.settings("");
     goes_on(&pipeline);
@@ -189,13 +194,13 @@ fn exporting_with_a_svnlook_that_hangs() {
     let host = Host::up();
     let pipeline = Pipeline::bare();
     pipeline.rules(&[host.rule("app")]);
-    let sleepy = sleepy_svnlook(&pipeline, "cat", "3597.25");
+    let sleepy = sleepy_svnlook(&pipeline, "cat", &hours(4));
     pipeline.settings(&format!("svnlook = {}", sleepy.display()));
     pipeline.commit(&[("app", b"x")]);
     let mut replay = pipeline.spawn(&["replay", pipeline.repository(), "1"]);
-    wait_until("svnlook hangs", LIMIT, || runs(&["sleep", "3597.25"]));
+    wait_until("svnlook hangs", LIMIT, || runs(&["sleep", &hours(4)]));
     assert_eq!(ends_by(&mut replay, Signal::TERM), Some(130));
-    assert!(!runs(&["sleep", "3597.25"]), "svnlook ended with us");
+    assert!(!runs(&["sleep", &hours(4)]), "svnlook ended with us");
     is_queued(&pipeline);
     pipeline.settings("");
     goes_on(&pipeline);

@@ -56,5 +56,5 @@ fn fifty_megabytes_of_output_cost_neither_memory_nor_journal() {
     assert!(output.len() <= 64 * 1024, "{}", output.len());
     let cut = attempt["output_cut"].as_u64().expect("how much was cut");
     assert_eq!(cut + output.len() as u64, 50_888_896 + 5);
-    println!("worker: {peak} KiB at most; journal: {journal} bytes");
+    eprintln!("worker: {peak} KiB at most; journal: {journal} bytes");
 }

@@ -232,7 +232,9 @@ fn a_host_that_was_reset_makes_unknown_whatever_the_command_had_come_to() {
     let mark = mark.to_str().expect("UTF-8");
     for by in [Signal::STOP, Signal::KILL] {
         for pid in processes(mark) {
-            children(&pid).iter().for_each(|child| signal(child, by));
+            for child in children(&pid) {
+                signal(&child, by);
+            }
             signal(&pid, by);
         }
     }

@@ -243,7 +243,7 @@ fn a_host_of_busybox_that_makes_no_sessions_and_no_process_groups() {
     let bin = bin(&programs);
     let path = format!("SetEnv PATH={}", bin.path().display());
     serves(&SshServer::sshd_where("/bin/sh", &path, |user| {
-        with_sh(user, "/usr/bin/busybox")
+        with_sh(user, "/usr/bin/busybox");
     }));
 }
 
