@@ -132,6 +132,17 @@ impl CredentialStore {
     /// `password_command`, which may take up to 30 s. Errors: the rule is gone from the file, cannot
     /// serve, or no longer means this login at this host; the command failed.
     pub fn lookup(&self, rule_name: &str, host: &str, login: &str) -> Result<Found> {
+        self.lookup_unless(rule_name, host, login, &|| false)
+    }
+
+    /// The same; a `password_command` is ended when `is_stopped` says so.
+    pub fn lookup_unless(
+        &self,
+        rule_name: &str,
+        host: &str,
+        login: &str,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Found> {
         let (rule, secrets) = self.entitled(rule_name, host, login)?;
         let entry = self.entry(rule, host, Some(login));
         let account = account(secrets, entry);
@@ -149,6 +160,7 @@ impl CredentialStore {
                 home: self.home.as_deref(),
                 host,
                 login,
+                is_stopped,
             };
             let password = command::run(&call).map_err(|why| {
                 Error::config(format!(

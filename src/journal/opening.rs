@@ -1,7 +1,7 @@
 //! The journal's file: made whole under another name and then renamed, so that a file of that name that is
 //! no journal is a damaged one and never an unfinished one; its settings, and its schema brought up to date.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::schema;
 use super::trouble::{damaged, explain};
+use super::{patience, schema};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a write waits for other writers; a committer never waits longer than this.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two looks at a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// What is left of a log (`-wal`) that had grown while somebody read for long.
 const WAL_KEPT: i64 = 8 << 20;
 
@@ -36,7 +36,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, String)> {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_handler(Some(patience::wait))?;
     // FULL: a recorded revision stays recorded when the machine is reset.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;
@@ -192,8 +192,24 @@ fn lock(path: &Path) -> Result<File> {
         .write(true)
         .mode(0o600)
         .open(&path)
-        .and_then(|lock| lock.lock().map(|()| lock))
+        .and_then(wait_for)
         .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &path, &error))
+}
+
+/// Takes the lock, however long others migrate; only a process that is to end gives up.
+fn wait_for(lock: File) -> io::Result<File> {
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if patience::is_hurried() => {
+                return Err(io::Error::other(
+                    "told to stop while another process holds it",
+                ));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+        }
+    }
 }
 
 /// The file of that name with `suffix` behind it, as SQLite names its own.

@@ -14,7 +14,7 @@ use crate::domain::rule::{Rule, RuleSet};
 use crate::domain::secret::Secret;
 use crate::error::Result;
 use crate::journal::Work;
-use crate::transport::Credentials;
+use crate::transport::{Credentials, StopFlag};
 
 /// One rules file with its netrc.
 #[derive(Debug)]
@@ -140,13 +140,19 @@ impl Configurations {
 pub(super) struct LateCredentials<'a> {
     configurations: &'a Configurations,
     work: &'a Work,
+    stop: &'a StopFlag,
 }
 
 impl<'a> LateCredentials<'a> {
-    pub(super) fn new(configurations: &'a Configurations, work: &'a Work) -> Self {
+    pub(super) fn new(
+        configurations: &'a Configurations,
+        work: &'a Work,
+        stop: &'a StopFlag,
+    ) -> Self {
         Self {
             configurations,
             work,
+            stop,
         }
     }
 
@@ -168,7 +174,9 @@ impl Credentials for LateCredentials<'_> {
         self.entitled(&store)?;
         store
             .store
-            .lookup(&work.rule, &work.target.host, &work.target.login)
+            .lookup_unless(&work.rule, &work.target.host, &work.target.login, &|| {
+                self.stop.is_raised()
+            })
             .map(|found| found.password)
             // What is left is the rule's password_command, which may recover.
             .map_err(|error| Fault::ours(error.one_line()))

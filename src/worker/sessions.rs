@@ -19,7 +19,7 @@ pub(super) struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     fn credentials(self) -> LateCredentials<'a> {
-        LateCredentials::new(&self.context.configurations, self.work)
+        LateCredentials::new(&self.context.configurations, self.work, &self.context.stop)
     }
 
     fn dial<'d>(self, credentials: &'d LateCredentials<'a>) -> Dial<'d>

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 use crate::domain::secret::Secret;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// How often a silent command is interrupted to ask whether to stop.
+const STOP_CHECK: Duration = Duration::from_millis(100);
 const STDOUT_MAX_BYTES: usize = 64 << 10;
 const STDERR_SHOWN_MAX_BYTES: usize = 400;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) home: Option<&'a Path>,
     pub(super) host: &'a str,
     pub(super) login: &'a str,
+    /// Asked every now and then: whether to end before the command does.
+    pub(super) is_stopped: &'a dyn Fn() -> bool,
 }
 
 /// The command and its children; unless it has ended by itself they are killed when this is dropped.
@@ -88,11 +92,21 @@ pub(super) fn run_within(call: &Call<'_>, limit: Duration) -> Result<Secret, Str
         )
     };
     let remaining = || end.saturating_duration_since(Instant::now());
-    let printed = stdout.recv_timeout(remaining()).map_err(|_| too_slow())?;
-    let said = stderr.recv_timeout(remaining()).map_err(|_| too_slow())?;
+    let stopped = || format!("{program} was ended: the worker was told to stop");
+    let hear = |pipe: &Receiver<Zeroizing<Vec<u8>>>| loop {
+        match pipe.recv_timeout(remaining().min(STOP_CHECK)) {
+            Ok(bytes) => return Ok(bytes),
+            Err(_) if (call.is_stopped)() => return Err(stopped()),
+            Err(RecvTimeoutError::Timeout) if !remaining().is_zero() => {}
+            Err(_) => return Err(too_slow()),
+        }
+    };
+    let printed = hear(&stdout)?;
+    let said = hear(&stderr)?;
     let status = loop {
         match group.leader.try_wait() {
             Ok(Some(status)) => break status,
+            Ok(None) if (call.is_stopped)() => return Err(stopped()),
             Ok(None) if remaining().is_zero() => return Err(too_slow()),
             Ok(None) => thread::sleep(Duration::from_millis(2)),
             Err(error) => return Err(format!("{program} cannot be waited for: {error}")),

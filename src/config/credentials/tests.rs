@@ -138,6 +138,7 @@ fn a_password_command_sees_an_environment_of_its_own() {
         home: Some(Path::new("/h")),
         host: "web1",
         login: "tom",
+        is_stopped: &|| false,
     };
     assert_eq!(command::run(&call).unwrap().expose(), "/h tom@web1 / unset");
 }
@@ -156,6 +157,7 @@ fn a_password_command_that_hangs_is_ended_with_its_children() {
         home: None,
         host: "h",
         login: "l",
+        is_stopped: &|| false,
     };
     let error = command::run_within(&call, Duration::from_millis(500)).unwrap_err();
     assert!(error.contains("took longer"), "{error}");
@@ -189,6 +191,7 @@ fn a_talkative_command_is_drained_and_an_empty_answer_is_an_error() {
         home: None,
         host: "h",
         login: "l",
+        is_stopped: &|| false,
     };
     assert_eq!(command::run(&call).unwrap().expose(), "pw");
     let words = ["true".to_owned()];
@@ -197,6 +200,7 @@ fn a_talkative_command_is_drained_and_an_empty_answer_is_an_error() {
         home: None,
         host: "h",
         login: "l",
+        is_stopped: &|| false,
     };
     assert!(command::run(&call).unwrap_err().contains("empty"));
     let words = ["/no/such/program".to_owned()];
@@ -205,6 +209,7 @@ fn a_talkative_command_is_drained_and_an_empty_answer_is_an_error() {
         home: None,
         host: "h",
         login: "l",
+        is_stopped: &|| false,
     };
     assert!(
         command::run(&call)

@@ -39,6 +39,8 @@ ours() {
   case $x in *"$t"*) return 0 ;; esac
   return 1
 }
+# Whether nobody is left who could leave a status: neither what runs the command, nor the wrapper, nor what watches
+# the time, which stays until the command is gone.
 gone() {
   if [ ! -s "$d/ran/pid" ]; then
     q=$((q+1))
@@ -46,7 +48,9 @@ gone() {
     return
   fi
   read -r x y <"$d/ran/pid"
-  { ours "$x" || ours "$y"; } && return 1
+  w=0
+  [ -s "$d/watch" ] && read -r w <"$d/watch"
+  for y in "$x" "$y" "$w"; do ours "$y" && return 1; done
   return 0
 }
 ended() {

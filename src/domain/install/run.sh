@@ -39,11 +39,13 @@ i='mkdir "$1/ran" || exit 0
 echo "$$ $2" >"$1/ran/pid" || { rm -f "$1/ran/pid"; rmdir "$1/ran"; exit 0; }
 "$3" -c "$4" 2>&1
 s=$?
-echo "$s" >"$1/status.in" && mv -f "$1/status.in" "$1/status"'
+echo "$s" >"$1/status.in" && mv -f "$1/status.in" "$1/status"
+exit "$s"'
 detach /bin/sh -c "$i" sh "$d" "$$" "${SHELL:-/bin/sh}" "$c" </dev/null >>"$d/out" 2>/dev/null &
 p=$!
 watch </dev/null >/dev/null 2>&1 &
 w=$!
+echo "$w" >"$d/watch"
 wait "$p"
 s=$?
 kill -s TERM "$w" 2>/dev/null

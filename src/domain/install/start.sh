@@ -14,6 +14,8 @@ else
       printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run" && echo "$k" >"$d/boot" && true >>"$d/out"
     fi
   } 2>&1 ); then
+    # A shell whose own printf or echo cannot write says no more than that.
+    case $e in *'I/O error'*) e="$e (no space left on device?)" ;; esac
     printf '%s E %s\n' "$N" "$e"
     exit 1
   fi

@@ -42,7 +42,8 @@ struct Word<'a> {
     prepared: &'a Cell<bool>,
     may_begin: MayBegin<'a>,
     refusal: Option<Fault>,
-    word: Vec<u8>,
+    /// What is still to be sent.
+    left: Vec<u8>,
     is_asked: bool,
 }
 
@@ -57,8 +58,8 @@ impl Read for Word<'_> {
             self.refusal = Some(fault);
             return Err(io::Error::other("the command is not to begin"));
         }
-        let count = self.word.as_slice().read(buffer)?;
-        self.word.drain(..count);
+        let count = self.left.as_slice().read(buffer)?;
+        self.left.drain(..count);
         Ok(count)
     }
 }
@@ -97,7 +98,7 @@ fn tracked(
         prepared: &prepared,
         may_begin: &mut *may_begin,
         refusal: None,
-        word: format!("{nonce}\n").into_bytes(),
+        left: format!("{nonce}\n").into_bytes(),
         is_asked: false,
     };
     let input = Input {

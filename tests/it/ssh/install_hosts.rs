@@ -26,22 +26,22 @@ const STUBBORN: &str = "trap '' TERM\necho $$ >>family\n\
                         case $1 in 0) ;; *) sh stubborn $(($1-1)) & ;; esac\n\
                         while :; do sleep 1; done\n";
 
-fn script(server: &SshServer, name: &str, text: &str) {
+pub(super) fn script(server: &SshServer, name: &str, text: &str) {
     fs::write(server.home_on_disk().join(name), text).expect("write");
 }
 
-fn lives(pid: &str) -> bool {
+pub(super) fn lives(pid: &str) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// The processes that have `mark` on their command lines.
-fn processes(mark: &str) -> Vec<String> {
+/// The ids of the processes that have `mark` on their command lines.
+pub(super) fn processes(mark: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&line).contains(mark) {
-            found.push(String::from_utf8_lossy(&line).into_owned());
+            found.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
     found
@@ -207,22 +207,32 @@ fn with_sh(user: &mut PrivateUser, shell: &str) {
     user.binds.push((PathBuf::from(shell), sh));
 }
 
-#[test]
-fn a_host_where_everything_is_busybox() {
-    needs_root!();
+/// A host where everything is busybox.
+pub(super) struct BusyBox {
+    pub(super) server: SshServer,
+    _bin: TempDir,
+}
+
+pub(super) fn busybox() -> BusyBox {
     present("/usr/bin/busybox", "busybox");
     let mut programs: Vec<(&str, &str)> = LEAST.map(|name| (name, "/usr/bin/busybox")).to_vec();
-    programs.extend([("setsid", "/usr/bin/busybox"), ("ash", "/usr/bin/busybox")]);
+    programs.extend([
+        ("setsid", "/usr/bin/busybox"),
+        ("ash", "/usr/bin/busybox"),
+        ("yes", "/usr/bin/busybox"),
+    ]);
     let bin = bin(&programs);
     let shell = bin.path().join("ash");
     let path = format!("SetEnv PATH={}", bin.path().display());
-    serves(&SshServer::sshd_where(
-        shell.to_str().expect("UTF-8"),
-        &path,
-        |user| {
-            with_sh(user, "/usr/bin/busybox");
-        },
-    ));
+    let shell = shell.to_str().expect("UTF-8");
+    let server = SshServer::sshd_where(shell, &path, |user| with_sh(user, "/usr/bin/busybox"));
+    BusyBox { server, _bin: bin }
+}
+
+#[test]
+fn a_host_where_everything_is_busybox() {
+    needs_root!();
+    serves(&busybox().server);
 }
 
 #[test]
@@ -233,7 +243,7 @@ fn a_host_of_busybox_that_makes_no_sessions_and_no_process_groups() {
     let bin = bin(&programs);
     let path = format!("SetEnv PATH={}", bin.path().display());
     serves(&SshServer::sshd_where("/bin/sh", &path, |user| {
-        with_sh(user, "/usr/bin/busybox")
+        with_sh(user, "/usr/bin/busybox");
     }));
 }
 

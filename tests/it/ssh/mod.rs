@@ -2,7 +2,9 @@
 
 mod disks;
 mod host_keys;
+mod install_faults;
 mod install_hosts;
+mod install_output;
 mod installs;
 mod logins;
 mod stalls;
