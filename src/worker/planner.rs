@@ -39,6 +39,11 @@ pub(super) fn plan_all(context: &Context) -> Result<()> {
             fail_points::hit("planner.gap_filled");
             continue;
         }
+        // A late hook may have recorded an earlier revision before the ledger was asked for gaps.
+        let first = journal.next_unplanned(Utc::now())?;
+        if first.is_none_or(|first| first.id != batch.id) {
+            continue;
+        }
         plan_one(context, &mut journal, &batch)?;
         context.wake.now();
     }
