@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -25,6 +25,9 @@ use crate::testenv::{Ran, wait_until};
 
 /// Ports for FTP's data connections; one upload is under way at a time, and a closed port rests.
 const PASSIVE_PORTS: u16 = 12;
+
+/// For everything that is owed, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// How packages travel to a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +65,8 @@ impl Place {
             .with("host", self.address)
             .with("ssh_port", self.ssh_port)
             .with("dest_dir", "~/in")
-            .with("connect_timeout", 2)
-            .with("stall_timeout", 2)
+            .with("connect_timeout", 4)
+            .with("stall_timeout", 3)
             .with("retries", 1000)
             .with("retry_delay", 1);
         if let Some(ftp) = &self.ftp {
@@ -281,11 +284,17 @@ impl World {
     pub fn work(&self) {
         let mut worker = self.start(&["worker", "--until-idle"], None);
         let mut status = None;
-        wait_until("the worker has settled everything", LIMIT, || {
+        let end = Instant::now() + PATIENCE;
+        while status.is_none() {
+            assert!(
+                Instant::now() < end,
+                "the worker has not settled everything in {PATIENCE:?}\n{}",
+                self.log()
+            );
             self.let_pauses_pass();
+            std::thread::sleep(Duration::from_millis(10));
             status = worker.try_wait().expect("wait");
-            status.is_some()
-        });
+        }
         let code = status.and_then(|status| status.code());
         assert!(matches!(code, Some(0 | 1)), "{code:?}\n{}", self.log());
     }
