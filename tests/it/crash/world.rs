@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -284,17 +284,11 @@ impl World {
     pub fn work(&self) {
         let mut worker = self.start(&["worker", "--until-idle"], None);
         let mut status = None;
-        let end = Instant::now() + PATIENCE;
-        while status.is_none() {
-            assert!(
-                Instant::now() < end,
-                "the worker has not settled everything in {PATIENCE:?}\n{}",
-                self.log()
-            );
+        wait_until("the worker has settled everything", PATIENCE, || {
             self.let_pauses_pass();
-            std::thread::sleep(Duration::from_millis(10));
             status = worker.try_wait().expect("wait");
-        }
+            status.is_some()
+        });
         let code = status.and_then(|status| status.code());
         assert!(matches!(code, Some(0 | 1)), "{code:?}\n{}", self.log());
     }
