@@ -168,6 +168,8 @@ pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault 
         "quota",
         "disk full",
         "input/output error",
+        // All that dash says of a full disk.
+        "i/o error",
         "too many open files",
         "cannot allocate",
     ];

@@ -43,18 +43,19 @@ fn dies(world: &World, args: &[&str], point: &str) {
     );
 }
 
-/// Two packages in a revision that a hook recorded, and, `gaps` times, one that no hook recorded below another.
+/// Three packages in a revision that a hook recorded, and, `gaps` times, one that no hook recorded below another.
 fn commits(world: &mut World, gaps: usize) {
     let large = vec![b'x'; 300_000];
-    let two = vec![
+    let three = vec![
         (world.name("a", "bad"), b"bad".to_vec()),
         (world.name("a", "ok"), large),
+        (world.name("a", "ok"), Vec::new()),
     ];
-    world.commit(&RECORDS, two);
+    world.commit(&RECORDS, three);
     for _ in 0..gaps {
         let lost = (world.name("a", "ok"), b"lost".to_vec());
         world.commit(&Hook::Missing, vec![lost]);
-        let recorded = (world.name("a", "file"), Vec::new());
+        let recorded = (world.name("a", "file"), b"recorded".to_vec());
         world.commit(&RECORDS, vec![recorded]);
     }
 }
@@ -79,12 +80,18 @@ fn kill_at(world: &mut World, point: &str, count: usize) {
     if point.starts_with("hook.") {
         hook_dies(world, &counted);
     } else {
-        commits(world, count);
+        let gaps = if point.starts_with("planner.") {
+            count
+        } else {
+            0
+        };
+        commits(world, gaps);
         if point.starts_with("worker.resc") {
             dies(world, &["worker", "--until-idle"], "lane.claimed");
         }
         dies(world, &["worker", "--until-idle"], &counted);
     }
+    eprintln!("killed at {counted}");
     world.work();
     let mut complaints = world.complaints();
     // What lies about may lie until the lane has its next work.

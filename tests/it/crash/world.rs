@@ -26,6 +26,9 @@ use crate::testenv::{Ran, wait_until};
 /// Ports for FTP's data connections; one upload is under way at a time, and a closed port rests.
 const PASSIVE_PORTS: u16 = 12;
 
+/// For everything that is owed, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_mins(4);
+
 /// How packages travel to a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -62,8 +65,8 @@ impl Place {
             .with("host", self.address)
             .with("ssh_port", self.ssh_port)
             .with("dest_dir", "~/in")
-            .with("connect_timeout", 2)
-            .with("stall_timeout", 2)
+            .with("connect_timeout", 4)
+            .with("stall_timeout", 3)
             .with("retries", 1000)
             .with("retry_delay", 1);
         if let Some(ftp) = &self.ftp {
@@ -281,7 +284,7 @@ impl World {
     pub fn work(&self) {
         let mut worker = self.start(&["worker", "--until-idle"], None);
         let mut status = None;
-        wait_until("the worker has settled everything", LIMIT, || {
+        wait_until("the worker has settled everything", PATIENCE, || {
             self.let_pauses_pass();
             status = worker.try_wait().expect("wait");
             status.is_some()
