@@ -63,7 +63,7 @@ impl Journal {
             let resumption = resume(standing.past);
             tx.execute(
                 "UPDATE deliveries SET state = 'queued', step = ?2, run = run + ?3, rerun = ?4, tries_used = 0,
-                   dismissed_at = NULL, settled_at = NULL, due_at = 0, waits_from = 0, fault = NULL,
+                   dismissed_at = NULL, settled_at = NULL, due_at = 0, waits_from = 0, room = 0, fault = NULL,
                    error = NULL, exit_status = NULL
                  WHERE id = ?1",
                 params![
@@ -82,7 +82,7 @@ impl Journal {
         self.decide(Decision::Cancel, id, |tx, _| {
             tx.execute(
                 "UPDATE deliveries SET state = 'cancelled', settled_at = ?2, due_at = 0, waits_from = 0,
-                   rerun = 0
+                   room = 0, rerun = 0
                  WHERE id = ?1",
                 params![id, millis(now)],
             )?;

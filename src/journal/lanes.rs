@@ -120,7 +120,7 @@ impl Journal {
                          (SELECT min(o.id) FROM deliveries o
                           WHERE o.state IN ('queued', 'running', 'waiting') AND o.lane = l.lane) AS id
                          FROM lanes l WHERE l.lane IS NOT NULL)
-                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r INDEXED BY deliveries_running
+                     SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r INDEXED BY deliveries_one_at_a_time
                            WHERE r.state = 'running' AND r.lane = d.lane) THEN 'running' ELSE d.state END,
                          d.due_at, d.waits_from, d.room > 0
                      FROM first f JOIN deliveries d ON d.id = f.id

@@ -3,8 +3,6 @@
 use std::fs;
 use std::process::Command;
 
-use auto_dispatcher::journal::{Dismissal, DismissedRevisions};
-use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::host::Host;
@@ -54,20 +52,11 @@ fn gaps(pipeline: &Pipeline) -> Vec<(u64, u64)> {
     shown.filter_map(ends).collect()
 }
 
-fn dismiss(pipeline: &Pipeline, low: u64, high: u64) -> DismissedRevisions {
-    let svn = &pipeline.svn;
-    let repository = svn.open();
-    let mut journal = pipeline.journal().expect("a journal");
-    let what = Dismissal {
-        repository: &svn.repository,
-        uuid: Some(repository.uuid()),
-        youngest: Some(svn.youngest()),
-        low,
-        high,
-    };
-    journal
-        .dismiss_revisions(&what, Utc::now())
-        .expect("dismissed")
+/// What `dismiss` says of revisions.
+fn dismiss(pipeline: &Pipeline, low: u64, high: u64) -> Value {
+    let revisions = format!("{low}:{high}");
+    let ran = pipeline.ad(&["dismiss", pipeline.repository(), &revisions, "--json"]);
+    ran.exits(0).json().remove(0)
 }
 
 fn works_until_idle(pipeline: &Pipeline) {
@@ -102,7 +91,10 @@ fn a_large_gap_is_shown_until_the_operator_replays_or_dismisses_it() {
         .ad(&["replay", repository, "6", "--host", "127.0.0.1"])
         .exits(0);
     assert_eq!(gaps(&pipeline), [(2, 3), (5, 5), (7, 7)]);
-    assert_eq!(dismiss(&pipeline, 5, 8).gaps, [(5, 5), (7, 7)]);
+    assert_eq!(
+        dismiss(&pipeline, 5, 8)["gaps"],
+        serde_json::json!([[5, 5], [7, 7]])
+    );
     assert_eq!(gaps(&pipeline), [(2, 3)]);
 
     // The command that the table shows.
@@ -312,7 +304,7 @@ fn a_revision_that_cannot_be_planned_keeps_its_worker_until_it_is_dismissed() {
         .lines()
         .filter(|line| line.contains("cannot be planned"));
     assert_eq!(said.count(), 1, "the same is said once: {log}");
-    assert_eq!(dismiss(&pipeline, 1, 1).batches, 1);
+    assert_eq!(dismiss(&pipeline, 1, 1)["unplanned"], 1);
     pipeline.settled(1);
     assert_eq!(host.lines("log"), ["r2"]);
     pipeline.no_worker_lives();

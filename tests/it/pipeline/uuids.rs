@@ -3,8 +3,6 @@
 
 use std::process::Command;
 
-use auto_dispatcher::journal::Retired;
-use chrono::Utc;
 use serde_json::Value;
 
 use super::host::Host;
@@ -54,11 +52,10 @@ fn held(pipeline: &Pipeline) -> Vec<Value> {
     rows
 }
 
-fn retire(pipeline: &Pipeline, now: &str) -> Retired {
-    let mut journal = pipeline.journal().expect("a journal");
-    journal
-        .retire_former(&pipeline.svn.repository, now, Utc::now())
-        .expect("retired")
+/// Lets the former repository go; what is said of it.
+fn retire(pipeline: &Pipeline) -> Value {
+    let ran = pipeline.ad(&["dismiss", pipeline.repository(), "--former", "--json"]);
+    ran.exits(0).json().remove(0)
 }
 
 #[test]
@@ -104,8 +101,9 @@ fn a_changed_uuid_is_recorded_told_and_held_until_the_former_repository_is_let_g
     pipeline.ad(&["replay", repository, "1"]).exits(0);
     assert_eq!(field(&held(&pipeline), "revision"), ["2", "3"]);
 
-    let done = retire(&pipeline, STRANGER);
-    assert_eq!((done.uuids, done.batches), (vec![former], 0));
+    let done = retire(&pipeline);
+    assert_eq!(done["former"], serde_json::json!([former]));
+    assert_eq!(done["unplanned"], 0);
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
     assert_eq!(
         field(&pipeline.settled(4), "package"),
@@ -145,7 +143,8 @@ fn the_recorded_repository_put_back_goes_on_where_it_was() {
     assert_eq!(field(&rows, "package"), ["app-1", "app-2", "app-3"]);
     // What the stranger left is held until it is let go in turn.
     assert_eq!(field(&held(&pipeline), "revision"), ["2"]);
-    assert_eq!(retire(&pipeline, &former).uuids, [STRANGER]);
+    assert_eq!(retire(&pipeline)["former"], serde_json::json!([STRANGER]));
+    assert_eq!(retire(&pipeline)["former"], serde_json::json!([]));
     assert!(held(&pipeline).is_empty());
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
     pipeline.settled(3);
