@@ -10,7 +10,8 @@ if [ "$R" -eq 1 ]; then
 else
   if ! e=$( {
     LC_ALL=C; export LC_ALL; umask 077
-    mkdir -p "$d" && if [ ! -d "$d/ran" ]; then
+    # Another install that is forgotten at this moment takes the directory above away when it leaves it empty.
+    { mkdir -p "$d" 2>/dev/null || mkdir -p "$d" 2>/dev/null || mkdir -p "$d"; } && if [ ! -d "$d/ran" ]; then
       printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run" && echo "$k" >"$d/boot" && true >>"$d/out"
     fi
   } 2>&1 ); then
