@@ -5,6 +5,9 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
+/// What spoils the file at a path.
+type Damage = fn(&Path);
+
 const MAX: u64 = 1 << 20;
 
 fn spool() -> (tempfile::TempDir, Spool) {
@@ -150,7 +153,6 @@ fn a_sweep_removes_what_nothing_wants_and_what_the_dead_left() {
 #[test]
 fn changed_bytes_are_found_out_and_removed() {
     let (_dir, spool) = spool();
-    type Damage = fn(&Path);
     let damages: [(&str, Damage); 4] = [
         ("SHA-256", |path| fs::write(path, b"abX").expect("write")),
         ("2 bytes", |path| fs::write(path, b"ab").expect("write")),
