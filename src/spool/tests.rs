@@ -5,6 +5,9 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
+/// What spoils the file at a path.
+type Damage = fn(&Path);
+
 const MAX: u64 = 1 << 20;
 
 fn spool() -> (tempfile::TempDir, Spool) {

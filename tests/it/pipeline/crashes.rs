@@ -216,7 +216,11 @@ fn two_workers_and_a_replay_on_one_journal_install_each_delivery_once() {
         assert_eq!(replay.ends(), Some(0));
     }
     let rows = pipeline.settled(72);
-    assert_eq!(field(&rows, "state"), vec![State::Done.as_str(); 72], "{rows:?}");
+    assert_eq!(
+        field(&rows, "state"),
+        vec![State::Done.as_str(); 72],
+        "{rows:?}"
+    );
     assert_eq!(field(&rows, "attempts"), vec!["1"; 72]);
     let mut installed: Vec<u64> = host
         .lines("ran")
