@@ -152,7 +152,6 @@ fn a_sweep_removes_what_nothing_wants_and_what_the_dead_left() {
 
 #[test]
 fn changed_bytes_are_found_out_and_removed() {
-    type Damage = fn(&Path);
     let (_dir, spool) = spool();
     let damages: [(&str, Damage); 4] = [
         ("SHA-256", |path| fs::write(path, b"abX").expect("write")),

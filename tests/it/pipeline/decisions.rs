@@ -3,11 +3,10 @@
 use std::fs;
 
 use auto_dispatcher::domain::delivery::State;
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::host::Host;
-use super::{LIMIT, Pipeline, field, holds, inode, signal};
+use super::{LIMIT, Pipeline, field, holds, inode};
 use crate::testenv::{Ran, wait_until};
 
 /// A command that counts its runs in `ran` and fails until somebody makes `go`.
