@@ -7,10 +7,6 @@ use std::fmt;
 use auto_dispatcher::spool::hex;
 use sha2::{Digest as _, Sha256};
 
-/// Whether the record of an install whose worker was killed before the host forgot it goes with the next work of
-/// its lane.
-const RECORDS_ARE_REMOVED: bool = false;
-
 /// One revision.
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -258,13 +254,11 @@ impl Checker<'_> {
         {
             self.say(Wrong::Leftover, format!("{name} at place {place}"));
         }
-        if RECORDS_ARE_REMOVED {
-            for record in &seen.records {
-                self.say(
-                    Wrong::Leftover,
-                    format!("the record {record} at place {place}"),
-                );
-            }
+        for record in &seen.records {
+            self.say(
+                Wrong::Leftover,
+                format!("the record {record} at place {place}"),
+            );
         }
     }
 

@@ -86,6 +86,10 @@ fn kill_at(world: &mut World, point: &str, count: usize) {
             0
         };
         commits(world, gaps);
+        if point == "worker.caught_up" {
+            let unnamed = (world.name("a", "ok"), b"no hook came".to_vec());
+            world.commit(&Hook::Missing, vec![unnamed]);
+        }
         if point.starts_with("worker.resc") {
             dies(world, &["worker", "--until-idle"], "lane.claimed");
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -295,7 +295,10 @@ impl World {
 
     /// Lets the pauses before further attempts be over, as time does.
     pub fn let_pauses_pass(&self) {
-        let Ok(journal) = Connection::open(self.pipeline.state().join("journal.sqlite")) else {
+        let path = self.pipeline.state().join("journal.sqlite");
+        // The binary makes it.
+        let Ok(journal) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        else {
             return;
         };
         let waiting =

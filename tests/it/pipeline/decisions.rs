@@ -59,7 +59,7 @@ fn unknown() -> (Host, Pipeline, Value) {
 fn lose_outcome(host: &Host) {
     let mut tokens = host.list(".auto-dispatcher");
     let token = tokens.pop().expect("a record");
-    fs::remove_dir_all(host.file(&format!(".auto-dispatcher/{token}"))).expect("removed");
+    fs::remove_dir_all(host.file(format!(".auto-dispatcher/{token}"))).expect("removed");
 }
 
 #[test]
