@@ -11,7 +11,9 @@ else
   if ! e=$( {
     LC_ALL=C; export LC_ALL; umask 077
     # Another install that is forgotten at this moment takes the directory above away when it leaves it empty.
-    { mkdir -p "$d" 2>/dev/null || mkdir -p "$d" 2>/dev/null || mkdir -p "$d"; } && if [ ! -d "$d/ran" ]; then
+    i=0
+    until mkdir -p "$d" 2>/dev/null || [ "$i" -eq 20 ]; do i=$((i+1)); done
+    mkdir -p "$d" && if [ ! -d "$d/ran" ]; then
       printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run" && echo "$k" >"$d/boot" && true >>"$d/out"
     fi
   } 2>&1 ); then
