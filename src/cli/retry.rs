@@ -10,6 +10,10 @@ use crate::domain::delivery::{Resumption, Step};
 use crate::error::Result;
 use crate::journal::{Decided, Journal};
 
+/// Why an old package is not put over a newer one just because somebody clears up.
+const OLDER: &str = "a later delivery has brought this package to the same place since, and this one would be put over \
+                     it: `dismiss` puts it away, `retry --older` brings it all the same";
+
 /// Queue failed or unknown deliveries again
 ///
 /// What is done is not redone: a package that lies verified on its host is not uploaded again. An install
@@ -23,6 +27,9 @@ pub(super) struct Args {
     /// Every failed delivery to this host; unknown ones want a look and are named by ID
     #[arg(long, value_name = "H")]
     host: Vec<String>,
+    /// Also where a later delivery has brought the same package to the same place since
+    #[arg(long)]
+    older: bool,
     /// Stay until they are settled
     #[arg(long)]
     wait: bool,
@@ -36,7 +43,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let (state, mut journal) = setup.look()?;
     let mut report = Report::new(out, args.json, "retry", "retried");
     for id in wanted(args, &journal, &mut report)? {
-        let decided = journal.retry(id)?;
+        let decided = match journal.delivery(id)? {
+            Some(row) if !args.older && journal.newer_in_its_place(id)? => Decided::Refused {
+                delivery: Box::new(row),
+                reason: OLDER,
+            },
+            _ => journal.retry(id)?,
+        };
         let note = match &decided {
             Decided::Made {
                 delivery,

@@ -57,6 +57,21 @@ struct Standing {
 }
 
 impl Journal {
+    /// Whether a failed or unknown delivery was overtaken: a later one has brought the package of the same name
+    /// to the same directory of the same target.
+    pub fn newer_in_its_place(&self, id: i64) -> Result<bool> {
+        self.read("cannot read the deliveries of", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM deliveries d JOIN deliveries n ON n.id > d.id
+                       AND n.package = d.package AND n.lane = d.lane AND n.dest_dir = d.dest_dir
+                       AND n.state = 'done'
+                     WHERE d.id = ?1 AND d.state IN ('failed', 'unknown'))",
+                )?
+                .query_row([id], |row| row.get(0))
+        })
+    }
+
     /// failed | unknown -> queued, at its place in the lane. What is done is not redone.
     pub fn retry(&mut self, id: i64) -> Result<Decided> {
         self.decide(Decision::Retry, id, |tx, standing| {

@@ -234,7 +234,7 @@ fn a_retry_of_a_failed_upload_exports_again_and_delivers() {
 }
 
 #[test]
-fn a_package_that_another_one_replaced_is_brought_again_before_it_is_installed() {
+fn a_package_that_a_newer_one_replaced_is_brought_again_only_if_the_operator_insists() {
     let host = Host::up();
     let pipeline = Pipeline::new(&[host.rule("app").with(
         "install_command",
@@ -249,8 +249,11 @@ fn a_package_that_another_one_replaced_is_brought_again_before_it_is_installed()
     pipeline.commit(&[("app", b"second")]);
     let rows = pipeline.settled(2);
     assert_eq!(field(&rows, "state"), ["failed", "done"], "{rows:?}");
+    let ran = decide(&pipeline, "retry", &rows[0], &["--wait"]).exits(1);
+    assert!(ran.stdout.contains("`retry --older`"), "{ran}");
+    assert_eq!(pipeline.history()[0]["state"], "failed");
     holds(&host.file("in/app"), b"second");
-    decide(&pipeline, "retry", &rows[0], &["--wait"]).exits(0);
+    decide(&pipeline, "retry", &rows[0], &["--older", "--wait"]).exits(0);
     let row = &pipeline.history()[0];
     assert_eq!(
         (&row["state"], &row["exit_status"]),
