@@ -102,6 +102,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
                 rules_file: Some(rules_file),
                 netrc_file,
             }),
+            is_part: filtered,
             author: planned.author.as_deref(),
             rules_file: Some(rules_file),
             netrc_file,

@@ -72,6 +72,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         &[PlannedBatch {
             source: Source::Send,
             replayed: None,
+            is_part: false,
             author: None,
             rules_file: Some(rules_file),
             netrc_file,

@@ -161,8 +161,11 @@ pub fn plain_script(spec: &InstallSpec) -> String {
 
 /// The script that removes what a tracked run keeps on the host.
 pub fn forget_script(token: &str) -> String {
+    // Under another name first: whoever of an earlier attempt is still about finds the whole record or none, and
+    // not one that lacks the lock.
     format!(
-        "b=$HOME/.auto-dispatcher\nrm -rf \"$b/{token}\" || exit 1\nrmdir \"$b\" 2>/dev/null\ntrue\n"
+        "b=$HOME/.auto-dispatcher\nd=$b/{token}\n[ ! -d \"$d\" ] || mv -f \"$d\" \"$d.gone\" || [ ! -d \"$d\" ] || exit 1\n\
+         rm -rf \"$d.gone\" || exit 1\nrmdir \"$b\" 2>/dev/null\ntrue\n"
     )
 }
 

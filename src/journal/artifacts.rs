@@ -54,7 +54,7 @@ impl Journal {
                 .prepare_cached(
                     "SELECT coalesce(max(CASE
                        WHEN b.source NOT IN ('revision', 'replay') THEN 3
-                       WHEN d.step = 'install' AND d.remote_path IS NOT NULL THEN 1
+                       WHEN d.step = 'install' AND d.remote_path IS NOT NULL AND NOT d.replaced THEN 1
                        WHEN d.state = 'running' THEN 3
                        WHEN d.state IN ('queued', 'waiting') THEN 2
                        ELSE 1 END), 0)

@@ -34,6 +34,8 @@ pub struct PlannedBatch<'a> {
     pub source: Source,
     /// The revision that a replay dispatches again.
     pub replayed: Option<NewBatch<'a>>,
+    /// Whether the operator chose among its packages or hosts: the rest of the revision is not decided.
+    pub is_part: bool,
     /// Who committed it.
     pub author: Option<&'a str>,
     /// The rules file.
@@ -176,7 +178,9 @@ fn insert_planned(
             )
             .optional()?;
         // The operator has decided: it is no part of an open gap any more.
-        cut(tx, id, (revision.revision, revision.revision), Some(now))?;
+        if !new.is_part {
+            cut(tx, id, (revision.revision, revision.revision), Some(now))?;
+        }
     }
     tx.execute(
         "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,

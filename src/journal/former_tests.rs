@@ -84,6 +84,7 @@ fn a_replay_on_another_repository_takes_no_path() {
     let replayed = PlannedBatch {
         source: Source::Replay,
         replayed: Some(named(OTHER, 1)),
+        is_part: false,
         author: None,
         rules_file: None,
         netrc_file: None,

@@ -93,11 +93,16 @@ impl Ledger {
     }
 
     fn replay(&mut self, revisions: std::ops::RangeInclusive<u64>) {
+        self.replay_some(revisions, false);
+    }
+
+    fn replay_some(&mut self, revisions: std::ops::RangeInclusive<u64>, is_part: bool) {
         let plan = Plan::default();
         let new: Vec<PlannedBatch<'_>> = revisions
             .map(|revision| PlannedBatch {
                 source: Source::Replay,
                 replayed: Some(named(UUID, revision)),
+                is_part,
                 author: None,
                 rules_file: None,
                 netrc_file: None,
@@ -209,6 +214,19 @@ fn a_replay_inside_a_gap_closes_that_part_for_good() {
     assert_eq!(ledger.gaps(), []);
     ledger.replay(300..=300);
     assert_eq!(ledger.closed(), [(2, 99), (100, 120), (122, 299)]);
+}
+
+#[test]
+fn a_replay_of_some_packages_leaves_the_rest_to_the_operator() {
+    let mut ledger = ledger();
+    ledger.hook(1);
+    ledger.hook(300);
+    ledger.plan(100);
+    ledger.replay_some(100..=120, true);
+    assert_eq!(ledger.gaps(), [(2, 299)]);
+    let late = ledger.hook(110);
+    assert!(late.is_new && !late.is_dismissed);
+    assert_eq!(ledger.plan(100), [110]);
 }
 
 #[test]

@@ -313,7 +313,9 @@ impl Journal {
                 let transition = rescue(*step, *attached);
                 let state = transition.state();
                 tx.execute(
-                    "UPDATE deliveries SET state = ?2, attached = 0, fault = ?3, error = ?4, settled_at = ?5
+                    // What a worker's death ended says nothing about the delivery, and counts for nothing.
+                    "UPDATE deliveries SET state = ?2, attached = 0, fault = ?3, error = ?4, settled_at = ?5,
+                       tries_used = tries_used - (?5 IS NULL AND tries_used > 0)
                      WHERE id = ?1",
                     params![
                         id,

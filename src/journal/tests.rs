@@ -117,3 +117,18 @@ fn a_clock_that_was_set_back_stretches_no_wait() {
     assert!(head.is_ready(due));
     assert!(head.is_ready(set_back));
 }
+
+#[test]
+fn a_worker_that_dies_uses_up_no_try() {
+    let (_dir, mut journal) = super::fixture::journal();
+    let batch = journal.batch_of("send", None, super::fixture::at(0));
+    let id = journal.delivery_of(batch, "l@h", "queued", None);
+    for attempt in 1..=9 {
+        let (claim, _) = journal
+            .claim("l@h", 1, Utc::now())
+            .expect("claimed")
+            .expect("one");
+        assert_eq!((claim.attempt, claim.tries_used), (attempt, 1));
+        assert_eq!(journal.rescue(1, Utc::now()).expect("rescued"), [id]);
+    }
+}

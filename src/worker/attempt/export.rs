@@ -94,9 +94,16 @@ impl Attempt<'_> {
         }
     }
 
-    /// Has the journal know for how much room the delivery waits, so that it goes on when there is some.
+    /// Has the journal know for how much room the delivery waits, so that it goes on when there is some. Where the
+    /// spool counts enough already (a quota, no inodes), counting again says nothing: it waits as for anything else.
     fn wait_for_room(&mut self, size: u64, error: Error) -> Error {
-        if error.kind == ErrorKind::NoRoom {
+        let room = || {
+            let journal = &*self.journal;
+            self.context
+                .spool
+                .room(&|sha256| journal.artifact_want(sha256))
+        };
+        if error.kind == ErrorKind::NoRoom && !room().is_ok_and(|room| room >= size.max(1)) {
             self.record.wants_room = size.max(1);
         }
         error
