@@ -2,7 +2,7 @@
 //! finish needs `running` *and* the same worker and attempt number.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::rows::{BatchRow, Word, Work};
 use super::{Journal, millis};
@@ -302,42 +302,63 @@ impl Journal {
     /// Takes the running deliveries of a dead worker away from it. Returns which.
     pub fn rescue(&mut self, dead_worker: i64, now: DateTime<Utc>) -> Result<Vec<i64>> {
         self.write("cannot rescue deliveries in", |tx| {
-            let stranded: Vec<(i64, Word<Step>, bool)> = tx
-                .prepare(
-                    "SELECT id, step, attached FROM deliveries
-                     WHERE state = 'running' AND worker_id = ?1",
-                )?
-                .query_map([dead_worker], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect::<rusqlite::Result<_>>()?;
-            for (id, Word(step), attached) in &stranded {
-                let transition = rescue(*step, *attached);
-                let state = transition.state();
-                tx.execute(
-                    // What a worker's death ended says nothing about the delivery, and counts for nothing.
-                    "UPDATE deliveries SET state = ?2, attached = 0, fault = ?3, error = ?4, settled_at = ?5,
-                       tries_used = tries_used - (?5 IS NULL AND tries_used > 0)
-                     WHERE id = ?1",
-                    params![
-                        id,
-                        state.as_str(),
-                        transition.fault().map(|fault| fault.class.as_str()),
-                        transition.fault().map(|fault| &fault.message),
-                        (!state.is_open()).then(|| millis(now))
-                    ],
-                )?;
-                tx.execute(
-                    "UPDATE attempts SET ended_at = ?2, step = ?3, outcome = ?4, error = 'the worker died'
-                     WHERE delivery_id = ?1 AND ended_at IS NULL",
-                    params![id, millis(now), step.as_str(), state.as_str()],
-                )?;
-            }
+            let rescued = take_away(tx, dead_worker, None, "the worker died", now)?;
             tx.execute(
                 "UPDATE workers SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL",
                 params![dead_worker, millis(now)],
             )?;
-            Ok(stranded.into_iter().map(|(id, ..)| id).collect())
+            Ok(rescued)
         })
     }
+
+    /// The same for one lane of a living worker, nobody of whom is at it any more: its thread broke off.
+    pub fn rescue_lane(&mut self, worker: i64, lane: &str, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        self.write("cannot rescue deliveries in", |tx| {
+            take_away(tx, worker, Some(lane), "the attempt broke off", now)
+        })
+    }
+}
+
+/// Takes a worker's running deliveries, of one lane or of all, away from it. Returns which.
+fn take_away(
+    tx: &Transaction<'_>,
+    worker: i64,
+    lane: Option<&str>,
+    why: &str,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<Vec<i64>> {
+    let stranded: Vec<(i64, Word<Step>, bool)> = tx
+        .prepare(
+            "SELECT id, step, attached FROM deliveries
+             WHERE state = 'running' AND worker_id = ?1 AND (?2 IS NULL OR lane = ?2)",
+        )?
+        .query_map(params![worker, lane], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, Word(step), attached) in &stranded {
+        let transition = rescue(*step, *attached);
+        let state = transition.state();
+        tx.execute(
+            // What a worker's death ended says nothing about the delivery, and counts for nothing.
+            "UPDATE deliveries SET state = ?2, attached = 0, fault = ?3, error = ?4, settled_at = ?5,
+               tries_used = tries_used - (?5 IS NULL AND tries_used > 0)
+             WHERE id = ?1",
+            params![
+                id,
+                state.as_str(),
+                transition.fault().map(|fault| fault.class.as_str()),
+                transition.fault().map(|fault| &fault.message),
+                (!state.is_open()).then(|| millis(now))
+            ],
+        )?;
+        tx.execute(
+            "UPDATE attempts SET ended_at = ?2, step = ?3, outcome = ?4, error = ?5
+             WHERE delivery_id = ?1 AND ended_at IS NULL",
+            params![id, millis(now), step.as_str(), state.as_str(), why],
+        )?;
+    }
+    Ok(stranded.into_iter().map(|(id, ..)| id).collect())
 }
 
 fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {

@@ -132,3 +132,24 @@ fn a_worker_that_dies_uses_up_no_try() {
         assert_eq!(journal.rescue(1, Utc::now()).expect("rescued"), [id]);
     }
 }
+
+#[test]
+fn a_lane_whose_thread_broke_off_is_free_again_and_no_other_is_touched() {
+    let (_dir, mut journal) = super::fixture::journal();
+    let batch = journal.batch_of("send", None, super::fixture::at(0));
+    let one = journal.delivery_of(batch, "one@h", "queued", None);
+    journal.delivery_of(batch, "two@h", "queued", None);
+    for lane in ["one@h", "two@h"] {
+        assert!(
+            journal
+                .claim(lane, 1, Utc::now())
+                .expect("claimed")
+                .is_some()
+        );
+    }
+    let rescued = journal.rescue_lane(1, "one@h", Utc::now());
+    assert_eq!(rescued.expect("rescued"), [one]);
+    let heads = journal.lane_heads().expect("heads");
+    let states: Vec<_> = heads.iter().map(|head| head.state).collect();
+    assert_eq!(states, [State::Queued, State::Running]);
+}

@@ -349,6 +349,8 @@ impl<'a> Coordinator<'a> {
                     self.context.emit(&Event::Notice {
                         message: format!("lane {lane}: {}", error.one_line()),
                     });
+                    // What it was at is nobody's now; where even this is refused, our own end frees it.
+                    let _ = self.journal.rescue_lane(self.worker, &lane, Utc::now());
                     self.resting.insert(lane, Instant::now() + LANE_REST);
                 }
             }
