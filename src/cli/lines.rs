@@ -6,6 +6,7 @@ use chrono::{DateTime, Local, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::output_error;
+use crate::domain::delivery::State;
 use crate::domain::text::escape;
 use crate::error::{Error, Result};
 use crate::journal::DeliveryRow;
@@ -177,11 +178,15 @@ pub(super) fn source_of(row: &DeliveryRow) -> String {
     }
 }
 
-/// The state, and what is wrong if something is.
+/// The state, what is wrong if something is, and when one that waits is tried again.
 pub(super) fn state_of(row: &DeliveryRow) -> String {
+    let mut state = row.state.to_string();
+    if row.state == State::Waiting {
+        state = format!("{state} until {}", local(row.due_at));
+    }
     match (&row.fault, &row.error) {
-        (Some(fault), Some(error)) => format!("{}: {fault}: {error}", row.state),
-        _ => row.state.to_string(),
+        (Some(fault), Some(error)) => format!("{state}: {fault}: {error}"),
+        _ => state,
     }
 }
 

@@ -28,6 +28,9 @@ struct WorkerJson {
     worker: i64,
     pid: u32,
     started_at: String,
+    /// The same, for people.
+    #[serde(skip)]
+    began: String,
 }
 
 #[derive(Serialize)]
@@ -73,6 +76,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
                 worker: id,
                 pid,
                 started_at: rfc3339(started_at),
+                began: local(started_at),
             });
         }
     }
@@ -114,7 +118,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         let line = format!("the last worker that a hook started could not work: {failure}");
         line_of(out, &escape(&line))?;
     }
-    print_repositories(&repositories, &unplanned, out)?;
+    print_repositories(&repositories, &unplanned, globals, out)?;
     print_gaps(&gaps, globals, out)?;
     let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
     for row in &deliveries {
@@ -192,13 +196,7 @@ fn print_gaps(gaps: &[GapRow], globals: &Globals, out: &mut dyn Write) -> Result
         out,
         "revisions that no hook recorded, too many to be dispatched unasked (catch_up_max):",
     )?;
-    let program = match &globals.config {
-        Some(config) => format!(
-            "auto-dispatcher --config {}",
-            shell_quote(&config.to_string_lossy())
-        ),
-        None => "auto-dispatcher".to_owned(),
-    };
+    let program = program(globals);
     let mut table = Table::new(&[
         "REPOSITORY",
         "GAP",
@@ -220,6 +218,17 @@ fn print_gaps(gaps: &[GapRow], globals: &Globals, out: &mut dyn Write) -> Result
     table.print(out)
 }
 
+/// The beginning of a command that reads the configuration that this one read.
+fn program(globals: &Globals) -> String {
+    match &globals.config {
+        Some(config) => format!(
+            "auto-dispatcher --config {}",
+            shell_quote(&config.to_string_lossy())
+        ),
+        None => "auto-dispatcher".to_owned(),
+    }
+}
+
 fn print_workers(workers: &[WorkerJson], out: &mut dyn Write) -> Result<()> {
     if workers.is_empty() {
         return line_of(
@@ -232,7 +241,7 @@ fn print_workers(workers: &[WorkerJson], out: &mut dyn Write) -> Result<()> {
             out,
             &format!(
                 "worker {} (pid {}) since {}",
-                worker.worker, worker.pid, worker.started_at
+                worker.worker, worker.pid, worker.began
             ),
         )
     })
@@ -241,8 +250,10 @@ fn print_workers(workers: &[WorkerJson], out: &mut dyn Write) -> Result<()> {
 fn print_repositories(
     repositories: &[RepositoryRow],
     unplanned: &[BatchRow],
+    globals: &Globals,
     out: &mut dyn Write,
 ) -> Result<()> {
+    let program = program(globals);
     for repository in repositories {
         let is_alone = repositories
             .iter()
@@ -274,7 +285,7 @@ fn print_repositories(
             }
             Some(error) => format!(
                 "{} cannot be planned, and holds up later revisions of its repository (tries: {}, again at {}): \
-                 {error}; mend it, or let the revision go: auto-dispatcher dismiss {} {}",
+                 {error}; mend it, or let the revision go: {program} dismiss {} {}",
                 batch.describe(),
                 batch.plan_attempts,
                 local(batch.due_at),

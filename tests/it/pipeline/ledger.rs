@@ -297,7 +297,7 @@ fn a_revision_that_cannot_be_planned_keeps_its_worker_until_it_is_dismissed() {
         (SELECT max(id) FROM workers) AND ended_at IS NULL";
     assert_eq!(pipeline.sql(workers), [Some(1)]);
     let shown = pipeline.ad(&["status"]).exits(0).stdout;
-    let way_out = format!("auto-dispatcher dismiss '{}' 1\n", pipeline.repository());
+    let way_out = format!(" dismiss '{}' 1\n", pipeline.repository());
     assert!(shown.contains(&way_out), "{shown}");
     let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log")).expect("a log");
     let said = log
