@@ -20,6 +20,11 @@ new() {
     z=$((b+f))
   fi
   while [ "$z" -gt "$o" ]; do
+    # Was it cut since the last piece, then the rest is in the tail.
+    [ -d "$d/cutting" ] && return
+    x=0
+    [ -f "$d/base" ] && read -r x <"$d/base"
+    [ "$x" = "$b" ] || { new; return; }
     n=$((z-o))
     [ "$n" -gt 1048576 ] && n=1048576
     printf '%s D %s %s\n' "$N" "$o" "$n"
@@ -61,6 +66,7 @@ ended() {
     rmdir "$d/cutting"
   fi
   new
+  [ -d "$d/cutting" ] && return 1
   s=
   read -r s <"$d/status"
   printf '%s S %s\n' "$N" "$s"

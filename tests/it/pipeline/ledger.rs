@@ -90,6 +90,8 @@ fn a_large_gap_is_shown_until_the_operator_replays_or_dismisses_it() {
     pipeline
         .ad(&["replay", repository, "6", "--host", "127.0.0.1"])
         .exits(0);
+    assert_eq!(gaps(&pipeline), [(2, 3), (5, 7)], "only a part was decided");
+    pipeline.ad(&["replay", repository, "6"]).exits(0);
     assert_eq!(gaps(&pipeline), [(2, 3), (5, 5), (7, 7)]);
     assert_eq!(
         dismiss(&pipeline, 5, 8)["gaps"],
@@ -112,7 +114,10 @@ fn a_large_gap_is_shown_until_the_operator_replays_or_dismisses_it() {
     types(&pipeline, &typed("replay")).exits(0);
     assert_eq!(gaps(&pipeline), []);
     works_until_idle(&pipeline);
-    assert_eq!(host.lines("log"), ["r1", "r8", "r4", "r6", "r2", "r3"]);
+    assert_eq!(
+        host.lines("log"),
+        ["r1", "r8", "r4", "r6", "r6", "r2", "r3"]
+    );
 }
 
 /// What a person types, who finds the binary under test first.
