@@ -1,7 +1,7 @@
 //! What is owed when all is over, and what is wrong where it is not so. Looks at no file and no process: it is
 //! told what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use auto_dispatcher::spool::hex;
@@ -22,6 +22,8 @@ pub struct Batch {
     pub source: String,
     pub revision: Option<u64>,
     pub state: String,
+    /// Its packages and deliveries are gone from the record.
+    pub is_pruned: bool,
 }
 
 /// A row of the journal.
@@ -35,6 +37,18 @@ pub struct Delivery {
     pub state: String,
     pub exit_status: Option<i64>,
     pub error: Option<String>,
+    /// Starts of the install command that were decided on.
+    pub runs: usize,
+    pub is_dismissed: bool,
+}
+
+/// What the operator asked for, whether or not he was heard: his command may have been killed.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// How often, for each delivery.
+    pub retries: BTreeMap<i64, usize>,
+    pub cancels: BTreeSet<i64>,
+    pub dismissals: BTreeSet<i64>,
 }
 
 /// What lies on a host.
@@ -53,6 +67,10 @@ pub struct Seen {
 pub struct Found {
     pub commits: Vec<Commit>,
     pub sent: Vec<(String, Vec<u8>)>,
+    pub asked: Asked,
+    /// Whether the record is pruned: then nothing was replayed, sent or decided, and what was committed says
+    /// what is owed.
+    pub prunes: bool,
     pub batches: Vec<Batch>,
     pub deliveries: Vec<Delivery>,
     pub places: Vec<Seen>,
@@ -60,6 +78,8 @@ pub struct Found {
     pub spool: Vec<String>,
     /// What else stayed on our side: marks, processes.
     pub leftovers: Vec<String>,
+    /// Attempts that began behind a failure that stopped their lane.
+    pub passed_stops: Vec<String>,
 }
 
 /// How a promise can be broken.
@@ -95,7 +115,7 @@ pub fn places_of(package: &str) -> Vec<usize> {
         .collect()
 }
 
-/// `file`, `ok`, `slow` or `bad`.
+/// `file`, `ok`, `slow`, `bad`, `shot` (it kills itself), `loud` (it prints much) or `fork` (it leaves a process).
 pub fn kind_of(package: &str) -> &str {
     package.split('-').nth(1).unwrap_or_default()
 }
@@ -118,6 +138,9 @@ pub fn complaints(found: &Found) -> Vec<Complaint> {
         checker.order(place, seen);
     }
     checker.spool();
+    for passed in &found.passed_stops {
+        checker.say(Wrong::Order, passed.clone());
+    }
     for left in &found.leftovers {
         checker.say(Wrong::Leftover, left.clone());
     }
@@ -163,6 +186,12 @@ impl Checker<'_> {
                 .iter()
                 .filter(|delivery| delivery.batch == batch.id)
                 .collect();
+            if batch.is_pruned {
+                if !found.prunes || !theirs.is_empty() {
+                    self.say(Wrong::Loss, format!("pruned: {batch:?}: {theirs:?}"));
+                }
+                continue;
+            }
             let mut owed: Vec<(&str, usize)> = Vec::new();
             for package in self.packages_of(batch, &theirs) {
                 owed.extend(places_of(package).into_iter().map(|place| (package, place)));
@@ -212,8 +241,17 @@ impl Checker<'_> {
             let owed = match kind_of(&delivery.package) {
                 "file" => ("done", None),
                 "bad" => ("failed", Some(7)),
+                "shot" => ("failed", Some(137)),
                 _ => ("done", Some(0)),
             };
+            let asked = &self.found.asked;
+            if delivery.state == "cancelled" && asked.cancels.contains(&delivery.id) {
+                continue;
+            }
+            if delivery.is_dismissed && !asked.dismissals.contains(&delivery.id) {
+                let text = format!("nobody dismissed {delivery:?}");
+                self.say(Wrong::Loss, text);
+            }
             if (delivery.state.as_str(), delivery.exit_status) != owed {
                 let why = delivery.error.as_deref().unwrap_or("no error");
                 let text = format!("{delivery:?} ({why}) ought to be {owed:?}");
@@ -222,37 +260,72 @@ impl Checker<'_> {
         }
     }
 
-    /// Every package is whole, as the last delivery brought it, and nothing else is there.
-    fn files(&mut self, place: usize, seen: &Seen) {
-        let mut owed: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    /// What may lie at a place under each name, the last of it for sure; nothing has to where it is `None`.
+    fn owed_files(&mut self, place: usize) -> BTreeMap<&str, Vec<Option<&[u8]>>> {
+        let found = self.found;
+        let mut owed: BTreeMap<&str, Vec<Option<&[u8]>>> = BTreeMap::new();
+        if found.prunes {
+            for (name, bytes) in found.commits.iter().flat_map(|commit| &commit.files) {
+                if places_of(name).contains(&place) {
+                    owed.insert(name, vec![Some(bytes)]);
+                }
+            }
+            return owed;
+        }
         let mut here: Vec<&Delivery> = self.deliveries_to(place);
         here.sort_by_key(|delivery| delivery.id);
         for delivery in here {
-            match self.bytes_of(delivery) {
-                Some(bytes) => drop(owed.insert(&delivery.package, bytes)),
-                None => self.say(Wrong::Double, format!("of no source: {delivery:?}")),
+            let Some(bytes) = self.bytes_of(delivery) else {
+                self.say(Wrong::Double, format!("of no source: {delivery:?}"));
+                continue;
+            };
+            let may_lie = owed.entry(&delivery.package).or_insert_with(|| vec![None]);
+            // A cancelled one may have come so far; one that was retried may have come once more, later.
+            let is_sure = delivery.state != "cancelled";
+            if is_sure {
+                let retried = here_again(found, place, &delivery.package);
+                *may_lie = retried
+                    .into_iter()
+                    .filter_map(|other| self.bytes_of(other))
+                    .map(Some)
+                    .collect();
             }
+            may_lie.push(Some(bytes));
         }
-        for (name, bytes) in &owed {
-            match seen.files.get(*name) {
-                None => self.say(Wrong::Loss, format!("{name} is not at place {place}")),
-                Some(there) if there != bytes => self.say(
+        owed
+    }
+
+    /// Every package is whole, as the last delivery brought it, and nothing else is there.
+    fn files(&mut self, place: usize, seen: &Seen) {
+        let owed = self.owed_files(place);
+        let mut wrong = Vec::new();
+        for (name, may_lie) in &owed {
+            let there = seen.files.get(*name).map(Vec::as_slice);
+            if may_lie.contains(&there) {
+                continue;
+            }
+            wrong.push(match there {
+                None => (Wrong::Loss, format!("{name} is not at place {place}")),
+                Some(there) => (
                     Wrong::Half,
                     format!(
-                        "{name} at place {place} holds {} bytes that are not its {}",
+                        "{name} at place {place} holds {} bytes that are not its {:?}",
                         there.len(),
-                        bytes.len()
+                        may_lie
+                            .iter()
+                            .map(|bytes| bytes.map(<[u8]>::len))
+                            .collect::<Vec<_>>()
                     ),
                 ),
-                Some(_) => {}
-            }
+            });
         }
-        for name in seen
+        let strange = seen
             .files
             .keys()
-            .filter(|name| !owed.contains_key(name.as_str()))
-        {
-            self.say(Wrong::Leftover, format!("{name} at place {place}"));
+            .filter(|name| !owed.contains_key(name.as_str()));
+        wrong.extend(strange.map(|name| (Wrong::Leftover, format!("{name} at place {place}"))));
+        for (wrong, text) in wrong {
+            self.say(wrong, text);
         }
         for record in &seen.records {
             self.say(
@@ -268,7 +341,7 @@ impl Checker<'_> {
         let failed = found
             .deliveries
             .iter()
-            .filter(|delivery| delivery.state == "failed");
+            .filter(|delivery| delivery.state == "failed" && !delivery.is_dismissed);
         let kept: Vec<String> = failed
             .filter_map(|delivery| self.bytes_of(delivery))
             .map(|bytes| hex(&Sha256::digest(bytes)))
@@ -311,72 +384,18 @@ impl Checker<'_> {
         let file = files.iter().find(|(name, _)| *name == delivery.package);
         file.map(|(_, bytes)| bytes.as_slice())
     }
-
-    /// Every install ran once.
-    fn installs(&mut self, place: usize, seen: &Seen) {
-        for delivery in self.deliveries_to(place) {
-            let owed = usize::from(installs(&delivery.package));
-            for word in ["begin", "end"] {
-                let line = format!("{word} {} {} ", delivery.id, delivery.package);
-                let count = seen
-                    .lines
-                    .iter()
-                    .filter(|found| found.starts_with(&line))
-                    .count();
-                // What is unknown may have run.
-                if delivery.state != "unknown" || count > 1 {
-                    self.count(&format!("{line}at place {place}"), count, owed);
-                }
-            }
-        }
-    }
-
-    /// Installs run one after the other, in the order of the deliveries, which is that of the revisions.
-    fn order(&mut self, place: usize, seen: &Seen) {
-        let number = |line: &String| line.split(' ').nth(1).and_then(|id| id.parse::<i64>().ok());
-        let begun: Vec<i64> = (seen.lines.iter())
-            .filter(|line| line.starts_with("begin "))
-            .filter_map(number)
-            .collect();
-        for pair in begun.windows(2) {
-            if pair[0] > pair[1] {
-                self.say(
-                    Wrong::Order,
-                    format!("place {place} installs {} before {}", pair[0], pair[1]),
-                );
-            }
-        }
-        for (index, line) in seen.lines.iter().enumerate() {
-            let own_end = line.replacen("begin", "end", 1);
-            let next = seen.lines.get(index + 1);
-            if line.starts_with("begin ") && next.is_some_and(|next| *next != own_end) {
-                self.say(
-                    Wrong::Order,
-                    format!("place {place}: after {line} comes {next:?}"),
-                );
-            }
-        }
-        let mut here = self.deliveries_to(place);
-        here.sort_by_key(|delivery| delivery.id);
-        let revision_of = |delivery: &&Delivery| {
-            let batch = self
-                .found
-                .batches
-                .iter()
-                .find(|batch| batch.id == delivery.batch)?;
-            batch.revision.filter(|_| batch.source == "revision")
-        };
-        let revisions: Vec<u64> = here.iter().filter_map(revision_of).collect();
-        for pair in revisions.windows(2) {
-            if pair[0] > pair[1] {
-                self.say(
-                    Wrong::Order,
-                    format!("place {place} gets r{} before r{}", pair[0], pair[1]),
-                );
-            }
-        }
-    }
 }
 
+/// The deliveries of a package to a place that the operator asked to be retried.
+fn here_again<'a>(found: &'a Found, place: usize, package: &str) -> Vec<&'a Delivery> {
+    let theirs = |delivery: &&Delivery| {
+        delivery.place == place
+            && delivery.package == package
+            && found.asked.retries.contains_key(&delivery.id)
+    };
+    found.deliveries.iter().filter(theirs).collect()
+}
+
+mod installs;
 #[cfg(test)]
 mod tests;

@@ -51,12 +51,16 @@ impl World {
         Found {
             commits: self.commits.clone(),
             sent: self.sent.clone(),
+            asked: self.asked.clone(),
+            prunes: self.twist.prunes,
+            passed_stops: rows(&journal, PASSED_STOPS, |row| row.get(0)),
             batches: rows(&journal, BATCHES, |row| {
                 Ok(Batch {
                     id: row.get(0)?,
                     source: row.get(1)?,
                     revision: row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs),
                     state: row.get(3)?,
+                    is_pruned: row.get(4)?,
                 })
             }),
             deliveries: rows(&journal, DELIVERIES, |row| {
@@ -68,6 +72,8 @@ impl World {
                     state: row.get(4)?,
                     exit_status: row.get(5)?,
                     error: row.get(6)?,
+                    runs: row.get::<_, u32>(7)? as usize,
+                    is_dismissed: row.get(8)?,
                 })
             }),
             places: self
@@ -107,9 +113,18 @@ impl World {
     }
 }
 
-const BATCHES: &str = "SELECT id, source, revision, state FROM batches ORDER BY id";
+const BATCHES: &str =
+    "SELECT id, source, revision, state, pruned_at IS NOT NULL FROM batches ORDER BY id";
 const DELIVERIES: &str =
-    "SELECT id, batch_id, package, host, state, exit_status, error FROM deliveries ORDER BY id";
+    "SELECT id, batch_id, package, host, state, exit_status, error, run, dismissed_at IS NOT NULL
+     FROM deliveries ORDER BY id";
+/// A claim reads the clock before it waits for the journal, which a dismissal may hold for a moment.
+const PASSED_STOPS: &str =
+    "SELECT 'delivery ' || y.id || ' passed ' || x.id || ', which stopped their lane'
+     FROM deliveries x JOIN deliveries y ON y.lane = x.lane AND y.id > x.id
+       JOIN attempts t ON t.delivery_id = y.id
+     WHERE x.stops_lane = 1 AND x.state IN ('failed', 'unknown') AND t.started_at > x.settled_at
+       AND (x.dismissed_at IS NULL OR t.started_at + 1000 < x.dismissed_at)";
 
 fn rows<T>(
     journal: &Connection,

@@ -4,9 +4,11 @@
 mod check;
 mod disks;
 mod evidence;
+mod neighbours;
 mod points;
 mod proxy;
 mod random;
+mod twist;
 mod wires;
 mod world;
 

@@ -16,15 +16,21 @@ use rustix::process::Signal;
 
 use super::proxy::{Direction, Doom, Mode};
 use super::say;
+use super::twist::Twist;
 use super::world::{Hook, Way, World};
 use crate::pipeline::signal;
 
 /// Runs without `AD_CRASH_RUNS`: what fits into scripts/test.
-const RUNS: u64 = 24;
+const RUNS: u64 = 22;
 /// Runs at the same time; they wait more than they work.
 const JOBS: u64 = 3;
 /// Processes that work at the same time.
 const WORKERS_MAX: usize = 3;
+
+/// Kinds of packages.
+const KINDS: [&str; 10] = [
+    "file", "file", "ok", "ok", "ok", "slow", "bad", "shot", "loud", "fork",
+];
 
 /// What happened in all runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +41,8 @@ struct Figures {
     deliveries: u64,
     attempts: u64,
     unknown: u64,
+    /// Cancelled, dismissed, or installed again because the operator said so.
+    decided: u64,
 }
 
 impl AddAssign for Figures {
@@ -45,6 +53,7 @@ impl AddAssign for Figures {
         self.deliveries += other.deliveries;
         self.attempts += other.attempts;
         self.unknown += other.unknown;
+        self.decided += other.decided;
     }
 }
 
@@ -61,7 +70,17 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
-        let mut world = World::new(&[Way::Ssh, Way::Ssh, Way::Ftp]);
+        let twist = Twist::of(seed);
+        let mut world = World::new(&[
+            Way::Ssh,
+            if twist.dropbear {
+                Way::Dropbear
+            } else {
+                Way::Ssh
+            },
+            if twist.ftps { Way::Ftps } else { Way::Ftp },
+        ]);
+        world.take(twist);
         // The ledger begins with the first revision that a hook records.
         let first = (world.name("ab", "ok"), b"the first one".to_vec());
         world.commit(&Hook::DiesAt("hook.recorded"), vec![first]);
@@ -95,7 +114,7 @@ impl Run {
         }
         let places = ["a", "a", "b", "b", "c", "c", "ab", "ab", "z"];
         let place = places[self.random.usize(0..places.len())];
-        let kind = ["file", "ok", "ok", "slow", "bad"][self.random.usize(0..5)];
+        let kind = KINDS[self.random.usize(0..KINDS.len())];
         self.world.name(place, kind)
     }
 
@@ -135,9 +154,10 @@ impl Run {
         let revision = self.random.usize(0..self.world.commits.len()) + 1;
         let revision = revision.to_string();
         let (mut args, file): (Vec<&str>, String);
+        let sends = !self.world.twist.prunes;
         match self.random.u8(0..8) {
-            2 => args = vec!["replay", &repository, &revision],
-            3 => {
+            2 if sends => args = vec!["replay", &repository, &revision],
+            3 if sends => {
                 let name = self
                     .world
                     .name(["a", "b", "c", "ab"][self.random.usize(0..4)], "ok");
@@ -158,7 +178,7 @@ impl Run {
         }
         let point = (self.random.u8(0..4) == 0).then(|| {
             let point = ALL[self.random.usize(0..ALL.len())];
-            format!("{point}:{}", self.random.u8(1..5))
+            format!("{point}:{}", self.random.u8(1..6))
         });
         let child = self.world.start(&args, point.as_deref());
         self.started.push(child);
@@ -220,6 +240,10 @@ impl Run {
     }
 
     fn step(&mut self) {
+        if self.world.twist.operator && self.random.u8(0..4) == 0 {
+            let child = self.world.decide(&mut self.random);
+            self.started.extend(child);
+        }
         match self.random.u8(0..20) {
             0..5 if self.commits_left > 0 => self.commit(),
             0..8 => self.start(),
@@ -229,13 +253,16 @@ impl Run {
             16 | 17 => self.mend_one(),
             18 => self.world.let_pauses_pass(),
             _ => {
-                if let Some(revision) = self.late.pop() {
-                    let repository = self.world.pipeline.repository().to_owned();
-                    let child = self
-                        .world
-                        .start(&["hook", &repository, &revision.to_string()], None);
-                    self.started.push(child);
+                // A hook that comes late, or once more.
+                let any = self.random.u64(0..self.world.commits.len() as u64) + 1;
+                let revision = self.late.pop().unwrap_or(any).to_string();
+                let repository = self.world.pipeline.repository().to_owned();
+                let mut args = vec!["hook", &repository, &revision];
+                if self.random.bool() {
+                    args.push("--wait");
                 }
+                let child = self.world.start(&args, None);
+                self.started.push(child);
             }
         }
         std::thread::sleep(Duration::from_millis(self.random.u64(5..200)));
@@ -276,6 +303,10 @@ impl Run {
         self.figures.deliveries = count("SELECT count(*) FROM deliveries");
         self.figures.attempts = count("SELECT count(*) FROM attempts");
         self.figures.unknown = count("SELECT count(*) FROM deliveries WHERE state = 'unknown'");
+        self.figures.decided = count(
+            "SELECT count(*) FROM deliveries
+             WHERE state = 'cancelled' OR run > 1 OR dismissed_at IS NOT NULL",
+        );
         self.figures
     }
 }
@@ -288,10 +319,15 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
+/// The first seed, and how many runs there are unless somebody wants another number of them.
+pub fn seed_and_runs(runs: u64) -> (u64, u64) {
+    let first = number("AD_SEED").unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
+    (first, number("AD_CRASH_RUNS").unwrap_or(runs))
+}
+
 #[test]
 fn whatever_is_killed_or_cut_at_random_no_promise_is_broken() {
-    let first = number("AD_SEED").unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
-    let runs = number("AD_CRASH_RUNS").unwrap_or(RUNS);
+    let (first, runs) = seed_and_runs(RUNS);
     say(&format!("AD_SEED={first} AD_CRASH_RUNS={runs}"));
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Figures::default()));
     std::thread::scope(|scope| {
@@ -313,7 +349,7 @@ fn whatever_is_killed_or_cut_at_random_no_promise_is_broken() {
     assert_eq!(sum.runs, runs);
     // A promise that was broken has ended its run before it is counted here.
     say(&format!(
-        "{} random runs, {} kills, {} faults, {} deliveries in {} attempts, {} unknown, 0 losses, 0 doubles",
-        sum.runs, sum.kills, sum.faults, sum.deliveries, sum.attempts, sum.unknown
+        "{} random runs, {} kills, {} faults, {} deliveries in {} attempts, {} unknown, {} decided, 0 losses, 0 doubles",
+        sum.runs, sum.kills, sum.faults, sum.deliveries, sum.attempts, sum.unknown, sum.decided
     ));
 }

@@ -12,8 +12,9 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::check::{Commit, kind_of};
+use super::check::{Asked, Commit, kind_of};
 use super::proxy::Proxy;
+use super::twist::Twist;
 use crate::pipeline::host::{Host, me};
 use crate::pipeline::rule::Rule;
 use crate::pipeline::{LIMIT, Pipeline, processes_of, signal};
@@ -21,7 +22,7 @@ use crate::servers::certificates::Certificate;
 use crate::servers::pyftpdlib::{PASSWORD, Pyftpdlib};
 use crate::servers::running::free_port;
 use crate::servers::svn::program;
-use crate::testenv::{Ran, wait_until};
+use crate::testenv::{Ran, TestEnv, wait_until};
 
 /// Ports for FTP's data connections; one upload is under way at a time, and a closed port rests.
 const PASSIVE_PORTS: u16 = 12;
@@ -33,8 +34,16 @@ const PATIENCE: Duration = Duration::from_mins(4);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Ssh,
+    /// SSH, by dropbear. Needs root.
+    Dropbear,
     Ftp,
     Ftps,
+}
+
+impl Way {
+    fn is_ssh(self) -> bool {
+        matches!(self, Self::Ssh | Self::Dropbear)
+    }
 }
 
 /// One production host behind its network.
@@ -90,9 +99,10 @@ impl Place {
 
 /// Counts its beginning and its end on the host; time and exit status are those of the package's kind.
 const INSTALL: &str = "echo \"begin $AD_DELIVERY $AD_PACKAGE $AD_REVISION\" >>\"$HOME/ran\"; echo at work; \
-    case $AD_PACKAGE in *-slow-*) sleep 0.3 ;; *) sleep 0.01 ;; esac; \
+    case $AD_PACKAGE in *-slow-*) sleep 0.3 ;; *-loud-*) head -c 3000000 /dev/zero | tr '\\000' x ;; \
+    *-fork-*) sleep 1 & ;; *) sleep 0.01 ;; esac; \
     echo \"end $AD_DELIVERY $AD_PACKAGE $AD_REVISION\" >>\"$HOME/ran\"; \
-    case $AD_PACKAGE in *-bad-*) exit 7 ;; esac";
+    case $AD_PACKAGE in *-bad-*) exit 7 ;; *-shot-*) kill -9 $$ ;; esac";
 
 /// What becomes of the hook of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +124,9 @@ pub struct World {
     pub commits: Vec<Commit>,
     /// Names and bytes of the files that `send` was given.
     pub sent: Vec<(String, Vec<u8>)>,
+    /// What the operator asked for.
+    pub asked: Asked,
+    pub twist: Twist,
     hook: String,
     named: usize,
 }
@@ -132,6 +145,8 @@ impl World {
             places,
             commits: Vec::new(),
             sent: Vec::new(),
+            asked: Asked::default(),
+            twist: Twist::default(),
             hook: hook.expect("the hook"),
             named: 0,
         };
@@ -147,7 +162,8 @@ impl World {
             rules.push(place.rule(&format!("{letter}-"), true));
         }
         if let [first, second, ..] = self.places.as_slice()
-            && first.way == second.way
+            && first.way.is_ssh()
+            && second.way.is_ssh()
         {
             second.host.admits_whom(&first.host);
             let hosts = format!("{} {}", first.address, second.address);
@@ -170,30 +186,17 @@ impl World {
 
     /// Commits these packages in one revision, which is returned.
     pub fn commit(&mut self, hook: &Hook, files: Vec<(String, Vec<u8>)>) -> u64 {
-        self.lay_hook(hook);
-        let url = self.pipeline.svn.url();
-        let mut command = Command::new(program("svnmucc"));
-        command
-            .env_clear()
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", self.pipeline.env.home())
-            .env("PATH", "/usr/bin:/bin")
-            .args(["-m", "a change", "-U", &url])
-            .stdin(Stdio::null());
-        for (name, bytes) in &files {
-            let file = self.pipeline.env.write(format!("commit/{name}"), bytes);
-            command.arg("put").arg(file).arg(name);
-        }
-        // A hook that is killed may show in the exit status; the commit stands.
-        let ran = Ran::of(&mut command);
+        let path = self.pipeline.svn.repository.join("hooks/post-commit");
+        self.lay_hook(&path, hook);
+        let ran = put(&self.pipeline.env, &self.pipeline.svn.url(), &files);
         let revision = self.commits.len() as u64 + 1;
         assert_eq!(self.pipeline.svn.youngest(), revision, "{ran}");
         self.commits.push(Commit { revision, files });
         revision
     }
 
-    fn lay_hook(&self, hook: &Hook) {
-        let path = self.pipeline.svn.repository.join("hooks/post-commit");
+    /// Lays the hook at `path`.
+    pub fn lay_hook(&self, path: &Path, hook: &Hook) {
         let call = "exec auto-dispatcher hook";
         assert!(self.hook.contains(call), "{}", self.hook);
         let text = match hook {
@@ -216,8 +219,8 @@ impl World {
                 ),
             ),
         };
-        fs::write(&path, text).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        fs::write(path, text).expect("write");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
     }
 
     /// Starts the binary under test; it dies at `fail_point` (`NAME` or `NAME:COUNT`) if there is one.
@@ -264,6 +267,9 @@ impl World {
             .collect();
         self.commit(&Hook::Real, files);
         self.work();
+        while self.lets_a_lane_go_on() {
+            self.work();
+        }
         self.end_all(Signal::TERM);
         // Alone, it finds what two that swept at the same time left to each other.
         self.work();
@@ -323,6 +329,24 @@ impl World {
     }
 }
 
+/// Commits these packages in one revision of the repository at `url`.
+pub fn put(env: &TestEnv, url: &str, files: &[(String, Vec<u8>)]) -> Ran {
+    let mut command = Command::new(program("svnmucc"));
+    command
+        .env_clear()
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", env.home())
+        .env("PATH", "/usr/bin:/bin")
+        .args(["-m", "a change", "-U", url])
+        .stdin(Stdio::null());
+    for (name, bytes) in files {
+        let file = env.write(format!("commit/{name}"), bytes);
+        command.arg("put").arg(file).arg(name);
+    }
+    // A hook that is killed may show in the exit status; the commit stands.
+    Ran::of(&mut command)
+}
+
 /// The places of a world, unless a port was taken meanwhile.
 fn lay_out(pipeline: &Pipeline, ways: &[Way]) -> Option<Vec<Place>> {
     let ssh_port = free_port();
@@ -330,11 +354,14 @@ fn lay_out(pipeline: &Pipeline, ways: &[Way]) -> Option<Vec<Place>> {
     let mut places = Vec::new();
     for (number, &way) in (0_u8..).zip(ways) {
         let address = Ipv4Addr::new(127, 0, 0, 11 + number);
-        let host = Host::up();
+        let host = match way {
+            Way::Dropbear => Host::with_dropbear(),
+            _ => Host::up(),
+        };
         let dir = pipeline.env.path(format!("ftp-{number}-{ssh_port}"));
         let mut ports = vec![(ssh_port, host.port)];
         let (mut ftp, mut fingerprint) = (None, None);
-        if way != Way::Ssh {
+        if !way.is_ssh() {
             fs::create_dir_all(&dir).expect("mkdir");
             let certificate = (way == Way::Ftps).then(|| Certificate::self_signed(&dir));
             fingerprint = certificate.as_ref().map(Certificate::fingerprint);

@@ -2,7 +2,7 @@
 //! come back on the same port, and change its key. For every user.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,8 +13,16 @@ use crate::servers::running::{Running, free_port};
 use crate::servers::ssh::new_key;
 use crate::testenv::is_root;
 
+/// What serves its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    Sshd,
+    Dropbear,
+}
+
 /// One host.
 pub struct Host {
+    server: Server,
     // Before the directory, so that the process ends first.
     running: Option<Running>,
     pub port: u16,
@@ -52,7 +60,33 @@ impl Host {
 
     /// A host that is up, with these lines more in its configuration.
     pub fn with(config: &str) -> Self {
-        let mut host = Self::laid_out(config);
+        Self::laid_out(config).start()
+    }
+
+    /// A host that is up, with dropbear on 127.0.0.1. Needs root.
+    pub fn with_dropbear() -> Self {
+        let mut host = Self::laid_out("");
+        host.server = Server::Dropbear;
+        let root = host.dir.path();
+        let made = Command::new("dropbearkey")
+            .args(["-t", "ed25519", "-f"])
+            .arg(root.join("dropbear"))
+            .output();
+        let made = made.expect("dropbearkey is missing: install the Debian package dropbear-bin");
+        assert!(made.status.success(), "{made:?}");
+        fs::create_dir(root.join("home/.ssh")).expect("mkdir");
+        symlink(
+            root.join("client.pub"),
+            root.join("home/.ssh/authorized_keys"),
+        )
+        .expect("symlink");
+        let entry = format!("root:x:0:0::{}/home:/bin/sh\n", root.display());
+        fs::write(root.join("passwd"), entry).expect("write");
+        host.start()
+    }
+
+    fn start(self) -> Self {
+        let mut host = self;
         let running = Running::start(&host.dir.path().join("log"), "openssh-server", |port| {
             host.program(port)
         });
@@ -95,6 +129,7 @@ impl Host {
             fs::create_dir_all("/run/sshd").expect("mkdir");
         }
         Self {
+            server: Server::Sshd,
             running: None,
             port: 0,
             dir,
@@ -102,6 +137,26 @@ impl Host {
     }
 
     fn program(&self, port: u16) -> Command {
+        if self.server == Server::Dropbear {
+            // The login's home is in the user database, which is the machine's.
+            let script = "mount --bind \"$1/passwd\" /etc/passwd && exec dropbear -F -E -r \"$1/dropbear\" \
+                          -p \"127.0.0.1:$2\" -P ''";
+            let mut command = Command::new("unshare");
+            command
+                .args([
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "--",
+                    "sh",
+                    "-c",
+                    script,
+                    "sh",
+                ])
+                .arg(self.dir.path())
+                .arg(port.to_string());
+            return command;
+        }
         let mut command = Command::new("/usr/sbin/sshd");
         command
             .args(["-D", "-e", "-p", &port.to_string(), "-f"])

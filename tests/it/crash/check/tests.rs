@@ -12,12 +12,15 @@ fn well() -> Found {
         state: state.to_owned(),
         exit_status: Some(exit_status),
         error: None,
+        runs: 1,
+        is_dismissed: false,
     };
     let batch = |id, revision| Batch {
         id,
         source: "revision".to_owned(),
         revision: Some(revision),
         state: "planned".to_owned(),
+        is_pruned: false,
     };
     let file = |name: &str, bytes: &[u8]| (name.to_owned(), bytes.to_vec());
     let lines = ["1 a-ok-1 1", "2 a-bad-2 2", "3 a-ok-1 2"];
@@ -129,4 +132,62 @@ fn every_broken_promise_about_installs_is_noticed() {
     assert!(wrongs(|f| f.commits[1].revision = 0).contains(&Loss));
     assert!(wrongs(|f| f.deliveries.swap(0, 2)).is_empty());
     assert!(wrongs(|f| f.batches[0].revision = Some(3)).contains(&Order));
+}
+
+#[test]
+fn what_the_operator_asked_for_is_owed_and_no_more() {
+    use Wrong::{Double, Half, Leftover, Loss, Unsettled};
+    let retry = |f: &mut Found| f.asked.retries.extend([(2, 1)]);
+    let again = |f: &mut Found| {
+        f.deliveries[1].runs = 2;
+        let lines = f.places[0].lines[2..4].to_vec();
+        f.places[0].lines.extend(lines);
+    };
+    assert!(wrongs(again).contains(&Double));
+    let retried = |f: &mut Found| {
+        retry(f);
+        again(f);
+    };
+    assert_eq!(wrongs(retried), []);
+    let lost = wrongs(|f| {
+        retry(f);
+        f.deliveries[1].runs = 2;
+    });
+    assert_eq!(lost, [Loss, Loss]);
+    let cancelled = |f: &mut Found| "cancelled".clone_into(&mut f.deliveries[2].state);
+    assert_eq!(wrongs(cancelled), [Unsettled]);
+    let cancels = |f: &mut Found| {
+        cancelled(f);
+        f.asked.cancels.insert(3);
+    };
+    assert_eq!(wrongs(cancels), []);
+    let old = |f: &mut Found| {
+        f.places[0].lines.truncate(4);
+        f.places[0]
+            .files
+            .insert("a-ok-1".to_owned(), b"old".to_vec());
+    };
+    assert_eq!(wrongs(|f| (cancels(f), old(f)).0), []);
+    assert_eq!(wrongs(old), [Half, Loss, Loss]);
+    let dismissed = |f: &mut Found| {
+        f.deliveries[1].is_dismissed = true;
+        f.spool.push(hex(&Sha256::digest(b"bad")));
+    };
+    assert_eq!(wrongs(dismissed), [Loss, Leftover]);
+    let shortened = |f: &mut Found| {
+        f.batches[0].is_pruned = true;
+        f.deliveries.remove(0);
+    };
+    assert!(wrongs(shortened).contains(&Loss));
+    let prunes = |f: &mut Found| {
+        shortened(f);
+        f.prunes = true;
+    };
+    assert_eq!(wrongs(prunes), []);
+    let twice = wrongs(|f| {
+        prunes(f);
+        f.places[0].lines.push("begin 9 a-ok-1 1".to_owned());
+        f.places[0].lines.push("end 9 a-ok-1 1".to_owned());
+    });
+    assert_eq!(twice, [Double, Double]);
 }
