@@ -16,42 +16,9 @@ use crate::journal::{Awaited, HistoryFilter, Journal};
 use crate::state_dir::StateDir;
 use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 
-/// Works until `batches` are settled, then prints what became of them. `prints`: also what happens
+/// Works until what is `awaited` is settled, then prints what became of them. `prints`: also what happens
 /// meanwhile, where the log does not speak on the terminal. Returns the exit code.
 pub(super) fn see_through(
-    setup: &Setup,
-    state: StateDir,
-    batches: &[i64],
-    prints: bool,
-    out: &mut dyn Write,
-) -> Result<u8> {
-    see(
-        setup,
-        state,
-        &Awaited::Batches(batches.to_vec()),
-        prints,
-        out,
-    )
-}
-
-/// The same for what the operator has queued again.
-pub(super) fn see_deliveries_through(
-    setup: &Setup,
-    state: StateDir,
-    deliveries: &[i64],
-    prints: bool,
-    out: &mut dyn Write,
-) -> Result<u8> {
-    see(
-        setup,
-        state,
-        &Awaited::Deliveries(deliveries.to_vec()),
-        prints,
-        out,
-    )
-}
-
-fn see(
     setup: &Setup,
     state: StateDir,
     awaited: &Awaited,

@@ -16,7 +16,7 @@ use crate::domain::revision;
 use crate::domain::text::shell_quote;
 use crate::error::{Error, Result};
 use crate::fail_points;
-use crate::journal::{Journal, NewBatch};
+use crate::journal::{Awaited, Journal, NewBatch};
 use crate::source::repository_files;
 use crate::worker::planner::changed_uuid;
 
@@ -85,7 +85,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     if args.wait {
         let setup = Setup::new(globals, Some(&repository), false)?;
         let prints = setup.start_logging(&state, true)?;
-        let ended = see_through(&setup, state.clone(), &[recorded.batch], prints, out);
+        let ended = see_through(
+            &setup,
+            state.clone(),
+            &Awaited::Batches(vec![recorded.batch]),
+            prints,
+            out,
+        );
         // What was planned on the way, revisions whose own hooks were lost, is a worker's.
         if Journal::open(&state.journal())?.has_work()? {
             wake_or_start(&setup, &state, globals)?;

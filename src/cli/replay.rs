@@ -13,7 +13,7 @@ use crate::domain::change::Change;
 use crate::domain::pattern::Pattern;
 use crate::domain::plan::{Filter, Plan};
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{Journal, NewBatch, PlannedBatch, Source};
+use crate::journal::{Awaited, Journal, NewBatch, PlannedBatch, Source};
 use crate::source::svnlook::{Repository, Svnlook};
 use crate::worker::configurations::{Configurations, Loaded};
 use crate::worker::planner::{changes_of, plan_changes};
@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         line_of(out, &format!("recorded as batch {}", join(&batches)))?;
         return Ok(0);
     }
-    see_through(&setup, state, &batches, prints, out)
+    see_through(&setup, state, &Awaited::Batches(batches), prints, out)
 }
 
 fn plan_range(

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use super::Globals;
 use super::decide::Report;
-use super::foreground::{see_deliveries_through, wake_or_start};
+use super::foreground::{see_through, wake_or_start};
 use super::setup::Setup;
 use crate::domain::delivery::{Resumption, Step};
 use crate::error::Result;
-use crate::journal::{Decided, Journal};
+use crate::journal::{Awaited, Decided, Journal};
 
 /// Why an old package is not put over a newer one just because somebody clears up.
 const OLDER: &str = "a later delivery has brought this package to the same place since, and this one would be put over \
@@ -71,7 +71,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     let ids: Vec<i64> = made.iter().map(|row| row.id).collect();
     let prints = setup.start_logging(&state, true)?;
-    let seen = see_deliveries_through(&setup, state.clone(), &ids, prints, out);
+    let seen = see_through(
+        &setup,
+        state.clone(),
+        &Awaited::Deliveries(ids),
+        prints,
+        out,
+    );
     // What else stands in these lanes is a worker's.
     if Journal::open(&state.journal())?.has_work()? {
         wake_or_start(&setup, &state, globals)?;

@@ -15,7 +15,7 @@ use crate::domain::change::{Action, Change};
 use crate::domain::event::Event;
 use crate::domain::plan::{Filter, Plan};
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{Journal, PlannedBatch, Source};
+use crate::journal::{Awaited, Journal, PlannedBatch, Source};
 use crate::spool::{Keep, Outside, Spool};
 use crate::worker::configurations::Configurations;
 use crate::worker::planner::plan_changes;
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         Utc::now(),
     )?;
     drop((keep, journal));
-    see_through(&setup, state, &batches, prints, out)
+    see_through(&setup, state, &Awaited::Batches(batches), prints, out)
 }
 
 /// Opens a file to send; only a regular one will do, also behind a symbolic link.

@@ -159,12 +159,19 @@ pub fn plain_script(spec: &InstallSpec) -> String {
     )
 }
 
-/// The script that removes what a tracked run keeps on the host.
+/// The exit status by which [`forget_script`] says that the command still runs, and that nothing is removed.
+pub const STILL_RUNS_STATUS: i32 = 201;
+
+/// The script that removes what a tracked run keeps on the host. While the command runs it keeps all: without its
+/// record nothing would end it at its limit, and another run could begin beside it.
 pub fn forget_script(token: &str) -> String {
     // Under another name first: whoever of an earlier attempt is still about finds the whole record or none, and
     // not one that lacks the lock.
     format!(
-        "b=$HOME/.auto-dispatcher\nd=$b/{token}\n[ ! -d \"$d\" ] || mv -f \"$d\" \"$d.gone\" || [ ! -d \"$d\" ] || exit 1\n\
+        "b=$HOME/.auto-dispatcher\nd=$b/{token}\n\
+         if [ -s \"$d/ran/pid\" ] && [ ! -f \"$d/status\" ]; then\n\
+         read -r x y <\"$d/ran/pid\"\n! kill -s 0 \"$x\" 2>/dev/null || exit {STILL_RUNS_STATUS}\nfi\n\
+         [ ! -d \"$d\" ] || mv -f \"$d\" \"$d.gone\" || [ ! -d \"$d\" ] || exit 1\n\
          rm -rf \"$d.gone\" || exit 1\nrmdir \"$b\" 2>/dev/null\ntrue\n"
     )
 }

@@ -168,6 +168,14 @@ CREATE INDEX batches_kept ON batches (planned_at) WHERE state = 'planned' AND pr
 -- Asked for by the foreign key whenever a batch goes.
 CREATE INDEX batches_citing ON batches (cites) WHERE cites IS NOT NULL;
 
+-- The transitions that there are (`State::may_become`): whoever writes another one is wrong, and is not obeyed.
+CREATE TRIGGER deliveries_transitions BEFORE UPDATE OF state ON deliveries
+WHEN OLD.state || ' ' || NEW.state NOT IN (
+  'queued running', 'queued cancelled', 'waiting running', 'waiting cancelled',
+  'running done', 'running waiting', 'running failed', 'running unknown', 'running queued',
+  'failed queued', 'unknown queued')
+BEGIN SELECT RAISE(ABORT, 'a delivery has no such transition'); END;
+
 -- Revisions that no hook recorded, too many to dispatch unasked.
 CREATE TABLE gaps (
   id            INTEGER PRIMARY KEY,

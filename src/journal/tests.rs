@@ -119,6 +119,22 @@ fn a_clock_that_was_set_back_stretches_no_wait() {
 }
 
 #[test]
+fn the_journal_takes_the_transitions_of_the_state_machine_and_no_other() {
+    for from in State::ALL {
+        for to in State::ALL {
+            let (_dir, journal) = super::fixture::journal();
+            let batch = journal.batch_of("send", None, super::fixture::at(0));
+            let id = journal.delivery_of(batch, "l@h", from.as_str(), None);
+            let written = journal.connection.execute(
+                "UPDATE deliveries SET state = ?2 WHERE id = ?1",
+                rusqlite::params![id, to.as_str()],
+            );
+            assert_eq!(written.is_ok(), from.may_become(to), "{from} -> {to}");
+        }
+    }
+}
+
+#[test]
 fn a_worker_that_dies_uses_up_no_try() {
     let (_dir, mut journal) = super::fixture::journal();
     let batch = journal.batch_of("send", None, super::fixture::at(0));

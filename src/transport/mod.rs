@@ -196,7 +196,8 @@ pub trait Session: Send {
     }
 
     /// Removes what `install` keeps on the host for `token`, once the journal has the outcome. Idempotent.
-    fn forget_install(&mut self, token: &str) -> Result<(), Fault>;
+    /// False, and nothing is removed, while the command runs.
+    fn forget_install(&mut self, token: &str) -> Result<bool, Fault>;
 
     /// Ends the connection politely, within a second or so.
     fn close(self: Box<Self>);

@@ -22,7 +22,9 @@ pub(super) fn tidy(context: &Context, journal: &mut Journal, sessions: &mut Sess
             continue;
         }
         match sessions.tidy(&leftover) {
-            Ok(()) => gone.push(leftover.id),
+            Ok(true) => gone.push(leftover.id),
+            // Its command runs: another time.
+            Ok(false) => {}
             Err(fault) => {
                 let then = if is_final(&fault) {
                     gone.push(leftover.id);

@@ -150,10 +150,10 @@ impl Sessions {
             return;
         };
         match session.forget_install(token) {
-            Ok(()) => self.forgotten.push(token.to_owned()),
+            Ok(true) => self.forgotten.push(token.to_owned()),
             // The lane's next delivery must not meet a session that is broken.
             Err(fault) if !is_final(&fault) => self.drop_all(),
-            Err(_) => {}
+            Ok(false) | Err(_) => {}
         }
     }
 
@@ -168,10 +168,10 @@ impl Sessions {
     }
 
     /// Removes something from the host, by a session of the family that left it there. A session that breaks
-    /// over it is dropped, and nothing more is removed for now.
-    pub(super) fn tidy(&mut self, leftover: &Leftover) -> Result<(), Fault> {
+    /// over it is dropped, and nothing more is removed for now. Returns whether it is gone.
+    pub(super) fn tidy(&mut self, leftover: &Leftover) -> Result<bool, Fault> {
         let Some(session) = self.of_family(leftover.by_ssh) else {
-            return Ok(());
+            return Ok(false);
         };
         let tidied = match &leftover.remains {
             Remains::Install { token } => session.forget_install(token),
@@ -179,11 +179,13 @@ impl Sessions {
                 dir,
                 name,
                 temporary,
-            } => session.tidy(&transport::Leftover {
-                dir,
-                name,
-                temporary,
-            }),
+            } => session
+                .tidy(&transport::Leftover {
+                    dir,
+                    name,
+                    temporary,
+                })
+                .map(|()| true),
         };
         if tidied.as_ref().is_err_and(|fault| !is_final(fault)) {
             self.tidying_failed = true;

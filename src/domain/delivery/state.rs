@@ -22,7 +22,8 @@ pub enum State {
 }
 
 impl State {
-    pub(super) const ALL: [Self; 7] = [
+    /// All of them.
+    pub const ALL: [Self; 7] = [
         Self::Queued,
         Self::Running,
         Self::Waiting,
@@ -50,7 +51,7 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// The transitions that there are; a journal that writes another one is broken.
+    /// The transitions that there are. The journal's own rule (a trigger) is held against this list by a test.
     pub fn may_become(self, next: Self) -> bool {
         use State::{Cancelled, Done, Failed, Queued, Running, Unknown, Waiting};
         matches!(

@@ -263,7 +263,7 @@ impl Session for FtpSession {
         Err(no_commands(&self.wire))
     }
 
-    fn forget_install(&mut self, _token: &str) -> Result<(), Fault> {
+    fn forget_install(&mut self, _token: &str) -> Result<bool, Fault> {
         Err(no_commands(&self.wire))
     }
 

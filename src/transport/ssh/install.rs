@@ -10,8 +10,8 @@ use super::link::{Link, refused};
 use super::wire::Halt;
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{
-    InstallEnd, InstallOutcome, InstallSpec, PLAIN_LATE_STATUS, Tail, environment, fill,
-    forget_script, is_token, plain_script, tracked_script,
+    InstallEnd, InstallOutcome, InstallSpec, PLAIN_LATE_STATUS, STILL_RUNS_STATUS, Tail,
+    environment, fill, forget_script, is_token, plain_script, tracked_script,
 };
 use crate::domain::target::InstallMode;
 
@@ -64,13 +64,14 @@ impl Read for Word<'_> {
     }
 }
 
-/// Removes what a tracked run keeps on the host.
-pub(super) fn forget(link: &mut Link, token: &str) -> Result<(), Fault> {
+/// Removes what a tracked run keeps on the host; false, and nothing is removed, while its command runs.
+pub(super) fn forget(link: &mut Link, token: &str) -> Result<bool, Fault> {
     if !is_token(token) || link.shell == Some(false) {
-        return Ok(());
+        return Ok(true);
     }
     match link.script(&forget_script(token)) {
-        Ok(ran) if ran.status == 0 => Ok(()),
+        Ok(ran) if ran.status == 0 => Ok(true),
+        Ok(ran) if ran.status == STILL_RUNS_STATUS => Ok(false),
         Ok(ran) => Err(refused(
             &link.place,
             "cannot remove the record of the install",
@@ -78,7 +79,7 @@ pub(super) fn forget(link: &mut Link, token: &str) -> Result<(), Fault> {
             &ran.text(),
         )),
         // Where nothing can run, nothing was kept.
-        Err(ExecError::NoShell(_)) => Ok(()),
+        Err(ExecError::NoShell(_)) => Ok(true),
         Err(error) => Err(link.exec_fault(&error, "forgetting an install")),
     }
 }

@@ -257,7 +257,7 @@ impl Session for SshSession {
         install::install(&mut self.link, spec, may_begin, output)
     }
 
-    fn forget_install(&mut self, token: &str) -> Result<(), Fault> {
+    fn forget_install(&mut self, token: &str) -> Result<bool, Fault> {
         install::forget(&mut self.link, token)
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use auto_dispatcher::domain::delivery::State;
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -395,4 +396,37 @@ fn the_record_of_an_unknown_install_stays_until_that_is_dismissed() {
     send("app-3");
     assert!(!host.file(".auto-dispatcher").exists());
     assert_eq!(leftovers(&pipeline), 0);
+}
+
+#[test]
+fn the_record_of_a_command_that_still_runs_stays_whoever_dismisses_it_and_a_retry_runs_no_second_one()
+ {
+    let mut host = Host::up();
+    let pipeline = Pipeline::bare();
+    let rule = host.rule("app").with("retries", 0);
+    pipeline.rules(&[rule.clone().with("install_command", host.long_command())]);
+    let file = pipeline.env.write("app-1", "x");
+    let sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
+    wait_until("the command began", LIMIT, || host.file("began").exists());
+    sending.kill();
+    host.stop();
+    pipeline.ad(&["worker", "--until-idle"]).exits(1);
+    host.resume();
+    pipeline.rules(&[rule]);
+    decide(&pipeline, &["dismiss"]);
+    let next = pipeline.env.write("app-2", "x");
+    pipeline.ad(&["send", next.to_str().unwrap()]).exits(0);
+    assert_eq!(names(&host.file(".auto-dispatcher")).len(), 1);
+    assert_eq!(leftovers(&pipeline), 1);
+    let retrying = pipeline.spawn(&["retry", "1", "--wait"]);
+    pipeline.awaits("app-1", State::Running);
+    host.go();
+    assert_eq!({ retrying }.ends(), Some(0));
+    let row = pipeline.delivery("app-1");
+    assert_eq!(
+        (&row["state"], &row["exit_status"]),
+        (&"done".into(), &0.into())
+    );
+    assert_eq!(host.lines("ran").len(), 1, "nothing ran beside it");
+    assert!(!host.file(".auto-dispatcher").exists());
 }
