@@ -39,6 +39,12 @@ pub const ALL: &[&str] = &[
     "spool.purging",
     "lane.purged",
     "worker.caught_up",
+    "scan.stock",
+    "scan.stock_taken",
+    "scan.copied",
+    "scan.recorded",
+    "scan.leaving",
+    "scan.left",
 ];
 
 /// Dies here if a test wants it.

@@ -1,13 +1,12 @@
 //! `changed REPOS REV`: what a revision would dispatch, and what it would skip and why. Rules are not
 //! asked.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
+use crate::domain::artifact::Digester;
 use crate::domain::change::Change;
 use crate::domain::revision;
 use crate::domain::text::escape;
@@ -108,9 +107,9 @@ fn describe<'a>(repository: &Repository, revision: u64, change: &'a Change) -> R
             skipped,
         });
     }
-    let mut digest = Digester(Sha256::new());
+    let mut digest = Digesting(Digester::default());
     let size = repository.export(revision, path, &mut digest)?;
-    let sha256 = digest.finish();
+    let sha256 = digest.0.finish();
     Ok(Line {
         path,
         action,
@@ -153,23 +152,9 @@ fn parse_revision(text: &str) -> Result<u64, String> {
 }
 
 /// Digests what is written to it.
-struct Digester(Sha256);
+struct Digesting(Digester);
 
-impl Digester {
-    /// Lower-case hex.
-    fn finish(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                // Writing to a string cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
-    }
-}
-
-impl Write for Digester {
+impl Write for Digesting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

@@ -71,6 +71,17 @@ fn findings(
         settings::load(&places.settings, home.as_deref()),
         &mut mistakes,
     ) {
+        for scan in &settings.scans {
+            let directory = &scan.terms.directory;
+            if !directory.is_dir() {
+                let text = format!(
+                    "[scan:{}]: there is no directory {}; it is waited for",
+                    scan.name,
+                    directory.display()
+                );
+                warnings.push(Finding::at(&places.settings, scan.line, text));
+            }
+        }
         warnings.extend(settings.warnings);
     }
     keep(

@@ -28,21 +28,33 @@ pub(super) fn see_through(
     let shown = awaited.clone();
     let context = setup.context(state, move |event| {
         if prints {
-            report::print_event(event, &shown);
+            report::print_event(event, Some(&shown));
         }
     })?;
     signals::watch(&context)?;
+    work_through(&context, awaited, Some(out))
+}
+
+/// The same in a context that is there already; without `out` nothing is printed in the end.
+pub(super) fn work_through(
+    context: &Arc<Context>,
+    awaited: &Awaited,
+    out: Option<&mut dyn Write>,
+) -> Result<u8> {
     let until = Until::Settled(awaited.clone());
-    let ended = work(&context, Role::Foreground, &until)?;
+    let ended = work(context, Role::Foreground, &until)?;
     let journal = context.journal()?;
-    let code = print_results(&journal, awaited, out)?;
+    let code = match out {
+        Some(out) => print_results(&journal, awaited, out)?,
+        None => print_results(&journal, awaited, &mut std::io::sink())?,
+    };
     match ended {
         Ended::Stopped => Err(Error::new(
             ErrorKind::Interrupted,
             "interrupted; what is not settled stays queued",
         )
         .with_hint("`auto-dispatcher worker --until-idle` goes on where this stopped")),
-        Ended::Unplannable => Err(unplannable(&context, &journal, awaited.batches())?),
+        Ended::Unplannable => Err(unplannable(context, &journal, awaited.batches())?),
         _ => Ok(code),
     }
 }

@@ -24,6 +24,7 @@ mod lines;
 mod replay;
 mod report;
 mod retry;
+mod scan;
 mod send;
 mod setup;
 mod show;
@@ -68,6 +69,7 @@ struct Globals {
 enum Command {
     Hook(hook::Args),
     Replay(replay::Args),
+    Scan(scan::Args),
     Send(send::Args),
     Worker(worker::Args),
     Changed(changed::Args),
@@ -116,6 +118,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
     match &cli.command {
         Command::Hook(args) => hook::run(args, globals, out),
         Command::Replay(args) => replay::run(args, globals, out),
+        Command::Scan(args) => scan::run(args, globals, out),
         Command::Send(args) => send::run(args, globals, out),
         Command::Worker(args) => worker::run(args, globals),
         Command::Changed(args) => {

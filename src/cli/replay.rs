@@ -103,6 +103,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
                 netrc_file,
             }),
             is_part: filtered,
+            directory: None,
             author: planned.author.as_deref(),
             rules_file: Some(rules_file),
             netrc_file,

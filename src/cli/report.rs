@@ -57,6 +57,15 @@ pub(super) fn log_event(event: &Event) {
                 "pruned {batches} batches with {deliveries} deliveries: settled longer ago than keep_history"
             );
         }
+        Event::StockTaken { directory, files } => info!("{}", stock_taken(directory, *files)),
+        Event::Dropped { skipped, .. } => {
+            let line = dropped(event).unwrap_or_default();
+            match skipped {
+                Some((_, true)) => warn!("{line}"),
+                _ => info!("{line}"),
+            }
+        }
+        Event::News { message } => info!("{message}"),
         Event::Notice { message } => warn!("{message}"),
         _ => log_delivery_event(event),
     }
@@ -130,18 +139,60 @@ fn log_delivery_event(event: &Event) {
     }
 }
 
-/// Prints what concerns `awaited` for somebody who waits.
-pub(super) fn print_event(event: &Event, awaited: &Awaited) {
+fn stock_taken(directory: &str, files: u64) -> String {
+    format!(
+        "{directory}: {files} files were there before; they are not dispatched (--existing would), what comes from now on is"
+    )
+}
+
+/// What came of a dropped file, in a line.
+fn dropped(event: &Event) -> Option<String> {
+    let Event::Dropped {
+        directory,
+        path,
+        size,
+        deliveries,
+        skipped,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let what = match skipped {
+        Some((reason, _)) => format!("skipped: {reason}"),
+        None => format!("{}, {deliveries} deliveries", bytes(*size)),
+    };
+    Some(format!("{directory}/{path}: {what}"))
+}
+
+/// Prints what happens for somebody who waits: what concerns `awaited`, or everything.
+pub(super) fn print_event(event: &Event, awaited: Option<&Awaited>) {
     let line = match event {
+        Event::StockTaken { directory, files } => Some(stock_taken(directory, *files)),
+        Event::Dropped { .. } => dropped(event),
+        Event::News { message } | Event::Notice { message } if awaited.is_none() => {
+            Some(message.clone())
+        }
+        _ => line_of_delivery(event, awaited),
+    };
+    if let Some(line) = line {
+        // Whoever waits may have gone; the work goes on.
+        let _ = writeln!(std::io::stderr(), "{}", crate::domain::text::escape(&line));
+    }
+}
+
+fn line_of_delivery(event: &Event, awaited: Option<&Awaited>) -> Option<String> {
+    let concerns = |subject: &Subject| awaited.is_none_or(|awaited| awaited.concerns(subject));
+    match event {
         Event::StepStarted {
             subject,
             step: Step::Install,
-        } if awaited.concerns(subject) => Some(format!("{}: installing", name(subject))),
+        } if concerns(subject) => Some(format!("{}: installing", name(subject))),
         Event::Progress {
             subject,
             bytes: sent,
             total,
-        } if awaited.concerns(subject) && sent < total => Some(format!(
+        } if concerns(subject) && sent < total => Some(format!(
             "{}: {} of {}",
             name(subject),
             bytes(*sent),
@@ -151,7 +202,7 @@ pub(super) fn print_event(event: &Event, awaited: &Awaited) {
             subject,
             bytes: there,
             total,
-        } if awaited.concerns(subject) => Some(format!(
+        } if concerns(subject) => Some(format!(
             "{}: resumed at {} of {}",
             name(subject),
             bytes(*there),
@@ -161,14 +212,14 @@ pub(super) fn print_event(event: &Event, awaited: &Awaited) {
             subject,
             from,
             fault,
-        } if awaited.concerns(subject) => {
+        } if concerns(subject) => {
             Some(format!("{}: {from} does not serve: {fault}", name(subject)))
         }
         Event::Uploaded {
             subject,
             remote_path,
             digest_checked,
-        } if awaited.concerns(subject) => Some(format!(
+        } if concerns(subject) => Some(format!(
             "{}: uploaded to {remote_path}, {}",
             name(subject),
             checked(*digest_checked)
@@ -178,7 +229,7 @@ pub(super) fn print_event(event: &Event, awaited: &Awaited) {
             transition,
             exit_status,
             ..
-        } if awaited.concerns(subject) => Some(format!(
+        } if concerns(subject) => Some(format!(
             "{}: {}",
             name(subject),
             settled(transition, *exit_status)
@@ -188,12 +239,10 @@ pub(super) fn print_event(event: &Event, awaited: &Awaited) {
             source,
             error,
             ..
-        } if awaited.has_batch(*batch) => Some(format!("{source}: cannot be planned: {error}")),
+        } if awaited.is_none_or(|awaited| awaited.has_batch(*batch)) => {
+            Some(format!("{source}: cannot be planned: {error}"))
+        }
         _ => None,
-    };
-    if let Some(line) = line {
-        // Whoever waits may have gone; the work goes on.
-        let _ = writeln!(std::io::stderr(), "{}", crate::domain::text::escape(&line));
     }
 }
 

@@ -1,7 +1,7 @@
 //! `send FILE...`: dispatches files by hand, as the old script did.
 
 use std::fs::File;
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use chrono::{Local, Utc};
@@ -16,6 +16,7 @@ use crate::domain::event::Event;
 use crate::domain::plan::{Filter, Plan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Awaited, Journal, PlannedBatch, Source};
+use crate::source::contents;
 use crate::spool::{Keep, Outside, Spool};
 use crate::worker::configurations::Configurations;
 use crate::worker::planner::plan_changes;
@@ -73,6 +74,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
             source: Source::Send,
             replayed: None,
             is_part: false,
+            directory: None,
             author: None,
             rules_file: Some(rules_file),
             netrc_file,
@@ -144,7 +146,9 @@ fn store(
                 .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))?
                 .len();
             let artifact = spool
-                .store(keep, size, &outside, |out| copy(file, out, path))
+                .store(keep, size, &outside, |out| {
+                    contents::copy(&mut &*file, path, &|| true, out)
+                })
                 .map_err(|error| unsent(path, error))?;
             Ok(Some((artifact.sha256, artifact.size)))
         })
@@ -160,24 +164,4 @@ fn unsent(path: &Path, error: Error) -> Error {
     Error::new(ErrorKind::NoRoom, message).with_hint(
         "nothing was sent; free room (`status` shows what takes it), or raise spool_max in auto-dispatcher.cfg",
     )
-}
-
-fn copy(mut file: &File, out: &mut dyn Write, path: &Path) -> Result<()> {
-    let mut buffer = vec![0_u8; 1 << 20];
-    loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
-            return Ok(());
-        };
-        out.write_all(bytes).map_err(|error| {
-            Error::io(
-                ErrorKind::State,
-                "cannot write to the spool a copy of",
-                path,
-                &error,
-            )
-        })?;
-    }
 }

@@ -116,6 +116,10 @@ fn print_delivery(row: &DeliveryRow, out: &mut dyn Write) -> Result<()> {
     field("state", &state_of(row))?;
     field("package", &row.path)?;
     let from = match (&row.repository, &row.author) {
+        _ if row.directory.is_some() => format!(
+            "the drop directory {}",
+            row.directory.as_deref().unwrap_or_default()
+        ),
         (Some(repository), Some(author)) => {
             format!("{} of {repository}, by {author}", source_of(row))
         }

@@ -12,7 +12,9 @@ use super::lines::{
 use super::setup::Setup;
 use crate::domain::text::{escape, shell_quote};
 use crate::error::Result;
-use crate::journal::{BatchRow, DeliveryRow, GapRow, HistoryFilter, RepositoryRow};
+use crate::journal::{
+    BatchRow, DeliveryRow, DropDirectoryRow, GapRow, HistoryFilter, RepositoryRow,
+};
 use crate::worker::presence;
 
 /// What is going on, and what is stuck
@@ -39,6 +41,16 @@ struct RepositoryJson<'a> {
     uuid: &'a str,
     last_revision: Option<u64>,
     unplanned: u64,
+}
+
+#[derive(Serialize)]
+struct DropDirectoryJson<'a> {
+    drop_directory: &'a str,
+    files: u64,
+    first_at: String,
+    /// None: what was there before the first start is not known yet.
+    stocked_at: Option<String>,
+    trouble: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +95,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let repositories = journal.repositories()?;
     let unplanned = journal.unplanned_batches()?;
     let gaps = journal.gaps()?;
+    let drop_directories = journal.drop_directories()?;
     let deliveries = journal.deliveries(&HistoryFilter {
         unsettled: true,
         oldest_first: true,
@@ -103,6 +116,18 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
                 },
             )?;
         }
+        for row in &drop_directories {
+            json_line(
+                out,
+                &DropDirectoryJson {
+                    drop_directory: &row.path.to_string_lossy(),
+                    files: row.files,
+                    first_at: rfc3339(row.first_at),
+                    stocked_at: row.stocked_at.map(rfc3339),
+                    trouble: row.trouble.as_deref(),
+                },
+            )?;
+        }
         unplanned
             .iter()
             .try_for_each(|batch| json_line(out, &batch_json(batch)))?;
@@ -120,6 +145,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     print_repositories(&repositories, &unplanned, globals, out)?;
     print_gaps(&gaps, globals, out)?;
+    print_drop_directories(&drop_directories, out)?;
     let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
     for row in &deliveries {
         table.row([
@@ -216,6 +242,25 @@ fn print_gaps(gaps: &[GapRow], globals: &Globals, out: &mut dyn Write) -> Result
         ]);
     }
     table.print(out)
+}
+
+fn print_drop_directories(rows: &[DropDirectoryRow], out: &mut dyn Write) -> Result<()> {
+    for row in rows {
+        let mut line = format!(
+            "drop directory {}: {} files known",
+            row.path.display(),
+            row.files
+        );
+        if row.stocked_at.is_none() {
+            line.push_str(", stock not taken yet");
+        }
+        if let Some(trouble) = &row.trouble {
+            line.push_str("; ");
+            line.push_str(trouble);
+        }
+        line_of(out, &escape(&line))?;
+    }
+    Ok(())
 }
 
 /// The beginning of a command that reads the configuration that this one read.

@@ -4,14 +4,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::setup::Setup;
-use super::{Globals, signals};
+use super::{Globals, scan, signals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_dir::StateDir;
+use crate::worker::scan::work_and_scan;
 use crate::worker::{Ended, Role, Until, presence, work};
 
 /// Work the journal until told to stop
 ///
-/// SIGTERM or SIGINT ends it within seconds and leaves its work resumable; a second one ends it at once.
+/// It also scans the drop directories of auto-dispatcher.cfg. SIGTERM or SIGINT ends it within seconds and leaves its
+/// work resumable; a second one ends it at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// End when nothing is queued, waiting or unplanned
@@ -27,16 +29,16 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
     let state = setup.state()?;
     if !args.detached {
         setup.start_logging(&state, false)?;
-        return serve(args, &setup, state);
+        return serve(args, &setup, globals, state);
     }
     let kept = state.clone();
     setup
         .start_logging_anyhow(&state)
-        .and_then(|()| serve(args, &setup, state))
+        .and_then(|()| serve(args, &setup, globals, state))
         .inspect_err(|error| presence::keep_failure(&kept, &error.one_line()))
 }
 
-fn serve(args: &Args, setup: &Setup, state: StateDir) -> Result<u8> {
+fn serve(args: &Args, setup: &Setup, globals: &Globals, state: StateDir) -> Result<u8> {
     let context = setup.context(state, |_| {})?;
     signals::watch(&context)?;
     let (role, until) = if args.detached {
@@ -47,7 +49,16 @@ fn serve(args: &Args, setup: &Setup, state: StateDir) -> Result<u8> {
     } else {
         (Role::Background, Until::Told)
     };
-    match work(&context, role, &until)? {
+    let ended = if until == Until::Told {
+        // Without rules nothing is dispatched; it is said, and tried on.
+        let rules_file = setup.places.anchor();
+        let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
+        let jobs = scan::jobs(scan::configured(setup)?, &rules_file, netrc_file, false);
+        work_and_scan(&context, &jobs)?
+    } else {
+        work(&context, role, &until)?
+    };
+    match ended {
         Ended::Stopped if args.until_idle => Err(Error::new(
             ErrorKind::Interrupted,
             "told to stop before everything was settled",

@@ -11,5 +11,6 @@ pub mod netrc;
 mod private;
 pub mod review;
 pub mod rules;
+pub mod scans;
 pub mod settings;
 mod value;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::ini::{Document, Section, shown_key};
+use crate::config::scans::{self, Scan};
 use crate::config::{private, value};
 
 const SECTION: &str = "auto-dispatcher";
@@ -43,6 +44,8 @@ pub struct Settings {
     pub plan_retry_s: u64,
     /// Whether the files inside a copied directory are dispatched.
     pub copied_directories: bool,
+    /// The drop directories, in file order.
+    pub scans: Vec<Scan>,
     /// What is odd; for the log, once, and for `check`.
     pub warnings: Vec<Finding>,
 }
@@ -59,6 +62,7 @@ impl Default for Settings {
             catch_up_max: 100,
             plan_retry_s: 30,
             copied_directories: false,
+            scans: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -83,6 +87,7 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
     let nothing = Section::default();
     let mut reader = Reader::new(&document, &nothing);
 
+    settings.scans = scans::read(&document, home, &mut reader.mistakes);
     let limit = |text: &str| {
         value::duration_s(text).and_then(|s| {
             if s == 0 {
@@ -143,22 +148,26 @@ pub fn state_dir_only(path: &Path, home: Option<&Path>) -> Result<Option<PathBuf
     }
 }
 
-struct Reader<'a> {
+/// Reads the keys of one section, and keeps its mistakes.
+pub(super) struct Reader<'a> {
     document: &'a Document,
     section: &'a Section,
-    mistakes: Vec<Finding>,
+    pub(super) mistakes: Vec<Finding>,
 }
 
 impl<'a> Reader<'a> {
     /// `nothing` is the section where the file has none of ours: then [DEFAULT] counts.
     fn new(document: &'a Document, nothing: &'a Section) -> Self {
+        let ours = |section: &&Section| section.name == SECTION;
+        let section = document.sections.iter().find(ours).unwrap_or(nothing);
+        Self::of(document, section)
+    }
+
+    /// For a section.
+    pub(super) fn of(document: &'a Document, section: &'a Section) -> Self {
         Self {
             document,
-            section: document
-                .sections
-                .iter()
-                .find(|section| section.name == SECTION)
-                .unwrap_or(nothing),
+            section,
             mistakes: Vec::new(),
         }
     }
@@ -168,7 +177,11 @@ impl<'a> Reader<'a> {
         self.get("state_dir", |text| value::path(text, file, home))
     }
 
-    fn get<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn get<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let line = self.document.line_of(self.section, key)?;
         let read = match self.document.get(self.section, key) {
             Ok(Some(value)) if !value.text.is_empty() => parse(&value.text),
@@ -188,7 +201,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn set<T>(&mut self, target: &mut T, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) {
+    pub(super) fn set<T>(
+        &mut self,
+        target: &mut T,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) {
         if let Some(value) = self.get(key, parse) {
             *target = value;
         }
@@ -199,34 +217,39 @@ fn warnings(document: &Document) -> Vec<Finding> {
     let file = &document.file;
     let referenced = document.referenced_keys();
     let mut warnings = Vec::new();
-    for section in &document.sections {
-        if section.name != SECTION {
+    let mut look = |section: &Section, known: &[&str]| {
+        for entry in &section.entries {
+            let key = entry.key.as_str();
+            if known.contains(&key) || referenced.contains(key) {
+                continue;
+            }
+            let meant =
+                value::nearest(key, known).map(|known| format!("; did you mean `{known}`?"));
             let text = format!(
-                "unknown section [{}] is ignored; settings stand in [{SECTION}]",
+                "unknown key `{}` is ignored{}",
+                shown_key(key).unwrap_or("…"),
+                meant.unwrap_or_default()
+            );
+            warnings.push(Finding::at(file, entry.line, text));
+        }
+    };
+    // [DEFAULT] is inherited by sections of both kinds.
+    look(&document.defaults, &[&KEYS[..], &scans::KEYS].concat());
+    for section in &document.sections {
+        if section.name == SECTION {
+            look(section, &KEYS);
+        } else if scans::name_of(section).is_some() {
+            look(section, &scans::KEYS);
+        }
+    }
+    for section in &document.sections {
+        if section.name != SECTION && scans::name_of(section).is_none() {
+            let text = format!(
+                "unknown section [{}] is ignored; settings stand in [{SECTION}], drop directories in [scan:NAME]",
                 section.name
             );
             warnings.push(Finding::at(file, section.line, text));
         }
-    }
-    let ours = document
-        .sections
-        .iter()
-        .filter(|section| section.name == SECTION);
-    for entry in std::iter::once(&document.defaults)
-        .chain(ours)
-        .flat_map(|section| &section.entries)
-    {
-        let key = entry.key.as_str();
-        if KEYS.contains(&key) || referenced.contains(key) {
-            continue;
-        }
-        let meant = value::nearest(key, &KEYS).map(|known| format!("; did you mean `{known}`?"));
-        let text = format!(
-            "unknown key `{}` is ignored{}",
-            shown_key(key).unwrap_or("…"),
-            meant.unwrap_or_default()
-        );
-        warnings.push(Finding::at(file, entry.line, text));
     }
     warnings
 }
@@ -268,6 +291,7 @@ mod tests {
             catch_up_max: 0,
             plan_retry_s: 3600,
             copied_directories: true,
+            scans: Vec::new(),
             warnings: Vec::new(),
         };
         assert_eq!(settings, expected);

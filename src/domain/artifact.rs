@@ -1,4 +1,7 @@
-//! How badly an artifact is wanted: what decides whether it may leave the spool, and in which order.
+//! What artifacts are told by, their SHA-256, and how badly they are wanted: what decides whether one may leave
+//! the spool, and in which order.
+
+use sha2::{Digest as _, Sha256};
 
 /// The strongest wish among the deliveries of an artifact, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,4 +26,38 @@ impl Want {
             _ => Self::Now,
         }
     }
+}
+
+/// The SHA-256 of bytes that come piece by piece.
+#[derive(Debug, Clone, Default)]
+pub struct Digester(Sha256);
+
+impl Digester {
+    /// More bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> String {
+        let mut digester = Self::default();
+        digester.update(bytes);
+        digester.finish()
+    }
+
+    /// Of all of them, in lower-case hex.
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+/// Lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

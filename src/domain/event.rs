@@ -140,6 +140,33 @@ pub enum Event {
         /// How many deliveries.
         deliveries: usize,
     },
+    /// What lies in a drop directory is known: it was there before the first start, and is not dispatched.
+    StockTaken {
+        /// The drop directory.
+        directory: String,
+        /// How many files.
+        files: u64,
+    },
+    /// A file of a drop directory is a batch now.
+    Dropped {
+        /// The batch.
+        batch: i64,
+        /// The drop directory.
+        directory: String,
+        /// The file, below it.
+        path: String,
+        /// Bytes.
+        size: u64,
+        /// How many deliveries came of it.
+        deliveries: usize,
+        /// Why it is not delivered, and whether that is trouble.
+        skipped: Option<(String, bool)>,
+    },
+    /// Something worth a line that is no trouble.
+    News {
+        /// One line.
+        message: String,
+    },
     /// Something that is no delivery's own: a file that could not be removed, a configuration warning.
     Notice {
         /// One line.

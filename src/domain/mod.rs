@@ -4,6 +4,7 @@
 pub mod artifact;
 pub mod change;
 pub mod delivery;
+pub mod drop_directory;
 pub mod event;
 pub mod fault;
 pub mod install;

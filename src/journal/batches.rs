@@ -28,7 +28,7 @@ pub struct NewBatch<'a> {
     pub netrc_file: Option<&'a Path>,
 }
 
-/// A batch that is recorded together with its plan: `replay` and `send`.
+/// A batch that is recorded together with its plan: `replay`, `send` and dropped files.
 pub struct PlannedBatch<'a> {
     /// `replay`, `send` or `directory`.
     pub source: Source,
@@ -36,6 +36,8 @@ pub struct PlannedBatch<'a> {
     pub replayed: Option<NewBatch<'a>>,
     /// Whether the operator chose among its packages or hosts: the rest of the revision is not decided.
     pub is_part: bool,
+    /// The drop directory that its file lay in.
+    pub directory: Option<&'a Path>,
     /// Who committed it.
     pub author: Option<&'a str>,
     /// The rules file.
@@ -158,7 +160,7 @@ pub(super) fn repository_id(
     )
 }
 
-fn insert_planned(
+pub(super) fn insert_planned(
     tx: &Transaction<'_>,
     new: &PlannedBatch<'_>,
     frozen: &[(String, String)],
@@ -184,8 +186,8 @@ fn insert_planned(
     }
     tx.execute(
         "INSERT INTO batches (source, repository_id, revision, cites, author, rules_file, netrc_file,
-           stamp, recorded_at, planned_at, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'planned')",
+           stamp, recorded_at, planned_at, state, directory)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'planned', ?10)",
         params![
             new.source,
             repository,
@@ -195,7 +197,8 @@ fn insert_planned(
             text(new.rules_file),
             text(new.netrc_file),
             new.stamp,
-            millis(now)
+            millis(now),
+            text(new.directory)
         ],
     )?;
     let batch = tx.last_insert_rowid();
@@ -204,7 +207,7 @@ fn insert_planned(
 }
 
 /// The JSON of each delivery's terms, made before the write lock is taken.
-fn freeze(plan: &Plan) -> Result<Vec<(String, String)>> {
+pub(super) fn freeze(plan: &Plan) -> Result<Vec<(String, String)>> {
     let json =
         |error: serde_json::Error| Error::state(format!("cannot write terms as JSON: {error}"));
     plan.deliveries

@@ -85,6 +85,7 @@ fn a_replay_on_another_repository_takes_no_path() {
         source: Source::Replay,
         replayed: Some(named(OTHER, 1)),
         is_part: false,
+        directory: None,
         author: None,
         rules_file: None,
         netrc_file: None,

@@ -103,6 +103,7 @@ impl Ledger {
                 source: Source::Replay,
                 replayed: Some(named(UUID, revision)),
                 is_part,
+                directory: None,
                 author: None,
                 rules_file: None,
                 netrc_file: None,

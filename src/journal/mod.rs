@@ -16,6 +16,10 @@ mod artifacts;
 mod awaited;
 mod batches;
 mod decisions;
+mod drop_directories;
+mod dropped;
+#[cfg(test)]
+mod dropped_tests;
 #[cfg(test)]
 mod fixture;
 mod former;
@@ -43,6 +47,8 @@ pub use artifacts::RoomWanted;
 pub use awaited::Awaited;
 pub use batches::{NewBatch, PlannedBatch};
 pub use decisions::Decided;
+pub use drop_directories::DropDirectoryRow;
+pub use dropped::{Dropped, DroppedRow, Undigested};
 pub use former::Retired;
 pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};

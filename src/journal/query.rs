@@ -28,7 +28,7 @@ const PAGE: u64 = 5000;
 const COLUMNS: &str = "d.id, d.batch_id, b.source, r.path, b.revision, b.author, d.package, p.path, d.rule,
     d.rule_line, d.host, d.login, d.lane, d.state, d.step, d.attempts, d.transport, d.remote_path, p.sha256,
     p.size, d.exit_status, d.fault, d.error, d.queued_at, d.due_at, d.settled_at, d.dest_dir,
-    json_extract(d.service, '$.install_command'), d.dismissed_at";
+    json_extract(d.service, '$.install_command'), d.dismissed_at, b.directory";
 
 const TABLES: &str =
     "deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
@@ -65,6 +65,7 @@ fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         dest_dir: row.get(26)?,
         install_command: row.get(27)?,
         dismissed_at: row.get::<_, Option<i64>>(28)?.map(time),
+        directory: row.get(29)?,
     })
 }
 

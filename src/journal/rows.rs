@@ -236,6 +236,8 @@ pub struct DeliveryRow {
     pub settled_at: Option<DateTime<Utc>>,
     /// When the operator had done with it, though it is failed or unknown.
     pub dismissed_at: Option<DateTime<Utc>>,
+    /// The drop directory that its file lay in.
+    pub directory: Option<String>,
     /// The directory as planned.
     pub dest_dir: String,
     /// The install command as planned, if any.

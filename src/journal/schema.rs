@@ -212,12 +212,59 @@ CREATE TABLE leftovers (
 CREATE INDEX leftovers_of_lane ON leftovers (lane);
 ";
 
+/// Drop directories, and the files that were seen there.
+const VERSION_3: &str = "
+-- The drop directory that the file lay in.
+ALTER TABLE batches ADD COLUMN directory TEXT;
+
+CREATE TABLE drop_directories (
+  id          INTEGER PRIMARY KEY,
+  path        TEXT NOT NULL UNIQUE,
+  -- When it was first looked at, and when everything that had been there before was known.
+  first_at    INTEGER NOT NULL,
+  stocked_at  INTEGER,
+  -- Where the file system was mounted that it lay on.
+  mount_point TEXT,
+  -- What keeps it from being scanned, or its files from being dispatched.
+  trouble     TEXT
+) STRICT;
+
+CREATE TABLE dropped (
+  id           INTEGER PRIMARY KEY,
+  directory_id INTEGER NOT NULL REFERENCES drop_directories (id),
+  -- Below the directory, and its last part.
+  path         TEXT NOT NULL,
+  name         TEXT NOT NULL,
+  -- The file as it was when it was last judged. Device and inode are unsigned, wrapped.
+  device       INTEGER NOT NULL,
+  inode        INTEGER NOT NULL,
+  size         INTEGER NOT NULL,
+  modified_ns  INTEGER NOT NULL,
+  changed_ns   INTEGER NOT NULL,
+  sha256       TEXT,
+  -- Whether it was there before the first start, and was never dispatched.
+  is_stock     INTEGER NOT NULL,
+  batch_id     INTEGER REFERENCES batches (id) ON DELETE SET NULL,
+  -- Whether it is to leave once all its deliveries are done.
+  leaves       INTEGER NOT NULL DEFAULT 0,
+  -- Since when it is not there.
+  gone_at      INTEGER,
+  UNIQUE (directory_id, path)
+) STRICT;
+CREATE INDEX dropped_by_name ON dropped (directory_id, name);
+CREATE INDEX dropped_of_batch ON dropped (batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX dropped_leaving ON dropped (directory_id) WHERE leaves = 1;
+CREATE INDEX dropped_undigested ON dropped (directory_id, id) WHERE sha256 IS NULL;
+CREATE INDEX dropped_gone ON dropped (gone_at) WHERE gone_at IS NOT NULL;
+CREATE INDEX batches_of_directory ON batches (directory, id) WHERE directory IS NOT NULL;
+";
+
 /// The version of the schema after all migrations: how many there are.
-pub(super) const LATEST: i64 = 2;
+pub(super) const LATEST: i64 = 3;
 
 /// All migrations, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(VERSION_1), M::up(VERSION_2)])
+    Migrations::new(vec![M::up(VERSION_1), M::up(VERSION_2), M::up(VERSION_3)])
 }
 
 #[cfg(test)]

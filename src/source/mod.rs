@@ -1,4 +1,6 @@
 //! Where packages come from: what changed, and its bytes. Knows nothing of rules, journal or targets.
 
+pub mod contents;
+pub mod directory;
 pub mod repository_files;
 pub mod svnlook;

@@ -7,12 +7,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::PoisonError;
 
+use super::{Artifact, Spool, remove, trouble};
+use crate::domain::artifact::Digester;
+use crate::error::{Error, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
-
-use super::{Artifact, Spool, remove, trouble};
-use crate::error::{Error, Result};
 
 /// More than this many remembered files are forgotten: each costs one reading.
 const REMEMBERED_MAX: usize = 10_000;
@@ -136,28 +135,17 @@ impl Spool {
 
 /// The SHA-256 of a file; none when told to stop.
 fn digest_of(mut file: &File, go_on: &dyn Fn() -> bool) -> io::Result<Option<String>> {
-    let mut hash = Sha256::new();
+    let mut hash = Digester::default();
     let mut buffer = vec![0_u8; 1 << 20];
     loop {
         if !go_on() {
             return Ok(None);
         }
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some(hex(&hash.finalize()))),
+            Ok(0) => return Ok(Some(hash.finish())),
             Ok(count) => hash.update(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

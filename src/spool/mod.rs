@@ -20,8 +20,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use check::Found;
 use check::Stamp;
-pub use check::{Found, hex};
 use contents::Contents;
 
 /// How the names of artifacts begin that are not whole yet.

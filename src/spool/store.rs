@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use sha2::{Digest as _, Sha256};
-
-use super::check::{Stamp, hex};
+use super::check::Stamp;
 use super::{Artifact, Keep, Outside, Spool, is_full, trouble};
+use crate::domain::artifact::Digester;
 use crate::error::{Error, Result};
 use crate::fail_points;
 
@@ -29,7 +28,7 @@ impl Spool {
             spool: self,
             outside,
             file: temporary.as_file(),
-            hash: Sha256::new(),
+            hash: Digester::default(),
             size: 0,
             reserved: size,
             trouble: None,
@@ -37,7 +36,7 @@ impl Spool {
         // What the disk says is nearer to the truth than what the source makes of it.
         fill(&mut hashing).map_err(|error| hashing.trouble.take().unwrap_or(error))?;
         fail_points::hit("spool.written");
-        let (sha256, size) = (hex(&hashing.hash.finalize()), hashing.size);
+        let (sha256, size) = (hashing.hash.finish(), hashing.size);
         let written = temporary.as_file();
         written
             .set_len(size)
@@ -68,7 +67,7 @@ struct Hashing<'a> {
     spool: &'a Spool,
     outside: &'a Outside<'a>,
     file: &'a File,
-    hash: Sha256,
+    hash: Digester,
     size: u64,
     reserved: u64,
     /// Why the bytes could not be taken.

@@ -29,6 +29,7 @@ pub mod planner;
 mod planners;
 pub mod presence;
 mod pruner;
+pub mod scan;
 mod sessions;
 mod upkeep;
 

@@ -64,7 +64,7 @@ impl Pruner {
     }
 }
 
-/// Prunes what was settled longer ago than `keep_history`, until nothing is left to prune or the worker ends.
+/// Prunes dropped files that went and what was settled longer ago than `keep_history`, until nothing is left to prune or the worker ends.
 fn prune(context: &Context, finishing: &AtomicBool) -> Result<()> {
     let now = Utc::now();
     let keep = i64::try_from(context.settings.keep_history_s)
@@ -74,6 +74,12 @@ fn prune(context: &Context, finishing: &AtomicBool) -> Result<()> {
         return Ok(());
     };
     let mut journal = context.journal()?;
+    while !context.stop.is_raised()
+        && !finishing.load(Ordering::SeqCst)
+        && !journal.prune_dropped(before)?
+    {
+        std::thread::sleep(PAUSE_MIN);
+    }
     let mut cursor = PruneCursor::default();
     let mut all = Pruned::default();
     while !all.is_over && !context.stop.is_raised() && !finishing.load(Ordering::SeqCst) {

@@ -29,12 +29,10 @@ impl Attempt<'_> {
             (&batch.repository, batch.revision, batch.source)
         else {
             let what = spooled.err().unwrap_or_default();
+            let path = escape(&self.work.path);
             return Err(Error::new(
                 ErrorKind::Delivery,
-                format!(
-                    "the spool {what} {}; send the file again",
-                    escape(&self.work.path)
-                ),
+                format!("the spool {what} {path}; `auto-dispatcher send` the file again"),
             ));
         };
         let repository = self.context.svnlook.repository(path)?;

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use auto_dispatcher::spool::hex;
-use sha2::{Digest as _, Sha256};
+use auto_dispatcher::domain::artifact::Digester;
 
 /// One revision.
 #[derive(Debug, Clone)]
@@ -344,7 +343,7 @@ impl Checker<'_> {
             .filter(|delivery| delivery.state == "failed" && !delivery.is_dismissed);
         let kept: Vec<String> = failed
             .filter_map(|delivery| self.bytes_of(delivery))
-            .map(|bytes| hex(&Sha256::digest(bytes)))
+            .map(|bytes| Digester::of(bytes))
             .collect();
         for name in found.spool.iter().filter(|name| !kept.contains(name)) {
             self.say(Wrong::Leftover, format!("{name} in the spool"));

@@ -109,7 +109,7 @@ fn every_broken_promise_is_noticed() {
     assert_eq!(wrongs(temporary), [Leftover]);
     let record = wrongs(|f| f.places[0].records.push("1-1-1".to_owned()));
     assert_eq!(record, [Leftover]);
-    let in_spool = |bytes: &[u8]| wrongs(|f| f.spool.push(hex(&Sha256::digest(bytes))));
+    let in_spool = |bytes: &[u8]| wrongs(|f| f.spool.push(Digester::of(bytes)));
     assert_eq!(in_spool(b"bad"), []);
     assert_eq!(in_spool(b"new"), [Leftover]);
     assert_eq!(
@@ -171,7 +171,7 @@ fn what_the_operator_asked_for_is_owed_and_no_more() {
     assert_eq!(wrongs(old), [Half, Loss, Loss]);
     let dismissed = |f: &mut Found| {
         f.deliveries[1].is_dismissed = true;
-        f.spool.push(hex(&Sha256::digest(b"bad")));
+        f.spool.push(Digester::of(b"bad"));
     };
     assert_eq!(wrongs(dismissed), [Loss, Leftover]);
     let shortened = |f: &mut Found| {

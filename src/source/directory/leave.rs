@@ -1,0 +1,270 @@
+//! How a file leaves a drop directory, only if it is still the one that was dispatched: it steps aside under a name
+//! of ours, which takes whatever lies there in one go; only then is it looked at, and goes, or gets its name back.
+//! Whoever is killed in between begins again with the same token.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::{Root, device_of, is_nothing, name_of, stamp_of, writers_of};
+use crate::domain::drop_directory::{FileStamp, parent_of};
+use crate::source::contents;
+
+/// How many names are tried where a name is taken.
+const NAMES_MAX: u32 = 10_000;
+
+/// A file that is to leave.
+#[derive(Debug, Clone, Copy)]
+pub struct Departure<'a> {
+    /// Below the drop directory.
+    pub path: &'a str,
+    /// Its marker, which goes with it.
+    pub marker: Option<&'a str>,
+    /// As it was dispatched.
+    pub stamp: FileStamp,
+    /// Its own among all that ever leave.
+    pub token: &'a str,
+    /// Where it goes to; none: it is deleted.
+    pub destination: Option<&'a Path>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// It has left; where to, if it was moved.
+    Gone(Option<PathBuf>),
+    /// It was not there any more.
+    Missing,
+    /// It is another one by now, or has other content: it stays.
+    Changed,
+    /// Somebody has it open for writing: it stays for now.
+    Written,
+}
+
+/// Has a file leave.
+pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Left> {
+    let parent = root.directory(parent_of(departure.path))?;
+    let name = name_of(departure.path)?;
+    let aside = format!(".ad-{}.leaving", departure.token);
+    match rename(&parent, name, &parent, &aside) {
+        Ok(()) => {}
+        // Somebody was killed here: what stepped aside then leaves now.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if is_nothing(&error) => {
+            if statat(&parent, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                // Of a file system that is not mounted nothing is missing.
+                return if device_of(&fstat(&parent)?) == departure.stamp.device {
+                    Ok(Left::Missing)
+                } else {
+                    Err(io::Error::other("its file system is not there"))
+                };
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    let stat = statat(&parent, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+    let stamp = stamp_of(&stat);
+    let stays = if !stamp.has_content_of(&departure.stamp) {
+        Some(Left::Changed)
+    } else if writers_of(&[(stamp.device, stamp.inode)]).is_empty() {
+        None
+    } else {
+        Some(Left::Written)
+    };
+    if let Some(stays) = stays {
+        give_back(&parent, &aside, name)?;
+        return Ok(stays);
+    }
+    let to = match departure.destination {
+        None => {
+            unlinkat(&parent, aside.as_str(), AtFlags::empty())?;
+            None
+        }
+        Some(destination) => match go_to(&parent, &aside, &stat, destination, departure) {
+            Ok(to) => Some(to),
+            Err(error) => {
+                give_back(&parent, &aside, name)?;
+                return Err(error);
+            }
+        },
+    };
+    if let Some(marker) = departure.marker {
+        // Who made it may have removed it.
+        let _ = unlinkat(&parent, name_of(marker)?, AtFlags::empty());
+    }
+    Ok(Left::Gone(to))
+}
+
+/// The name back; where somebody has taken it meanwhile, one that is free: nothing is overwritten.
+fn give_back(parent: &OwnedFd, aside: &str, name: &str) -> io::Result<()> {
+    free_name(name, |name| rename(parent, aside, parent, name)).map(drop)
+}
+
+fn go_to(
+    parent: &OwnedFd,
+    aside: &str,
+    stat: &Stat,
+    destination: &Path,
+    departure: &Departure<'_>,
+) -> io::Result<PathBuf> {
+    let below = parent_of(departure.path);
+    let directory = if below.is_empty() {
+        destination.to_owned()
+    } else {
+        destination.join(below)
+    };
+    fs::create_dir_all(&directory)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = openat(CWD, &directory, flags, Mode::empty())?;
+    let name = name_of(departure.path)?;
+    let moved = free_name(name, |name| rename(parent, aside, &target, name));
+    let name = match moved {
+        Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+            let part = format!(".ad-{}.part", departure.token);
+            copy_to(parent, aside, stat, &directory.join(&part))?;
+            let name = free_name(name, |name| rename(&target, &part, &target, name))?;
+            rustix::fs::fsync(&target)?;
+            unlinkat(parent, aside, AtFlags::empty())?;
+            name
+        }
+        other => other?,
+    };
+    Ok(directory.join(name))
+}
+
+/// A copy with the same permissions and time, synced.
+fn copy_to(parent: &OwnedFd, aside: &str, stat: &Stat, to: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut from = File::from(openat(parent, aside, flags, Mode::empty())?);
+    // What lies there was left by somebody who was killed.
+    let mut copy = File::create(to)?;
+    contents::copy(&mut from, to, &|| true, &mut copy)
+        .map_err(|error| io::Error::other(error.message))?;
+    copy.set_permissions(Permissions::from_mode(stat.st_mode & 0o7777))?;
+    let modified = from.metadata()?.modified()?;
+    copy.set_modified(modified)?;
+    copy.sync_all()
+}
+
+/// Tries `name`, then `name.1` and so on, until one is not taken.
+fn free_name(name: &str, attempt: impl Fn(&str) -> io::Result<()>) -> io::Result<String> {
+    for number in 0..NAMES_MAX {
+        let name = if number == 0 {
+            name.to_owned()
+        } else {
+            format!("{name}.{number}")
+        };
+        match attempt(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|()| name),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Renames onto no existing name.
+fn rename(from: &OwnedFd, name: &str, to: &OwnedFd, new: &str) -> io::Result<()> {
+    match renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
+        // A file system that cannot: as near to it as can be had.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            if statat(to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            Ok(rustix::fs::renameat(from.as_fd(), name, to.as_fd(), new)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        root: Root,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let inbox = dir.path().join("in");
+            fs::create_dir_all(inbox.join("sub")).expect("mkdir");
+            let root = Root::open(&inbox, false).expect("open");
+            Self { dir, root }
+        }
+
+        fn write(&self, path: &str, text: &str) -> FileStamp {
+            fs::write(self.root.absolute(path), text).expect("write");
+            self.root.stamp(path).expect("stat").expect("a file")
+        }
+
+        fn leaves(&self, path: &str, stamp: FileStamp, to: Option<&Path>) -> Left {
+            let departure = Departure {
+                path,
+                marker: None,
+                stamp,
+                token: "7",
+                destination: to,
+            };
+            finish_departure(&self.root, &departure).expect("no error")
+        }
+    }
+
+    #[test]
+    fn the_file_that_was_dispatched_goes_and_another_one_stays() {
+        let place = Place::new();
+        let stamp = place.write("sub/a", "one");
+        assert_eq!(place.leaves("sub/a", stamp, None), Left::Gone(None));
+        assert_eq!(place.leaves("sub/a", stamp, None), Left::Missing);
+        place.write("sub/a", "another");
+        assert_eq!(place.leaves("sub/a", stamp, None), Left::Changed);
+        let text = fs::read_to_string(place.root.absolute("sub/a")).expect("read");
+        assert_eq!(text, "another");
+    }
+
+    #[test]
+    fn what_is_moved_takes_no_name_that_is_taken() {
+        let place = Place::new();
+        let done = place.dir.path().join("done");
+        for name in ["sub/a", "sub/a.1", "sub/a.2"] {
+            let stamp = place.write("sub/a", name);
+            let left = place.leaves("sub/a", stamp, Some(&done));
+            assert_eq!(left, Left::Gone(Some(done.join(name))));
+            assert_eq!(fs::read_to_string(done.join(name)).expect("read"), name);
+        }
+    }
+
+    #[test]
+    fn what_stepped_aside_when_somebody_was_killed_leaves_and_a_newer_one_stays() {
+        let place = Place::new();
+        let stamp = place.write("sub/a", "one");
+        let aside = place.root.absolute("sub/.ad-7.leaving");
+        fs::rename(place.root.absolute("sub/a"), &aside).expect("rename");
+        place.write("sub/a", "two");
+        assert_eq!(place.leaves("sub/a", stamp, None), Left::Gone(None));
+        assert!(!aside.exists());
+        let text = fs::read_to_string(place.root.absolute("sub/a")).expect("read");
+        assert_eq!(text, "two");
+    }
+
+    #[test]
+    fn what_somebody_writes_to_stays() {
+        let place = Place::new();
+        let stamp = place.write("a", "one");
+        let writing = fs::OpenOptions::new()
+            .append(true)
+            .open(place.root.absolute("a"))
+            .expect("open");
+        assert_eq!(place.leaves("a", stamp, None), Left::Written);
+        drop(writing);
+        assert_eq!(place.leaves("a", stamp, None), Left::Gone(None));
+    }
+}

@@ -1,0 +1,191 @@
+//! Drop directories: what lies there, what happens there, and how a file leaves. Everything is reached from the
+//! directory downwards, name by name, so that no symbolic link that somebody puts in the way leads outside.
+//! Knows nothing of rules, journal or spool, and keeps nothing open: a file system in use can be unmounted.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+
+use crate::domain::drop_directory::{FileStamp, parent_of};
+
+mod leave;
+mod listing;
+mod mounts;
+mod watch;
+mod writers;
+
+pub use leave::{Departure, Left, finish_departure};
+pub use listing::{Entry, Kind, Listing, list};
+pub use mounts::{eventless_file_system, missing_mount, mount_point_of};
+pub use watch::{Happening, Watch, What};
+pub use writers::{Writer, writers_of};
+
+/// A drop directory that was there when it was opened.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+    follow: bool,
+    /// Device and inode: another one, when something was mounted or unmounted.
+    pub identity: (u64, u64),
+}
+
+impl Root {
+    /// Opens the directory. `follow`: symbolic links below it are followed.
+    pub fn open(path: &Path, follow: bool) -> io::Result<Self> {
+        let fd = openat(CWD, path, directory_flags(), Mode::empty())?;
+        let stat = fstat(&fd)?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+            follow,
+            identity: (device_of(&stat), inode_of(&stat)),
+        })
+    }
+
+    /// Where `path` lies, for messages and for what leaves.
+    pub fn absolute(&self, path: &str) -> PathBuf {
+        if path.is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(path)
+        }
+    }
+
+    /// Opens the directory at `path` below this one; "" is this one.
+    pub fn directory(&self, path: &str) -> io::Result<OwnedFd> {
+        let mut fd = self.fd.try_clone()?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            fd = openat(
+                &fd,
+                checked(name)?,
+                self.flags(directory_flags()),
+                Mode::empty(),
+            )?;
+        }
+        Ok(fd)
+    }
+
+    /// How the file at `path` looks; none where there is nothing. What is no regular file is an error.
+    pub fn stamp(&self, path: &str) -> io::Result<Option<FileStamp>> {
+        let stat = match self.stat(path) {
+            Err(error) if is_nothing(&error) => return Ok(None),
+            other => other?,
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        Ok(Some(stamp_of(&stat)))
+    }
+
+    /// How the directory at `path` looks, without opening it.
+    pub fn directory_stamp(&self, path: &str) -> io::Result<FileStamp> {
+        let path = if path.is_empty() { "." } else { path };
+        let stat = statat(&self.fd, path, self.stat_flags())?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(stamp_of(&stat))
+    }
+
+    /// Whether `path` is a directory now.
+    pub fn is_directory(&self, path: &str) -> bool {
+        self.stat(path)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
+    /// Opens the regular file at `path`, and tells how it looked then.
+    pub fn file(&self, path: &str) -> io::Result<(File, FileStamp)> {
+        let parent = self.directory(parent_of(path))?;
+        // A FIFO would block, and a device do who knows what.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = openat(&parent, name_of(path)?, self.flags(flags), Mode::empty())?;
+        let stat = fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        Ok((File::from(fd), stamp_of(&stat)))
+    }
+
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        let parent = self.directory(parent_of(path))?;
+        Ok(statat(&parent, name_of(path)?, self.stat_flags())?)
+    }
+
+    fn flags(&self, flags: OFlags) -> OFlags {
+        if self.follow {
+            flags
+        } else {
+            flags | OFlags::NOFOLLOW
+        }
+    }
+
+    fn stat_flags(&self) -> AtFlags {
+        if self.follow {
+            AtFlags::empty()
+        } else {
+            AtFlags::SYMLINK_NOFOLLOW
+        }
+    }
+}
+
+/// How an open file looks now.
+pub fn stamp_of_file(file: &File) -> io::Result<FileStamp> {
+    Ok(stamp_of(&fstat(file.as_fd())?))
+}
+
+/// Whether an error means that nothing is there.
+pub fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn directory_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
+}
+
+fn name_of(path: &str) -> io::Result<&str> {
+    checked(crate::domain::change::base_name(path))
+}
+
+/// No name of the file system is refused by this; whatever else makes paths cannot lead upwards.
+fn checked(name: &str) -> io::Result<&str> {
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(name)
+}
+
+fn stamp_of(stat: &Stat) -> FileStamp {
+    FileStamp {
+        device: device_of(stat),
+        inode: inode_of(stat),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+    }
+}
+
+/// Its type differs between platforms.
+#[expect(clippy::useless_conversion, reason = "it is no u64 everywhere")]
+fn device_of(stat: &Stat) -> u64 {
+    u64::from(stat.st_dev)
+}
+
+#[expect(clippy::useless_conversion, reason = "it is no u64 everywhere")]
+fn inode_of(stat: &Stat) -> u64 {
+    u64::from(stat.st_ino)
+}
+
+#[expect(clippy::useless_conversion, reason = "it is no i64 everywhere")]
+fn nanoseconds(seconds: impl Into<i64>, part: impl TryInto<i64>) -> i64 {
+    seconds
+        .into()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(part.try_into().unwrap_or(0))
+}

@@ -1,0 +1,382 @@
+//! Walking: what is there now, against what was judged. A directory that is watched and looks as it did is not read
+//! again, but once in a while, in case something has changed that nobody tells.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use rustix::io::Errno;
+
+use super::Scanner;
+use crate::domain::change::base_name;
+use crate::domain::drop_directory::{After, FileStamp, join};
+use crate::domain::event::Event;
+use crate::error::Result;
+use crate::fail_points;
+use crate::source::directory::{Entry, Kind, Listing, Root, is_nothing, list};
+
+/// A directory that is watched is read again, whatever it looks like, at one walk in so many.
+const READ_AGAIN: u64 = 30;
+/// Directories below each other, at most: deeper ones are somebody's joke.
+const DEPTH_MAX: usize = 100;
+/// Files of the stock that are recorded in one transaction.
+const STOCK_AT_ONCE: usize = 2000;
+/// Pause between two lines about how far the stock-taking has come.
+const STOCK_TOLD_EVERY: Duration = Duration::from_secs(2);
+/// How long an event may be on its way.
+const EVENT_LATE: Duration = Duration::from_secs(2);
+/// Finest time that any file system notes, at least: what happens within it may leave no trace.
+const GRAIN_NS: i64 = 2_000_000_000;
+
+impl Scanner<'_> {
+    /// Looks through the whole directory.
+    pub(super) fn walk(&mut self, root: &Root) -> Result<()> {
+        let is_first = self.walks == 0;
+        self.stock_told = Instant::now();
+        // There may be some again.
+        self.no_watches_left = false;
+        self.walk_from(root, "")?;
+        if self.context.stop.is_raised() {
+            return Ok(());
+        }
+        self.flush_stock()?;
+        if !self.is_stocked() {
+            let now = Utc::now();
+            self.journal.end_stock_taking(self.row.id, now)?;
+            self.row.stocked_at = Some(now);
+            fail_points::hit("scan.stock_taken");
+            if !self.terms.existing {
+                let directory = self.terms.directory.to_string_lossy().into_owned();
+                let files = self.tree.files() as u64;
+                self.context.emit(&Event::StockTaken { directory, files });
+            }
+        }
+        self.walks += 1;
+        self.reads_all = false;
+        self.next_walk = Instant::now() + Duration::from_secs(self.terms.interval_s);
+        self.tell_of_watches(is_first);
+        Ok(())
+    }
+
+    /// Looks through the directory at `path` and what is below.
+    pub(super) fn walk_from(&mut self, root: &Root, path: &str) -> Result<()> {
+        let mut left = vec![path.to_owned()];
+        let mut links = HashSet::new();
+        while let Some(path) = left.pop() {
+            if self.context.stop.is_raised() {
+                return Ok(());
+            }
+            match self.visit(root, &path, &mut links) {
+                Ok(below) => {
+                    self.praise(&path);
+                    left.extend(below);
+                }
+                // It went meanwhile: who lists the one above sees that.
+                Err(error) if is_nothing(&error) && !path.is_empty() => {}
+                Err(error) => {
+                    // What was known in it stays known.
+                    self.complain(&path, &format!("cannot be read: {error}"));
+                    self.tree.enter(&path).read_as = None;
+                }
+            }
+            if self.stock.len() >= STOCK_AT_ONCE {
+                self.flush_stock()?;
+                self.tell_of_stock();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one directory. Returns the paths of those in it.
+    fn visit(
+        &mut self,
+        root: &Root,
+        path: &str,
+        links: &mut HashSet<(u64, u64)>,
+    ) -> io::Result<Vec<String>> {
+        if !self.is_to_be_read(root, path)? {
+            let known = self.tree.enter(path);
+            return Ok(known
+                .directories
+                .iter()
+                .map(|name| join(path, name))
+                .collect());
+        }
+        let directory = root.directory(path)?;
+        let was_read = self
+            .tree
+            .directory(path)
+            .is_some_and(|known| known.read_as.is_some());
+        // First watched, then read: what comes in between is told.
+        let is_watched = self.watch_directory(&directory, path);
+        let stamp = root.directory_stamp(path)?;
+        let filter = &self.terms.filter;
+        let listing = list(&directory, self.terms.follow_symlinks, &|name| {
+            let path = join(path, name);
+            filter.takes(&path) || filter.enters(&path) || filter.marked_by(name).is_some()
+        })?;
+        for (name, why) in &listing.unusable {
+            self.complain(&join(path, name), why);
+        }
+        let is_fresh = stamp.modified_ns.saturating_add(GRAIN_NS)
+            > Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let known = self.tree.enter(path);
+        known.is_watched = is_watched;
+        known.has_links = listing.has_links;
+        // What changes in the same moment leaves the same time: then it is read once more.
+        known.read_as = (!is_fresh).then_some(stamp);
+        let is_told = was_read && is_watched && self.blind.is_none() && !self.reads_all;
+        let found = self.look_at_files(path, &listing);
+        if is_told && found {
+            self.suspects
+                .entry(path.to_owned())
+                .or_insert_with(Instant::now);
+        }
+        Ok(self.directories_below(root, path, &listing, links))
+    }
+
+    fn is_to_be_read(&self, root: &Root, path: &str) -> io::Result<bool> {
+        let Some(known) = self.tree.directory(path) else {
+            return Ok(true);
+        };
+        let Some(read_as) = known.read_as else {
+            return Ok(true);
+        };
+        let in_turn: u64 = path.bytes().map(u64::from).sum();
+        let is_turn = (in_turn + self.walks).is_multiple_of(READ_AGAIN);
+        if self.reads_all || is_turn || self.blind.is_some() || !known.is_watched || known.has_links
+        {
+            return Ok(true);
+        }
+        Ok(root.directory_stamp(path)? != read_as)
+    }
+
+    /// Compares the files of a directory with what was judged. Whether there was something new.
+    fn look_at_files(&mut self, path: &str, listing: &Listing) -> bool {
+        let mut names: HashSet<&str> = HashSet::with_capacity(listing.entries.len());
+        let mut found = false;
+        for entry in &listing.entries {
+            let Kind::File(stamp) = entry.kind else {
+                continue;
+            };
+            let file = join(path, &entry.name);
+            if !self.terms.filter.takes(&file) {
+                continue;
+            }
+            names.insert(&entry.name);
+            let marker = self.marker_in(&listing.entries, &entry.name);
+            found |= self.see(&file, stamp, marker);
+        }
+        let known = self.tree.enter(path);
+        let gone: Vec<Box<str>> = known
+            .files
+            .extract_if(|name, _| !names.contains(&**name))
+            .map(|(name, _)| name)
+            .collect();
+        found |= !gone.is_empty();
+        self.gone.extend(gone.iter().map(|name| join(path, name)));
+        found
+    }
+
+    /// How the marker of a file looks, where there are markers.
+    fn marker_in(&self, entries: &[Entry], name: &str) -> Option<FileStamp> {
+        let marker = self.terms.filter.marker_of(name)?;
+        entries.iter().find_map(|entry| match entry.kind {
+            Kind::File(stamp) if entry.name == marker => Some(stamp),
+            _ => None,
+        })
+    }
+
+    /// A file was found with this stamp. Whether that is new.
+    pub(super) fn see(&mut self, path: &str, stamp: FileStamp, marker: Option<FileStamp>) -> bool {
+        if self.tree.judged(path) == Some(stamp) {
+            return false;
+        }
+        if self.is_stock(stamp) {
+            self.tree.judge(path, stamp);
+            self.stock.push((path.to_owned(), stamp));
+            return true;
+        }
+        let now = self.now();
+        let is_new = !self.settling.has(path);
+        if self.terms.filter.marker.is_some() {
+            if is_marked(stamp, marker) {
+                if is_new {
+                    self.settling.is_whole(path, stamp, now);
+                }
+            } else {
+                self.settling.forget(path);
+                // Without its marker nobody waits for it.
+                return false;
+            }
+        } else {
+            self.settling.saw(path, stamp, now);
+        }
+        is_new
+    }
+
+    /// Whether a file that was never judged was there before the first start. Where another machine's clock sets
+    /// the times, what comes during the first walk cannot be told from that.
+    fn is_stock(&self, stamp: FileStamp) -> bool {
+        let first_ns = self.row.first_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        !self.is_stocked()
+            && !self.terms.existing
+            && (self.blind.is_some() || stamp.changed_ns < first_ns)
+    }
+
+    /// The directories in a directory that are scanned; those that are not there any more are forgotten.
+    fn directories_below(
+        &mut self,
+        root: &Root,
+        path: &str,
+        listing: &Listing,
+        links: &mut HashSet<(u64, u64)>,
+    ) -> Vec<String> {
+        let depth = path.split('/').count();
+        let mut below = Vec::new();
+        for entry in &listing.entries {
+            let Kind::Directory { device, is_link } = entry.kind else {
+                continue;
+            };
+            let directory = join(path, &entry.name);
+            if !self.is_scanned(&directory)
+                || (device != root.identity.0 && !self.terms.cross_file_systems)
+            {
+                continue;
+            }
+            if depth >= DEPTH_MAX {
+                self.complain(&directory, "lies too deep to be scanned");
+                continue;
+            }
+            // A link may lead upwards: each place is entered once by a link.
+            if is_link
+                && !root
+                    .directory_stamp(&directory)
+                    .is_ok_and(|stamp| links.insert((stamp.device, stamp.inode)))
+            {
+                continue;
+            }
+            below.push(directory);
+        }
+        let names: HashSet<&str> = below.iter().map(|path| base_name(path)).collect();
+        let gone: Vec<String> = self
+            .tree
+            .enter(path)
+            .directories
+            .iter()
+            .filter(|name| !names.contains(&***name))
+            .map(|name| join(path, name))
+            .collect();
+        for directory in gone {
+            self.lose_directory(&directory);
+        }
+        for directory in &below {
+            self.tree.enter(directory);
+        }
+        below
+    }
+
+    /// Whether the directory at `path` is one to look into, by its name.
+    pub(super) fn is_scanned(&self, path: &str) -> bool {
+        let is_destination = match &self.terms.after {
+            After::Move(destination) => self.terms.directory.join(path) == *destination,
+            _ => false,
+        };
+        self.terms.sub_directories && !is_destination && self.terms.filter.enters(path)
+    }
+
+    pub(super) fn lose_directory(&mut self, path: &str) {
+        if let Some(watch) = &mut self.watch {
+            watch.remove(path);
+        }
+        self.gone.extend(self.tree.remove_directory(path));
+    }
+
+    /// Again at each reading: another directory may have its name by now.
+    fn watch_directory(&mut self, directory: &OwnedFd, path: &str) -> bool {
+        let Some(watch) = &mut self.watch else {
+            return false;
+        };
+        let was_watched = self
+            .tree
+            .directory(path)
+            .is_some_and(|known| known.is_watched);
+        if self.no_watches_left && !was_watched {
+            return false;
+        }
+        match watch.add(directory, path) {
+            Ok(()) => true,
+            Err(error) => {
+                self.no_watches_left |= error.raw_os_error() == Some(Errno::NOSPC.raw_os_error());
+                false
+            }
+        }
+    }
+
+    fn tell_of_stock(&mut self) {
+        if self.stock_told.elapsed() >= STOCK_TOLD_EVERY {
+            self.stock_told = Instant::now();
+            let message = format!(
+                "{}: taking stock: {} files in {} directories so far",
+                self.terms.directory.display(),
+                self.tree.files(),
+                self.tree.count()
+            );
+            self.context.emit(&Event::News { message });
+        }
+    }
+
+    /// Says which directories nothing tells about, when that changes.
+    fn tell_of_watches(&mut self, is_first: bool) {
+        if self.blind.is_some() {
+            return;
+        }
+        let all = self.tree.count();
+        let without = self.tree.unwatched();
+        if without != self.unwatched_told && (without > 0 || !is_first) {
+            let message = if without == 0 {
+                format!(
+                    "{}: events come from everywhere again",
+                    self.terms.directory.display()
+                )
+            } else {
+                format!(
+                    "{}: {without} of {all} directories are not watched but walked every {} s: no inotify watches are \
+                     left (sysctl fs.inotify.max_user_watches raises their number)",
+                    self.terms.directory.display(),
+                    self.terms.interval_s
+                )
+            };
+            self.context.emit(&Event::Notice { message });
+        }
+        self.unwatched_told = without;
+    }
+
+    /// Where something has changed and nobody told, nobody tells: from then on everything is walked.
+    pub(super) fn doubt(&mut self) {
+        let Some(path) = self
+            .suspects
+            .iter()
+            .find(|(_, since)| since.elapsed() >= EVENT_LATE)
+            .map(|(path, _)| path.clone())
+        else {
+            return;
+        };
+        self.suspects.clear();
+        let shown = self.terms.directory.join(path);
+        let why = format!("something changed in {} and no event told", shown.display());
+        let message = format!(
+            "{why}; everything is walked every {} s from now on",
+            self.terms.interval_s
+        );
+        self.context.emit(&Event::Notice { message });
+        self.blind = Some(why);
+    }
+}
+
+/// Whether a file's marker says that it is whole: one that is older than the content speaks of what was there before.
+pub(super) fn is_marked(file: FileStamp, marker: Option<FileStamp>) -> bool {
+    marker.is_some_and(|marker| marker.changed_ns >= file.modified_ns)
+}
