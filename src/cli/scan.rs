@@ -27,6 +27,7 @@ use crate::worker::scan::{Job, finish_once, forget, scan_once, work_and_scan};
 /// scans. Without DIR: the directories of the sections [scan:NAME] of auto-dispatcher.cfg, which a `worker` that runs
 /// as a service scans, too.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "what was typed")]
 pub(super) struct Args {
     /// The directories
     #[arg(value_name = "DIR")]

@@ -251,6 +251,7 @@ CREATE TABLE dropped (
   gone_at      INTEGER,
   UNIQUE (directory_id, path)
 ) STRICT;
+CREATE INDEX dropped_here ON dropped (directory_id) WHERE gone_at IS NULL;
 CREATE INDEX dropped_by_name ON dropped (directory_id, name);
 CREATE INDEX dropped_of_batch ON dropped (batch_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX dropped_leaving ON dropped (directory_id) WHERE leaves = 1;

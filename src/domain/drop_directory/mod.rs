@@ -50,6 +50,7 @@ pub enum After {
 
 /// On which terms a drop directory is scanned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "settings that are yes or no")]
 pub struct DropTerms {
     /// The directory: absolute, symbolic links resolved as far as it is there.
     pub directory: PathBuf,

@@ -82,6 +82,10 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
         give_back(&parent, &aside, name)?;
         return Ok(stays);
     }
+    if let Some(marker) = departure.marker {
+        // Before the name is seen to be free: the next file's marker is not this one's.
+        remove_marker(&parent, name_of(marker)?, departure.token, stamp.changed_ns)?;
+    }
     let to = match departure.destination {
         None => {
             unlinkat(&parent, aside.as_str(), AtFlags::empty())?;
@@ -95,11 +99,30 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
             }
         },
     };
-    if let Some(marker) = departure.marker {
-        // Who made it may have removed it.
-        let _ = unlinkat(&parent, name_of(marker)?, AtFlags::empty());
-    }
     Ok(Left::Gone(to))
+}
+
+/// Removes a marker that is older than `before_ns`, when its file stepped aside: a newer one is another file's.
+fn remove_marker(parent: &OwnedFd, name: &str, token: &str, before_ns: i64) -> io::Result<()> {
+    let look = |name: &str| {
+        statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            .ok()
+            .map(|stat| stamp_of(&stat))
+    };
+    let Some(seen) = look(name).filter(|seen| seen.changed_ns < before_ns) else {
+        return Ok(());
+    };
+    let aside = format!(".ad-{token}.marker");
+    // What lies there was left by somebody who was killed.
+    let _ = unlinkat(parent, aside.as_str(), AtFlags::empty());
+    match rename(parent, name, parent, &aside) {
+        Err(error) if is_nothing(&error) => return Ok(()),
+        other => other?,
+    }
+    if look(&aside).is_some_and(|taken| taken.has_content_of(&seen)) {
+        return Ok(unlinkat(parent, aside.as_str(), AtFlags::empty())?);
+    }
+    give_back(parent, &aside, name)
 }
 
 /// The name back; where somebody has taken it meanwhile, one that is free: nothing is overwritten.

@@ -182,7 +182,6 @@ fn inode_of(stat: &Stat) -> u64 {
     u64::from(stat.st_ino)
 }
 
-#[expect(clippy::useless_conversion, reason = "it is no i64 everywhere")]
 fn nanoseconds(seconds: impl Into<i64>, part: impl TryInto<i64>) -> i64 {
     seconds
         .into()

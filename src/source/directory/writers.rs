@@ -7,6 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+/// O_ACCMODE and O_RDONLY.
+const ACCESS: u32 = 0o3;
+const READ_ONLY: u32 = 0o0;
+
 /// A process that has a file open for writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
@@ -59,8 +63,8 @@ fn written_file(process: &Path, descriptor: &Path, files: &[(u64, u64)]) -> Opti
         Some(line.trim().to_owned())
     };
     let flags = u32::from_str_radix(&field("flags:")?, 8).ok()?;
-    // O_ACCMODE: O_RDONLY is 0. Opened by O_PATH, it reads as 0, too.
-    if flags & 3 == 0 {
+    // Opened by O_PATH, it reads as 0, too.
+    if flags & ACCESS == READ_ONLY {
         return None;
     }
     // Newer kernels tell the inode here, without a look at the file, which may lie on a server that hangs.

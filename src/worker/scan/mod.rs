@@ -68,8 +68,7 @@ pub fn work_and_scan(context: &Arc<Context>, jobs: &[Job]) -> Result<Ended> {
         context.stop.raise();
         let scanned = scanners
             .into_iter()
-            .map(|scanner| scanner.join().unwrap_or_else(|_| Err(bug())))
-            .collect::<Result<Vec<()>>>();
+            .try_for_each(|scanner| scanner.join().unwrap_or_else(|_| Err(bug())));
         scanned.and(ended)
     })
 }
@@ -109,8 +108,7 @@ fn at_the_same_time(
             .collect();
         scanners
             .into_iter()
-            .map(|scanner| scanner.join().unwrap_or_else(|_| Err(bug())))
-            .collect()
+            .try_for_each(|scanner| scanner.join().unwrap_or_else(|_| Err(bug())))
     })
 }
 

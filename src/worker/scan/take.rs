@@ -27,7 +27,7 @@ use crate::worker::planner::plan_changes;
 /// Pause before a file that found no room is tried again.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// How long a file is open for writing before that is worth a line.
-const OPEN_TOLD: Duration = Duration::from_secs(60);
+const OPEN_TOLD: Duration = Duration::from_mins(1);
 /// Files, and bytes of them, that are recorded together, at most.
 const RECORDED_AT_ONCE: usize = 50;
 const BYTES_AT_ONCE: u64 = 64 << 20;

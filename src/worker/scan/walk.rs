@@ -105,10 +105,10 @@ impl Scanner<'_> {
                 .collect());
         }
         let directory = root.directory(path)?;
-        let was_read = self
+        let was_watched = self
             .tree
             .directory(path)
-            .is_some_and(|known| known.read_as.is_some());
+            .is_some_and(|known| known.is_watched);
         // First watched, then read: what comes in between is told.
         let is_watched = self.watch_directory(&directory, path);
         let stamp = root.directory_stamp(path)?;
@@ -127,7 +127,7 @@ impl Scanner<'_> {
         known.has_links = listing.has_links;
         // What changes in the same moment leaves the same time: then it is read once more.
         known.read_as = (!is_fresh).then_some(stamp);
-        let is_told = was_read && is_watched && self.blind.is_none() && !self.reads_all;
+        let is_told = was_watched && is_watched && self.blind.is_none() && !self.reads_all;
         let found = self.look_at_files(path, &listing);
         if is_told && found {
             self.suspects
@@ -144,9 +144,13 @@ impl Scanner<'_> {
         let Some(read_as) = known.read_as else {
             return Ok(true);
         };
-        let in_turn: u64 = path.bytes().map(u64::from).sum();
-        let is_turn = (in_turn + self.walks).is_multiple_of(READ_AGAIN);
-        if self.reads_all || is_turn || self.blind.is_some() || !known.is_watched || known.has_links
+        let place: u64 = path.bytes().map(u64::from).sum();
+        let comes_up = (place + self.walks).is_multiple_of(READ_AGAIN);
+        if self.reads_all
+            || comes_up
+            || self.blind.is_some()
+            || !known.is_watched
+            || known.has_links
         {
             return Ok(true);
         }

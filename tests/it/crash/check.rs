@@ -343,7 +343,7 @@ impl Checker<'_> {
             .filter(|delivery| delivery.state == "failed" && !delivery.is_dismissed);
         let kept: Vec<String> = failed
             .filter_map(|delivery| self.bytes_of(delivery))
-            .map(|bytes| Digester::of(bytes))
+            .map(Digester::of)
             .collect();
         for name in found.spool.iter().filter(|name| !kept.contains(name)) {
             self.say(Wrong::Leftover, format!("{name} in the spool"));

@@ -13,10 +13,10 @@ use super::world::{Hook, Way, World};
 use crate::testenv::needs_root;
 
 /// A file system of its own, unmounted at the end.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(at: &Path, size: &str, mode: &str) -> Self {
+    pub fn mount(at: &Path, size: &str, mode: &str) -> Self {
         fs::create_dir_all(at).expect("mkdir");
         let options = format!("size={size},mode={mode}");
         let mounted = Command::new("mount")
@@ -32,14 +32,14 @@ impl Disk {
     }
 
     /// Takes all the room that is left. Somebody may take or leave some meanwhile.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut filler = File::create(self.filler()).expect("a file");
         for size in [1 << 16, 1 << 12, 1] {
             while filler.write_all(&vec![0; size]).is_ok() {}
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.filler()).expect("remove");
     }
 

@@ -2,7 +2,7 @@
 //! held back, at named points and at random moments; then it is healed, and what was promised is counted.
 
 mod check;
-mod disks;
+pub mod disks;
 mod evidence;
 mod neighbours;
 mod points;

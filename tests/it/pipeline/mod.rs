@@ -329,8 +329,12 @@ impl Process {
         self.0.wait().expect("wait");
     }
 
+    pub fn pid(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
     pub fn terminate(&self) {
-        signal(self.0.id().cast_signed(), Signal::TERM);
+        signal(self.pid(), Signal::TERM);
     }
 
     /// Waits for its end; the exit code.

@@ -1,0 +1,102 @@
+//! What becomes of a file once it is delivered: it stays, goes, or moves; never before, and never another one.
+
+use std::fs;
+
+use auto_dispatcher::domain::delivery::State;
+
+use super::Inbox;
+use crate::crash::disks::Disk;
+use crate::pipeline::{LIMIT, holds};
+use crate::testenv::{needs_root, wait_until};
+
+#[test]
+fn a_delivered_file_is_deleted_and_may_come_again() {
+    let inbox = Inbox::new();
+    inbox.write("app-stock", b"was there");
+    let _scan = inbox.scan(&["--after", "delete"]);
+    inbox.write("sub/app-one", b"one");
+    inbox.write("readme", b"no rule takes it");
+    inbox.settled(&["app-one"]);
+    wait_until("it is gone", LIMIT, || {
+        inbox.names() == ["app-stock", "readme"]
+    });
+    // Whoever drops the same again means it.
+    inbox.write("sub/app-one", b"one");
+    inbox.settled(&["app-one", "app-one"]);
+    wait_until("it is gone again", LIMIT, || {
+        inbox.names() == ["app-stock", "readme"]
+    });
+}
+
+#[test]
+fn a_file_stays_until_every_delivery_is_done() {
+    let mut inbox = Inbox::new();
+    inbox.host.stop();
+    let _scan = inbox.scan(&["--after", "delete"]);
+    inbox.write("app-one", b"one");
+    inbox.pipeline.awaits("app-one", State::Waiting);
+    assert_eq!(inbox.names(), ["app-one"]);
+    inbox.host.resume();
+    inbox.settled(&["app-one"]);
+    wait_until("it is gone", LIMIT, || inbox.names().is_empty());
+}
+
+#[test]
+fn a_file_that_changed_since_is_a_new_package_and_leaves_after_that_alone() {
+    let mut inbox = Inbox::new();
+    inbox.host.stop();
+    let scan = inbox.scan(&["--after", "delete"]);
+    inbox.write("app-one", b"one");
+    inbox.pipeline.awaits("app-one", State::Waiting);
+    scan.kill();
+    inbox.write("app-one", b"another one");
+    inbox.host.resume();
+    // The first is delivered while the second is not known yet: it must not take the second with it.
+    inbox.pipeline.ad(&["worker", "--until-idle"]).exits(0);
+    inbox.once(&["--after", "delete"]).exits(0);
+    inbox.settled(&["app-one", "app-one"]);
+    holds(&inbox.host.file("in/app-one"), b"another one");
+    assert!(inbox.names().is_empty(), "{:?}", inbox.names());
+}
+
+#[test]
+fn a_delivered_file_is_moved_with_its_path_and_takes_nobodys_name() {
+    let inbox = Inbox::new();
+    let done = inbox.dir.join("done");
+    let after = format!("move {}", done.display());
+    let _scan = inbox.scan(&["--after", &after, "--marker", ".ok"]);
+    for bytes in [b"first", b"other"] {
+        inbox.write("sub/app-one", bytes);
+        inbox.write("sub/app-one.ok", b"");
+        wait_until("it is moved", LIMIT, || {
+            !inbox.dir.join("sub/app-one").exists()
+        });
+    }
+    inbox.settled(&["app-one", "app-one"]);
+    // The marker went with it, and what was moved is no package.
+    wait_until("both are there", LIMIT, || {
+        inbox.names() == ["app-one", "app-one.1"]
+    });
+    holds(&done.join("sub/app-one"), b"first");
+    holds(&done.join("sub/app-one.1"), b"other");
+}
+
+#[test]
+fn a_delivered_file_is_moved_to_another_file_system() {
+    needs_root!();
+    let inbox = Inbox::new();
+    let done = inbox.pipeline.env.path("done");
+    let _disk = Disk::mount(&done, "4m", "0755");
+    let after = format!("move {}", done.display());
+    inbox.once(&[]).exits(0);
+    inbox.write("sub/app-one", b"one");
+    let written = fs::metadata(inbox.dir.join("sub/app-one")).expect("metadata");
+    inbox.once(&["--after", &after]).exits(0);
+    holds(&done.join("sub/app-one"), b"one");
+    let moved = fs::metadata(done.join("sub/app-one")).expect("metadata");
+    assert_eq!(
+        moved.modified().expect("time"),
+        written.modified().expect("time")
+    );
+    assert!(inbox.names().is_empty());
+}

@@ -1,0 +1,188 @@
+//! Directories that vanish and come back, and places from where no events come.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use super::Inbox;
+use crate::crash::disks::Disk;
+use crate::pipeline::{LIMIT, Pipeline, signal};
+use crate::testenv::{Ran, needs_root, wait_until};
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let mut command = Command::new("cp");
+    command.arg("-a").arg(from.join(".")).arg(to);
+    Ran::of(&mut command).exits(0);
+}
+
+#[test]
+fn an_unmounted_directory_is_waited_for_and_what_comes_back_with_it_is_not_new() {
+    needs_root!();
+    let inbox = Inbox::new();
+    let disk = Disk::mount(&inbox.dir, "4m", "0755");
+    inbox.write("app-stock", b"was there");
+    let scan = inbox.scan(&["--interval", "1"]);
+    inbox.write("sub/app-one", b"one");
+    inbox.settled(&["app-one"]);
+    let kept = inbox.pipeline.env.path("kept");
+    fs::create_dir(&kept).expect("mkdir");
+    copy(&inbox.dir, &kept);
+    drop(disk);
+    wait_until("the loss is told", LIMIT, || {
+        inbox
+            .trouble()
+            .is_some_and(|text| text.contains("is not mounted"))
+    });
+    // Whatever is written here disappears under the mount, and is nobody's package.
+    inbox.write("app-astray", b"no");
+    let _disk = Disk::mount(&inbox.dir, "4m", "0755");
+    copy(&kept, &inbox.dir);
+    inbox.write("app-two", b"two");
+    inbox.settled(&["app-one", "app-two"]);
+    wait_until("nothing is wrong any more", LIMIT, || {
+        inbox.trouble().is_none()
+    });
+    drop(scan);
+    // Nor for whoever comes later.
+    inbox.once(&[]).exits(0);
+    inbox.settled(&["app-one", "app-two"]);
+}
+
+#[test]
+fn a_directory_that_is_away_while_scanning_begins_is_waited_for() {
+    needs_root!();
+    let inbox = Inbox::new();
+    let disk = Disk::mount(&inbox.dir, "4m", "0755");
+    inbox.write("app-stock", b"was there");
+    inbox.once(&[]).exits(0);
+    let kept = inbox.pipeline.env.path("kept");
+    fs::create_dir(&kept).expect("mkdir");
+    copy(&inbox.dir, &kept);
+    drop(disk);
+    let ran = inbox.once(&[]).exits(4);
+    assert!(ran.stderr.contains("is not mounted"), "{ran}");
+    inbox.write("app-astray", b"no");
+    let _scan = Pipeline::started(inbox.command(&["--settle", "1"]));
+    wait_until("the loss is told", LIMIT, || inbox.trouble().is_some());
+    let _disk = Disk::mount(&inbox.dir, "4m", "0755");
+    copy(&kept, &inbox.dir);
+    inbox.write("app-new", b"new");
+    inbox.settled(&["app-new"]);
+}
+
+#[test]
+fn a_directory_that_is_removed_and_made_again_goes_on_as_before() {
+    let inbox = Inbox::new();
+    inbox.write("app-stock", b"was there");
+    let _scan = inbox.scan(&[]);
+    let away = inbox.pipeline.env.path("away");
+    fs::rename(&inbox.dir, &away).expect("rename");
+    wait_until("the loss is told", LIMIT, || inbox.trouble().is_some());
+    fs::create_dir(&inbox.dir).expect("mkdir");
+    copy(&away, &inbox.dir);
+    inbox.write("app-new", b"new");
+    inbox.settled(&["app-new"]);
+}
+
+#[test]
+fn where_no_events_come_that_is_noticed_and_the_walk_finds_what_is_new() {
+    needs_root!();
+    let inbox = Inbox::new();
+    let below = inbox.pipeline.env.path("below");
+    let _disk = Disk::mount(&below, "8m", "0755");
+    for name in ["lower", "upper", "work"] {
+        fs::create_dir(below.join(name)).expect("mkdir");
+    }
+    let options = format!(
+        "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work",
+        below.display()
+    );
+    let mut mount = Command::new("mount");
+    mount
+        .args(["-t", "overlay", "-o", &options, "overlay"])
+        .arg(&inbox.dir);
+    Ran::of(&mut mount).exits(0);
+    let _unmounted = Unmounted(&inbox);
+    let _scan = inbox.scan(&["--interval", "1"]);
+    // Another machine's writer, as it were: this directory is not told of it.
+    fs::write(below.join("upper/app-one"), "one").expect("write");
+    inbox.settled(&["app-one"]);
+    wait_until("it is noticed", LIMIT, || {
+        inbox.log().contains("no event told")
+    });
+    fs::write(below.join("upper/app-one"), "another").expect("write");
+    inbox.settled(&["app-one", "app-one"]);
+}
+
+struct Unmounted<'a>(&'a Inbox);
+
+impl Drop for Unmounted<'_> {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0.dir).status());
+    }
+}
+
+#[test]
+fn directories_for_which_no_watch_is_left_are_walked() {
+    needs_root!();
+    let inbox = Inbox::new();
+    for number in 0..6 {
+        inbox.write(format!("sub-{number}/app-stock"), b"was there");
+    }
+    let ours = inbox.command(&["--settle", "0", "--interval", "1"]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg("echo 3 >/proc/sys/user/max_inotify_watches && exec \"$@\"")
+        .arg("sh")
+        .arg(ours.get_program())
+        .args(ours.get_args())
+        .env_clear()
+        .envs(
+            ours.get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+    let _scan = Pipeline::started(command);
+    inbox.is_scanned(&inbox.dir);
+    wait_until("it is told", LIMIT, || {
+        inbox.log().contains("4 of 7 directories are not watched")
+    });
+    for number in 0..6 {
+        inbox.write(format!("sub-{number}/app-{number}"), b"new");
+    }
+    let names: Vec<String> = (0..6).map(|number| format!("app-{number}")).collect();
+    inbox.settled(&names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn more_events_than_the_kernel_keeps_lose_no_package() {
+    let inbox = Inbox::new();
+    let scan = inbox.scan(&["--interval", "3600"]);
+    let pid = scan.pid();
+    signal(pid, Signal::STOP);
+    let queued = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a number");
+    let queued: usize = queued.trim().parse().expect("a number");
+    let one = inbox.dir.join("one.tmp");
+    let other = inbox.dir.join("other.tmp");
+    fs::write(&one, "").expect("write");
+    // Two events each.
+    for number in 0..=queued / 2 {
+        let (from, to) = if number % 2 == 0 {
+            (&one, &other)
+        } else {
+            (&other, &one)
+        };
+        fs::rename(from, to).expect("rename");
+    }
+    inbox.write("app-unheard", b"unheard");
+    signal(pid, Signal::CONT);
+    inbox.settled(&["app-unheard"]);
+    assert!(
+        inbox
+            .log()
+            .contains("more happened than the kernel could tell"),
+        "{}",
+        inbox.log()
+    );
+}
