@@ -19,6 +19,7 @@ mod logging;
 mod pipeline;
 mod re_generator;
 mod readme;
+mod scan;
 mod servers;
 mod ssh;
 mod svn_changed;
