@@ -5,7 +5,10 @@ mod leaving;
 mod looks;
 mod many;
 mod mounts;
+mod names;
+mod once;
 mod trouble;
+mod writers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
