@@ -1,7 +1,7 @@
 //! `scan DIR...`: drop directories, for servers without Subversion.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -155,7 +155,11 @@ pub(super) fn jobs(
 /// The terms of the sections in auto-dispatcher.cfg, directories resolved.
 pub(super) fn configured(setup: &Setup) -> Result<Vec<DropTerms>> {
     let sections = setup.settings.scans.iter();
-    sections.map(|scan| resolved(scan.terms.clone())).collect()
+    let all = sections
+        .map(|scan| resolved(scan.terms.clone()))
+        .collect::<Result<Vec<_>>>()?;
+    agree(&all, ErrorKind::Config)?;
+    Ok(all)
 }
 
 /// The directories and terms that were typed, upon those of the settings.
@@ -186,14 +190,17 @@ fn terms_of(args: &Args, setup: &Setup) -> Result<Vec<DropTerms>> {
     for terms in &mut all {
         change(terms, args)?;
     }
+    agree(&all, ErrorKind::Usage)?;
+    Ok(all)
+}
+
+/// An error where directories overlap, or what leaves one comes into another, seen through symbolic links.
+fn agree(all: &[DropTerms], kind: ErrorKind) -> Result<()> {
     for (index, terms) in all.iter().enumerate() {
-        if let Some(other) = all
-            .iter()
-            .take(index)
-            .find(|other| scans::overlap(other, terms))
-        {
+        let mut earlier = all.iter().take(index);
+        if let Some(other) = earlier.find(|other| scans::overlap(other, terms)) {
             return Err(Error::new(
-                ErrorKind::Usage,
+                kind,
                 format!(
                     "{} and {} overlap: what is dropped there would be taken twice",
                     other.directory.display(),
@@ -201,8 +208,10 @@ fn terms_of(args: &Args, setup: &Setup) -> Result<Vec<DropTerms>> {
                 ),
             ));
         }
+        scans::destination_is_outside(terms, all)
+            .map_err(|why| Error::new(kind, format!("--after {why}")))?;
     }
-    Ok(all)
+    Ok(())
 }
 
 /// What was typed goes before what is configured.
@@ -225,6 +234,7 @@ fn change(terms: &mut DropTerms, args: &Args) -> Result<()> {
     }
     if let Some(after) = &args.after {
         terms.after = after.clone();
+        resolve_destination(&mut terms.after)?;
     }
     Ok(())
 }
@@ -232,10 +242,15 @@ fn change(terms: &mut DropTerms, args: &Args) -> Result<()> {
 /// The directory as the journal names it: absolute, without symbolic links as far as it is there.
 fn resolved(mut terms: DropTerms) -> Result<DropTerms> {
     terms.directory = resolve(&terms.directory)?;
-    if let After::Move(destination) = &mut terms.after {
+    resolve_destination(&mut terms.after)?;
+    Ok(terms)
+}
+
+fn resolve_destination(after: &mut After) -> Result<()> {
+    if let After::Move(destination) = after {
         *destination = resolve(destination)?;
     }
-    Ok(terms)
+    Ok(())
 }
 
 fn resolve(path: &Path) -> Result<PathBuf> {
@@ -247,6 +262,11 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     let resolved = match there {
         Some((above, real)) => match absolute.strip_prefix(above) {
             Ok(rest) if rest.as_os_str().is_empty() => real,
+            // What is not there leads nowhere, nor upwards from there.
+            Ok(rest) if rest.components().any(|part| part == Component::ParentDir) => {
+                return Err(Error::source(format!("cannot find {}", absolute.display()))
+                    .with_hint("name it without `..`"));
+            }
             Ok(rest) => real.join(rest),
             Err(_) => absolute,
         },

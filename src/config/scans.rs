@@ -79,7 +79,33 @@ pub(super) fn read(
             terms,
         });
     }
+    let all: Vec<DropTerms> = scans.iter().map(|scan| scan.terms.clone()).collect();
+    for scan in &scans {
+        if let Err(why) = destination_is_outside(&scan.terms, &all) {
+            let text = format!("`after` of [scan:{}] {why}", scan.name);
+            mistakes.push(Finding::at(&document.file, scan.line, text));
+        }
+    }
     scans
+}
+
+/// What is delivered must not come into a drop directory again; and who may write there must not choose by a symbolic
+/// link where it goes.
+pub fn destination_is_outside(terms: &DropTerms, all: &[DropTerms]) -> Result<(), String> {
+    let After::Move(destination) = &terms.after else {
+        return Ok(());
+    };
+    let is_in_the_way = |other: &&DropTerms| {
+        destination.starts_with(&other.directory) || other.directory.starts_with(destination)
+    };
+    match all.iter().find(is_in_the_way) {
+        Some(other) => Err(format!(
+            "moves files to {}, which lies in the way of the drop directory {}; name a place beside it",
+            destination.display(),
+            other.directory.display()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Whether files of one directory lie in the other one, too.
@@ -227,6 +253,10 @@ mod tests {
     #[test]
     fn directories_beside_each_other_do_not_overlap() {
         assert!(read_text("[scan:a]\ndirectory = /in\n[scan:b]\ndirectory = /inn\n").is_ok());
+        for after in ["/in", "/in/done", "/"] {
+            let text = format!("[scan:a]\ndirectory = /in\nafter = move {after}\n");
+            assert_eq!(read_text(&text).unwrap_err()[0].line, Some(1), "{after}");
+        }
         let flat = "[scan:a]\ndirectory = /in\nsub_directories = no\n[scan:b]\ndirectory = /in/b\n";
         assert!(read_text(flat).is_ok());
     }

@@ -24,11 +24,13 @@ pub struct DropDirectoryRow {
     pub mount_point: Option<PathBuf>,
     /// What keeps it from being scanned, or its files from being dispatched.
     pub trouble: Option<String>,
+    /// The terms on which its files were last looked for, as they were noted.
+    pub terms: Option<String>,
     /// How many files are known there.
     pub files: u64,
 }
 
-const COLUMNS: &str = "s.id, s.path, s.first_at, s.stocked_at, s.mount_point, s.trouble,
+const COLUMNS: &str = "s.id, s.path, s.first_at, s.stocked_at, s.mount_point, s.trouble, s.terms,
     (SELECT count(*) FROM dropped f WHERE f.directory_id = s.id AND f.gone_at IS NULL)";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<DropDirectoryRow> {
@@ -39,7 +41,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DropDirectoryRow> {
         stocked_at: row.get::<_, Option<i64>>(3)?.map(time),
         mount_point: row.get::<_, Option<String>>(4)?.map(PathBuf::from),
         trouble: row.get(5)?,
-        files: row.get(6)?,
+        terms: row.get(6)?,
+        files: row.get(7)?,
     })
 }
 
@@ -81,6 +84,17 @@ impl Journal {
             tx.execute(
                 "UPDATE drop_directories SET mount_point = ?2 WHERE id = ?1",
                 params![directory, text(mount_point)],
+            )
+        })
+        .map(drop)
+    }
+
+    /// Its files are looked for on these terms from now on.
+    pub fn note_drop_terms(&mut self, directory: i64, terms: &str) -> Result<()> {
+        self.write("cannot note a drop directory in", |tx| {
+            tx.execute(
+                "UPDATE drop_directories SET terms = ?2 WHERE id = ?1",
+                params![directory, terms],
             )
         })
         .map(drop)

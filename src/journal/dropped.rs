@@ -24,6 +24,10 @@ pub struct DroppedRow {
     pub sha256: Option<String>,
     /// Whether it was there before the first start, and was never dispatched.
     pub is_stock: bool,
+    /// Whether no rule took it.
+    pub is_skipped: bool,
+    /// The batch that came of it.
+    pub batch: Option<i64>,
 }
 
 /// A file whose content was not read yet.
@@ -53,7 +57,7 @@ pub struct Dropped<'a> {
     pub batch: PlannedBatch<'a>,
 }
 
-const COLUMNS: &str = "id, path, device, inode, size, modified_ns, changed_ns, sha256, is_stock";
+const COLUMNS: &str = "id, path, device, inode, size, modified_ns, changed_ns, sha256, is_stock, is_skipped, batch_id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<DroppedRow> {
     Ok(DroppedRow {
@@ -62,6 +66,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DroppedRow> {
         stamp: stamp_from_row(row, 2)?,
         sha256: row.get(7)?,
         is_stock: row.get(8)?,
+        is_skipped: row.get(9)?,
+        batch: row.get(10)?,
     })
 }
 
@@ -89,7 +95,7 @@ fn put(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (directory_id, path) DO UPDATE SET device = excluded.device, inode = excluded.inode,
            size = excluded.size, modified_ns = excluded.modified_ns, changed_ns = excluded.changed_ns,
-           is_stock = excluded.is_stock, sha256 = NULL, batch_id = NULL, leaves = 0, gone_at = NULL
+           is_stock = excluded.is_stock, sha256 = NULL, batch_id = NULL, leaves = 0, is_skipped = 0, gone_at = NULL
          RETURNING id",
     )?
     .query_row(
@@ -118,7 +124,7 @@ impl Journal {
         self.read("cannot read the dropped files of", |connection| {
             let mut statement = connection.prepare(
                 "SELECT path, device, inode, size, modified_ns, changed_ns FROM dropped
-                 WHERE directory_id = ?1 AND gone_at IS NULL",
+                 WHERE directory_id = ?1 AND gone_at IS NULL AND name <> ''",
             )?;
             let mut rows = statement.query([directory])?;
             while let Some(row) = rows.next()? {
@@ -181,28 +187,63 @@ impl Journal {
         })
     }
 
-    /// A known file is at `path` now and looks like this, with the content that it had.
-    pub fn see_dropped_again(&mut self, file: i64, path: &str, stamp: FileStamp) -> Result<()> {
-        self.write("cannot note a dropped file in", |tx| {
+    /// Known files, by their numbers, are at these paths now and look like this, with the content that they had.
+    pub fn see_dropped_again(&mut self, files: &[(i64, String, FileStamp)]) -> Result<()> {
+        self.write("cannot note dropped files in", |tx| {
             // One that was known at that path and had other content is no more.
-            tx.prepare_cached(
+            let mut delete = tx.prepare_cached(
                 "DELETE FROM dropped WHERE id <> ?1 AND path = ?2
                    AND directory_id = (SELECT directory_id FROM dropped WHERE id = ?1)",
-            )?
-            .execute(params![file, path])?;
-            tx.prepare_cached(
+            )?;
+            let mut update = tx.prepare_cached(
                 "UPDATE dropped SET path = ?2, device = ?3, inode = ?4, size = ?5, modified_ns = ?6,
                    changed_ns = ?7, gone_at = NULL WHERE id = ?1",
-            )?
-            .execute(params![
-                file,
-                path,
-                stamp.device.cast_signed(),
-                stamp.inode.cast_signed(),
-                stamp.size.cast_signed(),
-                stamp.modified_ns,
-                stamp.changed_ns
-            ])
+            )?;
+            for (file, path, stamp) in files {
+                delete.execute(params![file, path])?;
+                update.execute(params![
+                    file,
+                    path,
+                    stamp.device.cast_signed(),
+                    stamp.inode.cast_signed(),
+                    stamp.size.cast_signed(),
+                    stamp.modified_ns,
+                    stamp.changed_ns
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Directories that could not be read when stock was taken, without their slashes.
+    pub fn unread_directories(&self, directory: i64) -> Result<Vec<String>> {
+        self.read("cannot read the dropped files of", |connection| {
+            connection
+                .prepare("SELECT path FROM dropped WHERE directory_id = ?1 AND name = ''")?
+                .query_map([directory], |row| {
+                    let path: String = row.get(0)?;
+                    Ok(path.trim_end_matches('/').to_owned())
+                })?
+                .collect()
+        })
+    }
+
+    /// A directory that could not be read when stock was taken; or it was read since.
+    pub fn note_unread(&mut self, directory: i64, path: &str, is_unread: bool) -> Result<()> {
+        let path = format!("{path}/");
+        self.write("cannot note a directory in", |tx| {
+            if is_unread {
+                tx.execute(
+                    "INSERT INTO dropped (directory_id, path, name, device, inode, size, modified_ns, changed_ns,
+                       is_stock, sha256) VALUES (?1, ?2, '', 0, 0, 0, 0, 0, 0, '') ON CONFLICT DO NOTHING",
+                    params![directory, path],
+                )
+            } else {
+                tx.execute(
+                    "DELETE FROM dropped WHERE directory_id = ?1 AND path = ?2 AND name = ''",
+                    params![directory, path],
+                )
+            }
         })
         .map(drop)
     }
@@ -225,9 +266,15 @@ impl Journal {
                     let batch = insert_planned(tx, &file.batch, frozen, now)?;
                     let id = put(tx, file.directory, file.path, file.stamp, false)?;
                     tx.prepare_cached(
-                        "UPDATE dropped SET sha256 = ?2, batch_id = ?3, leaves = ?4 WHERE id = ?1",
+                        "UPDATE dropped SET sha256 = ?2, batch_id = ?3, leaves = ?4, is_skipped = ?5 WHERE id = ?1",
                     )?
-                    .execute(params![id, file.sha256, batch, file.leaves])?;
+                    .execute(params![
+                        id,
+                        file.sha256,
+                        batch,
+                        file.leaves && !file.batch.plan.deliveries.is_empty(),
+                        file.batch.plan.deliveries.is_empty()
+                    ])?;
                     Ok(batch)
                 })
                 .collect()

@@ -113,7 +113,7 @@ fn a_file_that_went_is_known_for_a_while_and_then_no_more() {
         std::slice::from_ref(&row)
     );
     journal
-        .see_dropped_again(row.id, "s/a", stamp(1))
+        .see_dropped_again(&[(row.id, "s/a".to_owned(), stamp(1))])
         .expect("noted");
     assert_eq!(known(&journal, directory), [("s/a".to_owned(), stamp(1))]);
     journal
@@ -172,7 +172,7 @@ fn what_a_file_holds_is_noted_only_while_it_looks_the_same() {
         ..stamp(2)
     };
     journal
-        .see_dropped_again(found[1].id, "b", touched)
+        .see_dropped_again(&[(found[1].id, "b".to_owned(), touched)])
         .expect("noted");
     let digests: Vec<_> = found
         .into_iter()

@@ -226,13 +226,16 @@ CREATE TABLE drop_directories (
   -- Where the file system was mounted that it lay on.
   mount_point TEXT,
   -- What keeps it from being scanned, or its files from being dispatched.
-  trouble     TEXT
+  trouble     TEXT,
+  -- The terms on which its files were last looked for, as JSON.
+  terms       TEXT
 ) STRICT;
 
 CREATE TABLE dropped (
   id           INTEGER PRIMARY KEY,
   directory_id INTEGER NOT NULL REFERENCES drop_directories (id),
-  -- Below the directory, and its last part.
+  -- Below the directory, and its last part. A path that ends in a slash is a directory that could not be read when
+  -- stock was taken: what is in it has still to be taken stock of.
   path         TEXT NOT NULL,
   name         TEXT NOT NULL,
   -- The file as it was when it was last judged. Device and inode are unsigned, wrapped.
@@ -244,6 +247,8 @@ CREATE TABLE dropped (
   sha256       TEXT,
   -- Whether it was there before the first start, and was never dispatched.
   is_stock     INTEGER NOT NULL,
+  -- Whether no rule took it.
+  is_skipped   INTEGER NOT NULL DEFAULT 0,
   batch_id     INTEGER REFERENCES batches (id) ON DELETE SET NULL,
   -- Whether it is to leave once all its deliveries are done.
   leaves       INTEGER NOT NULL DEFAULT 0,

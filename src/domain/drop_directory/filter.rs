@@ -80,6 +80,15 @@ impl Globs {
 }
 
 impl DropFilter {
+    /// The globs of `include`, if there are any, and of `exclude`.
+    pub fn words(&self) -> (Option<&[String]>, &[String]) {
+        let exclude = self.exclude.as_ref().map(|globs| globs.words.as_slice());
+        (
+            self.include.as_ref().map(|globs| globs.words.as_slice()),
+            exclude.unwrap_or_default(),
+        )
+    }
+
     /// Only what one of these globs names is taken, also where it would be left out by default.
     pub fn include(&mut self, globs: &[String]) -> Result<(), FilterError> {
         self.include = Some(Globs::new(globs)?);

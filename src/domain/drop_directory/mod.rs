@@ -4,18 +4,21 @@
 use std::path::PathBuf;
 
 mod filter;
+mod reach;
 mod settling;
 #[cfg(test)]
 mod tests;
 
 pub use filter::{DropFilter, FilterError};
+pub use reach::{FormerReach, Reach};
 pub use settling::{Look, Settling};
 
 /// What tells that a file is still the same one with the same content. Any write, rename, link or change
 /// of permissions changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileStamp {
-    /// Of its file system.
+    /// Of its file system; 0 for the one that the drop directory itself lies on, whose number may be another one
+    /// after each mount.
     pub device: u64,
     /// On that file system.
     pub inode: u64,

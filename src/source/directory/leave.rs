@@ -2,6 +2,7 @@
 //! of ours, which takes whatever lies there in one go; only then is it looked at, and goes, or gets its name back.
 //! Whoever is killed in between begins again with the same token.
 
+use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -9,11 +10,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchown, fstat, openat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::{Root, device_of, is_nothing, name_of, stamp_of, writers_of};
+use super::{Root, is_nothing, name_of, writers_of};
 use crate::domain::drop_directory::{FileStamp, parent_of};
 use crate::source::contents;
 
@@ -21,7 +23,7 @@ use crate::source::contents;
 const NAMES_MAX: u32 = 10_000;
 
 /// A file that is to leave.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Departure<'a> {
     /// Below the drop directory.
     pub path: &'a str,
@@ -33,6 +35,8 @@ pub struct Departure<'a> {
     pub token: &'a str,
     /// Where it goes to; none: it is deleted.
     pub destination: Option<&'a Path>,
+    /// Asked while it is copied: whether to go on.
+    pub go_on: &'a dyn Fn() -> bool,
 }
 
 /// What became of it.
@@ -50,33 +54,46 @@ pub enum Left {
 
 /// Has a file leave.
 pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Left> {
-    let parent = root.directory(parent_of(departure.path))?;
+    let parent = match root.directory(parent_of(departure.path)) {
+        // Of a file system that is not mounted nothing is missing.
+        Err(error) if is_nothing(&error) && departure.stamp.device == 0 => {
+            return Ok(Left::Missing);
+        }
+        other => other?,
+    };
     let name = name_of(departure.path)?;
-    let aside = format!(".ad-{}.leaving", departure.token);
-    match rename(&parent, name, &parent, &aside) {
-        Ok(()) => {}
-        // Somebody was killed here: what stepped aside then leaves now.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) if is_nothing(&error) => {
-            if statat(&parent, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_err() {
-                // Of a file system that is not mounted nothing is missing.
-                return if device_of(&fstat(&parent)?) == departure.stamp.device {
+    let aside = aside_name(departure.token);
+    let look = |name: &str| {
+        statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            .ok()
+            .map(|stat| (root.stamp_of(&stat), stat))
+    };
+    // Else somebody was killed when it had stepped aside.
+    if look(&aside).is_none() {
+        match look(name) {
+            None => {
+                let is_there = root.stamp_of(&fstat(&parent)?).device == departure.stamp.device;
+                return if is_there {
                     Ok(Left::Missing)
                 } else {
                     Err(io::Error::other("its file system is not there"))
                 };
             }
+            // Whoever changes it is not disturbed.
+            Some((stamp, _)) if stamp != departure.stamp => return Ok(Left::Changed),
+            Some((stamp, _)) if is_written(root, stamp) => return Ok(Left::Written),
+            Some(_) => rename(&parent, name, &parent, &aside)?,
         }
-        Err(error) => return Err(error),
     }
-    let stat = statat(&parent, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
-    let stamp = stamp_of(&stat);
+    let Some((stamp, stat)) = look(&aside) else {
+        return Ok(Left::Missing);
+    };
     let stays = if !stamp.has_content_of(&departure.stamp) {
         Some(Left::Changed)
-    } else if writers_of(&[(stamp.device, stamp.inode)]).is_empty() {
-        None
-    } else {
+    } else if is_written(root, stamp) {
         Some(Left::Written)
+    } else {
+        None
     };
     if let Some(stays) = stays {
         give_back(&parent, &aside, name)?;
@@ -84,7 +101,13 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
     }
     if let Some(marker) = departure.marker {
         // Before the name is seen to be free: the next file's marker is not this one's.
-        remove_marker(&parent, name_of(marker)?, departure.token, stamp.changed_ns)?;
+        remove_marker(
+            root,
+            &parent,
+            name_of(marker)?,
+            departure.token,
+            stamp.changed_ns,
+        )?;
     }
     let to = match departure.destination {
         None => {
@@ -102,12 +125,36 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
     Ok(Left::Gone(to))
 }
 
+/// A file that stepped aside when somebody was killed gets its name back: it is to stay now. Whether there was one.
+pub fn cancel_departure(root: &Root, path: &str, token: &str) -> io::Result<bool> {
+    let parent = root.directory(parent_of(path))?;
+    let aside = aside_name(token);
+    if statat(&parent, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        return Ok(false);
+    }
+    give_back(&parent, &aside, name_of(path)?).map(|()| true)
+}
+
+fn aside_name(token: &str) -> String {
+    format!(".ad-{token}.leaving")
+}
+
+fn is_written(root: &Root, stamp: FileStamp) -> bool {
+    !writers_of(&HashSet::from([root.file_of(stamp)])).is_empty()
+}
+
 /// Removes a marker that is older than `before_ns`, when its file stepped aside: a newer one is another file's.
-fn remove_marker(parent: &OwnedFd, name: &str, token: &str, before_ns: i64) -> io::Result<()> {
+fn remove_marker(
+    root: &Root,
+    parent: &OwnedFd,
+    name: &str,
+    token: &str,
+    before_ns: i64,
+) -> io::Result<()> {
     let look = |name: &str| {
         statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .ok()
-            .map(|stat| stamp_of(&stat))
+            .map(|stat| root.stamp_of(&stat))
     };
     let Some(seen) = look(name).filter(|seen| seen.changed_ns < before_ns) else {
         return Ok(());
@@ -151,7 +198,7 @@ fn go_to(
     let name = match moved {
         Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
             let part = format!(".ad-{}.part", departure.token);
-            copy_to(parent, aside, stat, &directory.join(&part))?;
+            copy_to((parent, aside), stat, (&target, &part), departure.go_on)?;
             let name = free_name(name, |name| rename(&target, &part, &target, name))?;
             rustix::fs::fsync(&target)?;
             unlinkat(parent, aside, AtFlags::empty())?;
@@ -162,17 +209,29 @@ fn go_to(
     Ok(directory.join(name))
 }
 
-/// A copy with the same permissions and time, synced.
-fn copy_to(parent: &OwnedFd, aside: &str, stat: &Stat, to: &Path) -> io::Result<()> {
+/// A copy with the same owner, permissions and time, synced.
+fn copy_to(
+    (parent, aside): (&OwnedFd, &str),
+    stat: &Stat,
+    (target, part): (&OwnedFd, &str),
+    go_on: &dyn Fn() -> bool,
+) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut from = File::from(openat(parent, aside, flags, Mode::empty())?);
     // What lies there was left by somebody who was killed.
-    let mut copy = File::create(to)?;
-    contents::copy(&mut from, to, &|| true, &mut copy)
+    let _ = unlinkat(target, part, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut copy = File::from(openat(target, part, flags, Mode::RUSR | Mode::WUSR)?);
+    contents::copy(&mut from, Path::new(part), go_on, &mut copy)
         .map_err(|error| io::Error::other(error.message))?;
-    copy.set_permissions(Permissions::from_mode(stat.st_mode & 0o7777))?;
-    let modified = from.metadata()?.modified()?;
-    copy.set_modified(modified)?;
+    // Only root can give it away. Never the bits that make a program run as its owner.
+    let _ = fchown(
+        &copy,
+        Some(Uid::from_raw(stat.st_uid)),
+        Some(Gid::from_raw(stat.st_gid)),
+    );
+    copy.set_permissions(Permissions::from_mode(stat.st_mode & 0o777))?;
+    copy.set_modified(from.metadata()?.modified()?)?;
     copy.sync_all()
 }
 
@@ -236,6 +295,7 @@ mod tests {
                 stamp,
                 token: "7",
                 destination: to,
+                go_on: &|| true,
             };
             finish_departure(&self.root, &departure).expect("no error")
         }

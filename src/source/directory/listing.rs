@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
-use super::{device_of, is_nothing, stamp_of};
+use super::{Root, is_nothing};
 use crate::domain::drop_directory::FileStamp;
 
 /// What a name stands for.
@@ -13,9 +13,9 @@ use crate::domain::drop_directory::FileStamp;
 pub enum Kind {
     /// A regular file, perhaps behind a symbolic link.
     File(FileStamp),
-    /// A directory of this device, perhaps behind a symbolic link.
+    /// A directory, perhaps behind a symbolic link.
     Directory {
-        /// Its device.
+        /// Its device, as in [`FileStamp`].
         device: u64,
         /// Whether a symbolic link leads there.
         is_link: bool,
@@ -43,21 +43,21 @@ pub struct Listing {
     pub has_links: bool,
 }
 
-/// Reads a directory. `wanted` is asked before a name is looked at; `follow`: symbolic links are followed.
+/// Reads an open directory below `root`. `wanted` is asked before a name is looked at.
 pub fn list(
+    root: &Root,
     directory: &OwnedFd,
-    follow: bool,
     wanted: &dyn Fn(&str) -> bool,
 ) -> io::Result<Listing> {
+    let follow = root.follow;
     let mut listing = Listing::default();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name();
         let Ok(text) = name.to_str() else {
-            let shown = name.to_string_lossy().into_owned();
             listing
                 .unusable
-                .push((shown, "its name is not UTF-8".to_owned()));
+                .push((shown(name.to_bytes()), "its name is not UTF-8".to_owned()));
             continue;
         };
         let file_type = entry.file_type();
@@ -88,9 +88,9 @@ pub fn list(
         let is_link = file_type == FileType::Symlink;
         listing.has_links |= is_link;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File(stamp_of(&stat)),
+            FileType::RegularFile => Kind::File(root.stamp_of(&stat)),
             FileType::Directory => Kind::Directory {
-                device: device_of(&stat),
+                device: root.stamp_of(&stat).device,
                 is_link,
             },
             _ => continue,
@@ -101,4 +101,14 @@ pub fn list(
         });
     }
     Ok(listing)
+}
+
+/// A name that is no text, with the bytes that are none as `\xff`.
+fn shown(name: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in name.utf8_chunks() {
+        shown.push_str(chunk.valid());
+        shown.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    shown
 }

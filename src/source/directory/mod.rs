@@ -17,7 +17,7 @@ mod mounts;
 mod watch;
 mod writers;
 
-pub use leave::{Departure, Left, finish_departure};
+pub use leave::{Departure, Left, cancel_departure, finish_departure};
 pub use listing::{Entry, Kind, Listing, list};
 pub use mounts::{eventless_file_system, missing_mount, mount_point_of};
 pub use watch::{Happening, Watch, What};
@@ -69,16 +69,14 @@ impl Root {
         Ok(fd)
     }
 
-    /// How the file at `path` looks; none where there is nothing. What is no regular file is an error.
+    /// How the file at `path` looks; none where there is no regular file.
     pub fn stamp(&self, path: &str) -> io::Result<Option<FileStamp>> {
         let stat = match self.stat(path) {
             Err(error) if is_nothing(&error) => return Ok(None),
             other => other?,
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        Ok(Some(stamp_of(&stat)))
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(is_file.then(|| self.stamp_of(&stat)))
     }
 
     /// How the directory at `path` looks, without opening it.
@@ -88,7 +86,7 @@ impl Root {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(stamp_of(&stat))
+        Ok(self.stamp_of(&stat))
     }
 
     /// Whether `path` is a directory now.
@@ -107,7 +105,32 @@ impl Root {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(io::Error::other("it is no regular file"));
         }
-        Ok((File::from(fd), stamp_of(&stat)))
+        Ok((File::from(fd), self.stamp_of(&stat)))
+    }
+
+    /// How an open file of the drop directory looks now.
+    pub fn stamp_of_file(&self, file: &File) -> io::Result<FileStamp> {
+        Ok(self.stamp_of(&fstat(file.as_fd())?))
+    }
+
+    /// Device and inode of a file as the system knows them.
+    pub fn file_of(&self, stamp: FileStamp) -> (u64, u64) {
+        let device = match stamp.device {
+            0 => self.identity.0,
+            device => device,
+        };
+        (device, stamp.inode)
+    }
+
+    fn stamp_of(&self, stat: &Stat) -> FileStamp {
+        let device = device_of(stat);
+        FileStamp {
+            device: if device == self.identity.0 { 0 } else { device },
+            inode: inode_of(stat),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        }
     }
 
     fn stat(&self, path: &str) -> io::Result<Stat> {
@@ -132,11 +155,6 @@ impl Root {
     }
 }
 
-/// How an open file looks now.
-pub fn stamp_of_file(file: &File) -> io::Result<FileStamp> {
-    Ok(stamp_of(&fstat(file.as_fd())?))
-}
-
 /// Whether an error means that nothing is there.
 pub fn is_nothing(error: &io::Error) -> bool {
     matches!(
@@ -159,16 +177,6 @@ fn checked(name: &str) -> io::Result<&str> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(name)
-}
-
-fn stamp_of(stat: &Stat) -> FileStamp {
-    FileStamp {
-        device: device_of(stat),
-        inode: inode_of(stat),
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
-        changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
-    }
 }
 
 /// Its type differs between platforms.

@@ -1,7 +1,7 @@
 //! Who has a file open for writing, as far as `/proc` tells: root sees everybody, others their own processes
 //! alone. Where it tells nothing, nobody is seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,8 +21,10 @@ pub struct Writer {
 }
 
 /// Of these files, by device and inode, those that somebody has open for writing. Looks at every process once.
-pub fn writers_of(files: &[(u64, u64)]) -> HashMap<(u64, u64), Writer> {
+#[expect(clippy::implicit_hasher, reason = "every caller has the standard one")]
+pub fn writers_of(files: &HashSet<(u64, u64)>) -> HashMap<(u64, u64), Writer> {
     let mut found = HashMap::new();
+    let inodes: HashSet<u64> = files.iter().map(|(_, inode)| *inode).collect();
     let Ok(processes) = fs::read_dir("/proc") else {
         return found;
     };
@@ -34,7 +36,9 @@ pub fn writers_of(files: &[(u64, u64)]) -> HashMap<(u64, u64), Writer> {
             continue;
         };
         for descriptor in descriptors.flatten() {
-            if let Some(file) = written_file(&process.path(), &descriptor.path(), files) {
+            if let Some(file) = written_file(&process.path(), &descriptor.path(), &inodes)
+                .filter(|file| files.contains(file))
+            {
                 found.entry(file).or_insert_with(|| Writer {
                     pid,
                     name: name_of(&process.path()),
@@ -49,8 +53,8 @@ fn number(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-/// Which of `files` a descriptor may write to.
-fn written_file(process: &Path, descriptor: &Path, files: &[(u64, u64)]) -> Option<(u64, u64)> {
+/// The file that a descriptor may write to, if it can be one of `inodes`.
+fn written_file(process: &Path, descriptor: &Path, inodes: &HashSet<u64>) -> Option<(u64, u64)> {
     // Sockets, pipes and their like have no path.
     let target = fs::read_link(descriptor).ok()?;
     if !target.as_os_str().as_bytes().starts_with(b"/") {
@@ -69,12 +73,11 @@ fn written_file(process: &Path, descriptor: &Path, files: &[(u64, u64)]) -> Opti
     }
     // Newer kernels tell the inode here, without a look at the file, which may lie on a server that hangs.
     let inode: Option<u64> = field("ino:").and_then(|text| text.parse().ok());
-    if inode.is_some_and(|inode| files.iter().all(|(_, known)| *known != inode)) {
+    if inode.is_some_and(|inode| !inodes.contains(&inode)) {
         return None;
     }
     let metadata = fs::metadata(descriptor).ok()?;
-    let file = (metadata.dev(), metadata.ino());
-    files.contains(&file).then_some(file)
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn name_of(process: &Path) -> String {
@@ -95,13 +98,13 @@ mod tests {
         let writing = File::create(&path).expect("a file");
         let metadata = writing.metadata().expect("metadata");
         let file = (metadata.dev(), metadata.ino());
-        let found = writers_of(&[file]);
+        let found = writers_of(&HashSet::from([file]));
         assert_eq!(
             found.get(&file).map(|writer| writer.pid),
             Some(std::process::id())
         );
         drop(writing);
         let _reading = OpenOptions::new().read(true).open(&path).expect("open");
-        assert!(writers_of(&[file]).is_empty());
+        assert!(writers_of(&HashSet::from([file])).is_empty());
     }
 }

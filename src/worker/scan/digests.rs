@@ -1,15 +1,14 @@
 //! What was there before the first start, and what no rule took, is read when there is nothing else to do: only by
 //! its content can a file that is touched later be told from a new one. In small pieces, with pauses.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::{Duration, Instant};
 
 use super::Scanner;
 use crate::domain::artifact::Digester;
 use crate::error::Result;
 use crate::journal::Undigested;
-use crate::source::directory::{Root, stamp_of_file};
+use crate::source::directory::Root;
 
 /// How long is read in one go, and the pause behind it: others use these disks.
 const AT_WORK: Duration = Duration::from_millis(40);
@@ -18,13 +17,14 @@ const BREATH: Duration = Duration::from_millis(40);
 const PAGE: u32 = 500;
 const PIECE: usize = 256 << 10;
 
-/// How far the reading has come.
+/// How far the reading has come. No file is kept open in the pauses: its file system can be unmounted.
 #[derive(Default)]
 pub(super) struct Digests {
     /// The last file that was asked for.
     cursor: i64,
     queue: Vec<Undigested>,
-    current: Option<(Undigested, File, Digester)>,
+    /// The file in hand, and how much of it was read.
+    current: Option<(Undigested, u64, Digester)>,
     done: Vec<(Undigested, String)>,
     /// Whether there was nothing left.
     is_over: bool,
@@ -44,35 +44,21 @@ impl Scanner<'_> {
             return Ok(None);
         }
         let end = Instant::now() + AT_WORK;
-        let mut piece = vec![0_u8; PIECE];
         while Instant::now() < end {
-            let Some((file, open, digester)) = &mut self.digests.current else {
-                if !self.next_to_digest(root)? {
-                    self.digests.is_over = true;
-                    return Ok(None);
-                }
-                continue;
-            };
-            match open.read(&mut piece) {
-                Ok(0) => {
-                    let is_same = stamp_of_file(open).is_ok_and(|now| now == file.stamp);
-                    let done = (file.clone(), std::mem::take(digester).finish());
-                    self.digests.current = None;
-                    if is_same {
-                        self.digests.done.push(done);
-                    }
-                }
-                Ok(count) => digester.update(piece.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                // What cannot be read now is asked for at the next start.
-                Err(_) => self.digests.current = None,
+            if self.digests.current.is_none() && !self.next_to_digest()? {
+                self.digests.is_over = true;
+                return Ok(None);
+            }
+            if let Some((file, read, digester)) = self.digests.current.take() {
+                self.digests.current =
+                    read_on(root, file, read, digester, end, &mut self.digests.done);
             }
         }
         Ok(Some(BREATH))
     }
 
-    /// Opens the next file. Whether there was one.
-    fn next_to_digest(&mut self, root: &Root) -> Result<bool> {
+    /// Chooses the next file. Whether there was one.
+    fn next_to_digest(&mut self) -> Result<bool> {
         if self.digests.queue.is_empty() {
             let done = std::mem::take(&mut self.digests.done);
             if !done.is_empty() {
@@ -88,11 +74,44 @@ impl Scanner<'_> {
             return Ok(false);
         };
         self.digests.cursor = file.id;
-        if let Ok((open, stamp)) = root.file(&file.path)
-            && stamp == file.stamp
-        {
-            self.digests.current = Some((file, open, Digester::default()));
-        }
+        self.digests.current = Some((file, 0, Digester::default()));
         Ok(true)
+    }
+}
+
+/// Reads on until `end`. Returns what is left to do; a file that changed or cannot be read is asked for at the next
+/// start, if it is still of interest then.
+fn read_on(
+    root: &Root,
+    file: Undigested,
+    mut read: u64,
+    mut digester: Digester,
+    end: Instant,
+    done: &mut Vec<(Undigested, String)>,
+) -> Option<(Undigested, u64, Digester)> {
+    let (mut open, stamp) = root.file(&file.path).ok()?;
+    if stamp != file.stamp {
+        return None;
+    }
+    open.seek(SeekFrom::Start(read)).ok()?;
+    let mut piece = vec![0_u8; PIECE];
+    loop {
+        match open.read(&mut piece) {
+            Ok(0) => {
+                if root.stamp_of_file(&open).is_ok_and(|now| now == file.stamp) {
+                    done.push((file, digester.finish()));
+                }
+                return None;
+            }
+            Ok(count) => {
+                digester.update(piece.get(..count).unwrap_or_default());
+                read += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+        if Instant::now() >= end {
+            return Some((file, read, digester));
+        }
     }
 }

@@ -1,12 +1,18 @@
 //! What the kernel tells of, turned into what is known: it says where to look, and what is there is looked at.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, Scanner};
-use crate::domain::drop_directory::parent_of;
+use crate::domain::drop_directory::{FileStamp, parent_of};
 use crate::domain::event::Event;
 use crate::error::Result;
 use crate::source::directory::{Happening, Root, What};
+
+/// Pause between two walks because of events that were lost: this, or so often as long as the last walk took.
+const OVERFLOW_PAUSE: Duration = Duration::from_secs(2);
+const OVERFLOW_FACTOR: u32 = 10;
+/// How often that is worth a line.
+const OVERFLOW_TOLD_EVERY: Duration = Duration::from_mins(10);
 
 impl Scanner<'_> {
     /// Hears what has happened, and doubts whether anything is told where something should have been.
@@ -15,8 +21,10 @@ impl Scanner<'_> {
             Some(watch) => watch.read(AT_ONCE),
             None => return Ok(()),
         };
+        let mut is_all = true;
         match heard {
             Ok(happenings) => {
+                is_all = happenings.len() < AT_ONCE;
                 for happening in happenings {
                     self.happened(root, happening)?;
                 }
@@ -26,7 +34,10 @@ impl Scanner<'_> {
                 self.blind = Some(format!("the kernel tells nothing (inotify: {error})"));
             }
         }
-        self.doubt();
+        // What was not read yet may be what is missed.
+        if is_all {
+            self.doubt();
+        }
         Ok(())
     }
 
@@ -35,19 +46,18 @@ impl Scanner<'_> {
             Happening::To(path, what) => (path, what),
             Happening::Ceased(path) => {
                 if path.is_empty() {
-                    // Whether it is still there, and the same one, is looked at before anything else.
+                    // Whatever is there now is begun with anew.
+                    self.identity = None;
                     self.next_walk = Instant::now();
+                } else if self.tree.directory(&path).is_some() {
+                    let known = self.tree.enter(&path);
+                    known.is_watched = false;
+                    known.read_as = None;
                 }
                 return Ok(());
             }
             Happening::Overflow => {
-                let message = format!(
-                    "{}: more happened than the kernel could tell; everything is walked",
-                    self.terms.directory.display()
-                );
-                self.context.emit(&Event::Notice { message });
-                self.reads_all = true;
-                self.next_walk = Instant::now();
+                self.overflowed();
                 return Ok(());
             }
         };
@@ -75,13 +85,32 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    /// The kernel has forgotten some of what happened: everything is read, but not again and again.
+    fn overflowed(&mut self) {
+        let pause = OVERFLOW_PAUSE.max(self.walk_took * OVERFLOW_FACTOR);
+        if !std::mem::replace(&mut self.reads_all, true) {
+            let message = format!(
+                "{}: more happened than the kernel could tell; everything is walked",
+                self.terms.directory.display()
+            );
+            if self
+                .overflow_told
+                .is_none_or(|told| told.elapsed() >= OVERFLOW_TOLD_EVERY)
+            {
+                self.overflow_told = Some(Instant::now());
+                self.context.emit(&Event::Notice { message });
+            }
+            self.next_walk = self.next_walk.min(self.walked_at + pause);
+        }
+    }
+
     /// A directory is there: with everything below it, if its own is scanned at all.
     fn come(&mut self, root: &Root, path: &str) -> Result<()> {
         let above = parent_of(path).to_owned();
         self.tree.enter(&above).read_as = None;
         let is_of_this_device = root
             .directory_stamp(path)
-            .is_ok_and(|stamp| stamp.device == root.identity.0 || self.terms.cross_file_systems);
+            .is_ok_and(|stamp| stamp.device == 0 || self.terms.cross_file_systems);
         if is_of_this_device {
             self.walk_from(root, path)?;
         }
@@ -98,10 +127,12 @@ impl Scanner<'_> {
         if !self.terms.filter.takes(path) {
             return;
         }
+        // A name that we gave back to a file says nothing about it.
+        let is_returned = what == What::Arrived && self.returned.remove(path);
         match what {
             What::Changed if self.settling.has(path) => self.settling.changes(path, now),
             What::Closed if self.settling.has(path) => self.settling.closed(path, now),
-            _ => self.see_now(root, path, what == What::Arrived),
+            _ => self.see_now(root, path, what == What::Arrived && !is_returned),
         }
     }
 
@@ -114,7 +145,8 @@ impl Scanner<'_> {
                 if arrived && !is_known && self.terms.filter.marker.is_none() && self.is_stocked() {
                     self.settling.is_whole(path, stamp, self.now());
                 } else {
-                    self.see(path, stamp, marker);
+                    let now = self.now();
+                    self.see(path, stamp, marker, Some(now));
                 }
             }
             Ok(None) => self.is_gone(path),
@@ -124,11 +156,7 @@ impl Scanner<'_> {
     }
 
     /// How a file's marker looks now, where there are markers.
-    pub(super) fn marker_now(
-        &self,
-        root: &Root,
-        path: &str,
-    ) -> Option<crate::domain::drop_directory::FileStamp> {
+    pub(super) fn marker_now(&self, root: &Root, path: &str) -> Option<FileStamp> {
         let marker = self.terms.filter.marker_of(path)?;
         root.stamp(&marker).ok().flatten()
     }

@@ -9,53 +9,98 @@ use crate::domain::event::Event;
 use crate::error::Result;
 use crate::fail_points;
 use crate::journal::DroppedRow;
-use crate::source::directory::{Departure, Left, Root, finish_departure};
+use crate::source::directory::{Departure, Left, Root, cancel_departure, finish_departure};
 
-/// How often it is looked whether deliveries are done.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether deliveries are done: seldom where they never are.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+const EVERY_MAX: Duration = Duration::from_secs(15);
+/// How long files leave in one go: others want to be taken.
+const AT_WORK: Duration = Duration::from_millis(100);
 
 /// Who may leave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leaving {
-    /// Whether any file may.
-    may_be: bool,
-    next: Option<Instant>,
+    next: Instant,
+    pause: Duration,
     /// Files that could not leave, and when they are tried again.
     stuck: HashMap<i64, Instant>,
+    /// Whether those were seen to that stepped aside when somebody was killed.
+    has_begun: bool,
+}
+
+impl Default for Leaving {
+    fn default() -> Self {
+        Self {
+            next: Instant::now(),
+            pause: EVERY_MIN,
+            stuck: HashMap::new(),
+            has_begun: false,
+        }
+    }
 }
 
 impl Leaving {
-    /// Somebody may be waiting to leave.
-    pub(super) fn new() -> Self {
-        Self {
-            may_be: true,
-            ..Self::default()
-        }
-    }
-
     /// A file was dispatched that may leave one day.
     pub(super) fn wake(&mut self) {
-        self.may_be = true;
+        self.pause = EVERY_MIN;
+        self.next = self.next.min(Instant::now() + EVERY_MIN);
     }
 }
 
 impl Scanner<'_> {
     /// Has those leave whose deliveries are done.
     pub(super) fn let_leave(&mut self, root: &Root) -> Result<()> {
-        let is_time = self.leaving.next.is_none_or(|next| next <= Instant::now());
-        if self.terms.after == After::Keep || !self.leaving.may_be || !is_time {
+        let begins = !std::mem::replace(&mut self.leaving.has_begun, true);
+        if self.terms.after == After::Keep {
+            return if begins { self.let_stay(root) } else { Ok(()) };
+        }
+        if self.leaving.next > Instant::now() {
             return Ok(());
         }
-        self.leaving.next = Some(Instant::now() + EVERY);
+        let end = Instant::now() + AT_WORK;
         self.leaving
             .stuck
             .retain(|_, until| *until > Instant::now());
+        let ready = self.journal.ready_to_leave(self.row.id)?;
+        let mut is_any = false;
+        for row in ready {
+            if self.leaving.stuck.contains_key(&row.id) {
+                continue;
+            }
+            if self.context.stop.is_raised() || Instant::now() >= end {
+                return Ok(());
+            }
+            is_any = true;
+            self.leave(root, &row)?;
+        }
+        self.leaving.pause = if is_any {
+            EVERY_MIN
+        } else {
+            (self.leaving.pause * 2).min(EVERY_MAX)
+        };
+        self.leaving.next = Instant::now() + self.leaving.pause;
+        Ok(())
+    }
+
+    /// `after` is `keep` by now: what stepped aside when somebody was killed comes back.
+    fn let_stay(&mut self, root: &Root) -> Result<()> {
         for row in self.journal.ready_to_leave(self.row.id)? {
-            if !self.leaving.stuck.contains_key(&row.id) && !self.context.stop.is_raised() {
-                self.leave(root, &row)?;
+            self.returned.insert(row.path.clone());
+            if let Err(error) = cancel_departure(root, &row.path, &self.token(&row)) {
+                self.complain(&row.path, &format!("cannot get its name back: {error}"));
             }
         }
         Ok(())
+    }
+
+    /// Of this file in this version.
+    fn token(&self, row: &DroppedRow) -> String {
+        format!(
+            "{}-{}-{}",
+            self.journal.id(),
+            row.id,
+            row.batch.unwrap_or_default()
+        )
     }
 
     fn leave(&mut self, root: &Root, row: &DroppedRow) -> Result<()> {
@@ -64,7 +109,7 @@ impl Scanner<'_> {
             _ => None,
         };
         let marker = self.terms.filter.marker_of(&row.path);
-        let token = format!("{}-{}", self.journal.id(), row.id);
+        let token = self.token(row);
         fail_points::hit("scan.leaving");
         let left = finish_departure(
             root,
@@ -74,6 +119,7 @@ impl Scanner<'_> {
                 stamp: row.stamp,
                 token: &token,
                 destination,
+                go_on: &|| !self.context.stop.is_raised(),
             },
         );
         fail_points::hit("scan.left");
@@ -89,13 +135,18 @@ impl Scanner<'_> {
                 self.context.emit(&Event::News { message });
             }
             Ok(Left::Missing) => self.forget(row)?,
-            // What has changed is a package of its own, or is found to be the same and may leave then.
-            Ok(Left::Changed | Left::Written) => self.later(row),
+            // What has changed is a package of its own, or is found to be the same and may leave then. That it
+            // has its name back does not make it whole.
+            Ok(Left::Changed | Left::Written) => {
+                self.returned.insert(row.path.clone());
+                self.later(row);
+            }
             Err(error) => {
-                self.complain(
-                    &row.path,
-                    &format!("cannot leave the directory: {error}; it is tried again"),
-                );
+                self.returned.insert(row.path.clone());
+                if !self.context.stop.is_raised() {
+                    let why = format!("cannot leave the directory: {error}; it is tried again");
+                    self.complain(&row.path, &why);
+                }
                 self.later(row);
             }
         }
@@ -104,7 +155,9 @@ impl Scanner<'_> {
 
     fn forget(&mut self, row: &DroppedRow) -> Result<()> {
         self.journal.forget_dropped(row.id)?;
-        self.tree.remove_file(&row.path);
+        if self.tree.judged(&row.path) == Some(row.stamp) {
+            self.tree.remove_file(&row.path);
+        }
         Ok(())
     }
 

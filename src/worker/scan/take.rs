@@ -2,132 +2,115 @@
 //! file, and one record of all that. In the order in which files were last written: what goes to one target
 //! arrives in that order.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use chrono::{Local, Utc};
+use chrono::Local;
 
+use super::Scanner;
+use super::record::{Ready, Round, Seen, is_unchanged};
 use super::walk::is_marked;
-use super::{AT_ONCE, Scanner};
 use crate::domain::change::{Action, Change};
-use crate::domain::drop_directory::{After, FileStamp, Look};
+use crate::domain::drop_directory::{FileStamp, Look};
 use crate::domain::event::Event;
-use crate::domain::plan::{Filter, Plan};
-use crate::domain::rule::Choice;
+use crate::domain::plan::Filter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fail_points;
-use crate::journal::{Dropped, DroppedRow, PlannedBatch, Source};
-use crate::source::contents;
-use crate::source::directory::{Root, stamp_of_file, writers_of};
-use crate::spool::{Keep, Outside};
+use crate::source::directory::{Root, writers_of};
 use crate::worker::configurations::Loaded;
 use crate::worker::planner::plan_changes;
 
 /// Pause before a file that found no room is tried again.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// So much longer for each file that waits.
+const ROOM_PAUSE_EACH: Duration = Duration::from_micros(500);
+/// After how many files it is heard what happens meanwhile.
+const HEARD_EVERY: usize = 64;
 /// How long a file is open for writing before that is worth a line.
 const OPEN_TOLD: Duration = Duration::from_mins(1);
-/// Files, and bytes of them, that are recorded together, at most.
-const RECORDED_AT_ONCE: usize = 50;
-const BYTES_AT_ONCE: u64 = 64 << 20;
-
-/// A file that is to be recorded.
-struct Ready {
-    path: String,
-    stamp: FileStamp,
-    change: Change,
-    plan: Plan,
-    /// When it was planned, as `dest_dir` shows it.
-    dated: String,
-    artifact: Option<(String, u64)>,
-}
 
 /// What became of a file that had settled.
 enum Taken {
     /// It is to be recorded.
     Ready(Box<Ready>),
     /// It is the one that was known.
-    Known,
+    Known(Seen),
     /// It changed while it was read.
     Restless,
     /// It cannot be taken for now, and is tried again after a pause.
     Later(Duration),
 }
 
-/// One round of taking.
-struct Round {
-    /// Held from the first copy until the journal knows of it.
-    keep: Option<Keep>,
-    ready: Vec<Ready>,
-    bytes: u64,
-}
-
 impl Scanner<'_> {
-    /// Takes what has settled. Whether there is more of it at once.
-    pub(super) fn take_what_is_due(&mut self, root: &Root) -> Result<bool> {
-        let due = self.settling.due(self.now(), AT_ONCE);
-        if due.is_empty() {
-            return Ok(false);
+    /// Takes what has settled, all of it in the order in which it was written.
+    pub(super) fn take_what_is_due(&mut self, root: &Root) -> Result<()> {
+        if self.rules_again.is_some_and(|again| again > Instant::now()) {
+            return Ok(());
         }
-        let is_more = due.len() == AT_ONCE;
+        let due = self.settling.due(self.now(), usize::MAX);
         let mut settled = self.look_at(root, &due);
-        self.leave_out_what_is_written(&mut settled);
+        self.leave_out_what_is_written(root, &mut settled);
         if settled.is_empty() {
-            return Ok(is_more);
+            return Ok(());
         }
         settled.sort_by(|(path, stamp), (other, other_stamp)| {
             (stamp.modified_ns, path).cmp(&(other_stamp.modified_ns, other))
         });
+        let Some(loaded) = self.rules() else {
+            return Ok(());
+        };
+        let mut round = Round::default();
+        let settling = &self.settling;
+        self.held.retain(|path| settling.has(path));
+        for (index, (path, stamp)) in settled.into_iter().enumerate() {
+            if self.context.stop.is_raised() {
+                break;
+            }
+            if index % HEARD_EVERY == HEARD_EVERY - 1 {
+                self.hear(root)?;
+            }
+            match self.take(root, &loaded, &path, stamp, &mut round)? {
+                Taken::Ready(ready) => round.add(*ready),
+                Taken::Known(seen) => round.know(seen),
+                Taken::Restless => self.settling.changes(&path, self.now()),
+                Taken::Later(pause) => self.settling.postpone(&path, self.now(), pause),
+            }
+            if round.is_full() {
+                self.record(&mut round)?;
+            }
+        }
+        self.record(&mut round)?;
+        self.tell_of_known(&round);
+        if self.held.is_empty() {
+            self.trouble("room", None);
+        }
+        Ok(())
+    }
+
+    /// The rules, unless they are broken: then nothing is taken before they are read again, so that nothing overtakes.
+    fn rules(&mut self) -> Option<Arc<Loaded>> {
         let loaded = self.context.configurations.of(
             Some(&self.job.rules_file),
             self.job.netrc_file.as_deref(),
             None,
         );
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
+        match loaded {
+            Ok(loaded) => {
+                self.rules_again = None;
+                self.trouble("rules", None);
+                for message in loaded.warnings_once() {
+                    self.context.emit(&Event::Notice { message });
+                }
+                Some(loaded)
+            }
             Err(error) => {
                 let pause = Duration::from_secs(self.context.settings.plan_retry_s);
-                for (path, _) in &settled {
-                    self.settling.postpone(path, self.now(), pause);
-                }
+                self.rules_again = Some(Instant::now() + pause);
                 self.trouble("rules", Some(error.one_line()));
-                return Ok(is_more);
-            }
-        };
-        self.trouble("rules", None);
-        for message in loaded.warnings_once() {
-            self.context.emit(&Event::Notice { message });
-        }
-        let mut round = Round {
-            keep: None,
-            ready: Vec::new(),
-            bytes: 0,
-        };
-        let settling = &self.settling;
-        self.held.retain(|(_, path), _| settling.has(path));
-        for (path, stamp) in settled {
-            if self.context.stop.is_raised() {
-                break;
-            }
-            match self.take(root, &loaded, &path, stamp, &mut round)? {
-                Taken::Ready(ready) => round.add(*ready),
-                Taken::Known => {
-                    self.settling.forget(&path);
-                    self.tree.judge(&path, stamp);
-                }
-                Taken::Restless => self.settling.changes(&path, self.now()),
-                Taken::Later(pause) => self.settling.postpone(&path, self.now(), pause),
-            }
-            if round.ready.len() >= RECORDED_AT_ONCE || round.bytes >= BYTES_AT_ONCE {
-                self.record(&mut round)?;
+                None
             }
         }
-        self.record(&mut round)?;
-        if self.held.is_empty() {
-            self.trouble("room", None);
-        }
-        Ok(is_more)
     }
 
     /// Looks at files that are due; returns those that did not change.
@@ -153,20 +136,20 @@ impl Scanner<'_> {
         settled
     }
 
-    fn leave_out_what_is_written(&mut self, settled: &mut Vec<(String, FileStamp)>) {
+    fn leave_out_what_is_written(&mut self, root: &Root, settled: &mut Vec<(String, FileStamp)>) {
         if settled.is_empty() {
             return;
         }
-        let files: Vec<(u64, u64)> = settled
+        let files: HashSet<(u64, u64)> = settled
             .iter()
-            .map(|(_, stamp)| (stamp.device, stamp.inode))
+            .map(|(_, stamp)| root.file_of(*stamp))
             .collect();
         let writers = writers_of(&files);
         if writers.is_empty() {
             return;
         }
         settled.retain(|(path, stamp)| {
-            let Some(writer) = writers.get(&(stamp.device, stamp.inode)) else {
+            let Some(writer) = writers.get(&root.file_of(*stamp)) else {
                 return true;
             };
             if self.settling.is_open(path, self.now()) >= OPEN_TOLD {
@@ -194,6 +177,14 @@ impl Scanner<'_> {
         stamp: FileStamp,
         round: &mut Round,
     ) -> Result<Taken> {
+        let place = (stamp.modified_ns, path.to_owned());
+        self.held.renew(&place);
+        if let Some(lanes) = self.held.lanes(&place)
+            && self.held.is_behind(&place, lanes)
+        {
+            // Whoever waits behind another one is not looked at before that one has gone.
+            return Ok(Taken::Later(self.room_pause()));
+        }
         let (mut file, found) = match root.file(path) {
             Ok(opened) => opened,
             Err(error) => {
@@ -205,7 +196,7 @@ impl Scanner<'_> {
             return Ok(Taken::Restless);
         }
         self.praise(path);
-        let known = match self.known(root, loaded, path, stamp, &mut file) {
+        let known = match self.known(root, loaded, path, stamp, &mut file, &round.claimed) {
             Ok(known) => known,
             Err(error) if error.kind == ErrorKind::Source => {
                 return Ok(self.unreadable(path, &error));
@@ -214,10 +205,6 @@ impl Scanner<'_> {
         };
         if !is_unchanged(root, path, stamp, &file) {
             return Ok(Taken::Restless);
-        }
-        if let Some(known) = known {
-            self.journal.see_dropped_again(known.id, path, stamp)?;
-            return Ok(Taken::Known);
         }
         let change = Change {
             path: path.to_owned(),
@@ -231,7 +218,20 @@ impl Scanner<'_> {
             &dated,
             &Filter::default(),
         );
-        let mut ready = Ready {
+        if let Some(known) = known {
+            // What no rule took then is new when one takes it now.
+            if !known.is_skipped || plan.deliveries.is_empty() {
+                return Ok(Taken::Known(Seen {
+                    row: known.id,
+                    path: path.to_owned(),
+                    stamp,
+                    is_told: !known.is_skipped
+                        && !known.is_stock
+                        && known.stamp.modified_ns != stamp.modified_ns,
+                }));
+            }
+        }
+        let ready = Ready {
             path: path.to_owned(),
             stamp,
             change,
@@ -242,223 +242,61 @@ impl Scanner<'_> {
         if ready.plan.deliveries.is_empty() {
             return Ok(Taken::Ready(Box::new(ready)));
         }
-        let place = (stamp.modified_ns, path.to_owned());
-        if self.is_held(&place, &ready) {
-            self.held.insert(place, ready.lanes().collect());
-            return Ok(Taken::Later(ROOM_PAUSE));
+        self.bring_in(root, file, ready, round)
+    }
+
+    /// Copies a new file into the spool, if there is room and nothing is to go before it.
+    fn bring_in(
+        &mut self,
+        root: &Root,
+        mut file: File,
+        mut ready: Ready,
+        round: &mut Round,
+    ) -> Result<Taken> {
+        let stamp = ready.stamp;
+        let most = self.context.settings.spool_max_bytes;
+        if stamp.size > most {
+            let why = format!(
+                "{} bytes are more than the spool may ever hold (spool_max is {most}); it is not dispatched",
+                stamp.size
+            );
+            self.complain(&ready.path, &why);
+            return Ok(Taken::Later(Duration::from_secs(self.terms.interval_s)));
         }
-        match self.copy(root, &mut file, path, stamp, round) {
+        let place = (stamp.modified_ns, ready.path.clone());
+        let lanes: Vec<String> = ready.lanes().collect();
+        if self.held.is_behind(&place, &lanes) {
+            self.held.hold(place, lanes);
+            return Ok(Taken::Later(self.room_pause()));
+        }
+        match self.copy(root, &mut file, &ready.path, stamp, round) {
             Ok(Some(artifact)) => {
-                self.held.remove(&place);
+                self.held.release(&place);
                 ready.artifact = Some(artifact);
                 Ok(Taken::Ready(Box::new(ready)))
             }
             Ok(None) => Ok(Taken::Restless),
             Err(error) if error.kind == ErrorKind::NoRoom => {
-                self.held.insert(place, ready.lanes().collect());
-                let shown = self.terms.directory.join(path);
-                self.trouble(
-                    "room",
-                    Some(format!("{}: {}", shown.display(), error.one_line())),
-                );
-                Ok(Taken::Later(ROOM_PAUSE))
+                self.held.hold(place, lanes);
+                let shown = self.terms.directory.join(&ready.path);
+                let text = format!("{}: {}", shown.display(), error.one_line());
+                self.trouble("room", Some(text));
+                Ok(Taken::Later(self.room_pause()))
             }
-            Err(error) if error.kind == ErrorKind::Source => Ok(self.unreadable(path, &error)),
+            Err(error) if error.kind == ErrorKind::Source => {
+                Ok(self.unreadable(&ready.path, &error))
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether an earlier file waits for room that goes to one of the same targets.
-    fn is_held(&self, place: &(i64, String), ready: &Ready) -> bool {
-        self.held
-            .range(..place.clone())
-            .any(|(_, lanes)| ready.lanes().any(|lane| lanes.contains(&lane)))
+    /// Pause before files are tried again that found no room: the more there are, the longer.
+    fn room_pause(&self) -> Duration {
+        ROOM_PAUSE.max(ROOM_PAUSE_EACH * u32::try_from(self.held.len()).unwrap_or(u32::MAX))
     }
 
     fn unreadable(&mut self, path: &str, error: &Error) -> Taken {
         self.cannot_read(path, &error.one_line());
         Taken::Later(Duration::from_secs(self.terms.interval_s))
     }
-
-    /// The record of this very file with this very content, if there is one: it was only touched, came back, or was
-    /// moved here from elsewhere in the directory, to where the same rule takes it.
-    fn known(
-        &self,
-        root: &Root,
-        loaded: &Loaded,
-        path: &str,
-        stamp: FileStamp,
-        file: &mut File,
-    ) -> Result<Option<DroppedRow>> {
-        let mut digest = None;
-        if let Some(row) = self.journal.dropped_at(self.row.id, path)? {
-            return Ok(self
-                .is_same(&row, path, stamp, file, &mut digest)?
-                .then_some(row));
-        }
-        let rule_at = |path: &str| {
-            let name = crate::domain::change::base_name(path);
-            match loaded.rules().choose(name, path) {
-                Choice::Rule(rule) => Some(rule.name.clone()),
-                _ => None,
-            }
-        };
-        for row in self
-            .journal
-            .dropped_elsewhere(self.row.id, path, stamp.size)?
-        {
-            // What lies on a file system that is not mounted is not here.
-            let has_left = row.stamp.device == stamp.device
-                && root.stamp(&row.path).is_ok_and(|found| found.is_none());
-            if has_left
-                && rule_at(&row.path) == rule_at(path)
-                && self.is_same(&row, path, stamp, file, &mut digest)?
-            {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether a file holds what its record says.
-    fn is_same(
-        &self,
-        row: &DroppedRow,
-        path: &str,
-        stamp: FileStamp,
-        file: &mut File,
-        digest: &mut Option<String>,
-    ) -> Result<bool> {
-        if row.stamp == stamp {
-            return Ok(true);
-        }
-        let Some(sha256) = &row.sha256 else {
-            return Ok(row.stamp.has_content_of(&stamp));
-        };
-        if row.stamp.size != stamp.size {
-            return Ok(false);
-        }
-        if digest.is_none() {
-            let shown = self.terms.directory.join(path);
-            *digest = Some(contents::digest(
-                &mut (&mut *file).take(stamp.size + 1),
-                &shown,
-                &|| !self.context.stop.is_raised(),
-            )?);
-            file.seek(SeekFrom::Start(0))
-                .map_err(|error| Error::io(ErrorKind::Source, "cannot read", &shown, &error))?;
-        }
-        Ok(digest.as_ref() == Some(sha256))
-    }
-
-    /// Copies a file into the spool; none where it changed meanwhile.
-    fn copy(
-        &self,
-        root: &Root,
-        file: &mut File,
-        path: &str,
-        stamp: FileStamp,
-        round: &mut Round,
-    ) -> Result<Option<(String, u64)>> {
-        let context = self.context;
-        let keep = match &mut round.keep {
-            Some(keep) => keep,
-            none => none.insert(context.spool.keep()?),
-        };
-        let outside = Outside {
-            want: &|sha256| self.journal.artifact_want(sha256),
-            tell: &|message| context.emit(&Event::Notice { message }),
-        };
-        let shown = self.terms.directory.join(path);
-        let artifact = context.spool.store(keep, stamp.size, &outside, |out| {
-            // Somebody may write faster than we read; more than was there is not wanted.
-            let mut most = (&mut *file).take(stamp.size + 1);
-            contents::copy(&mut most, &shown, &|| !context.stop.is_raised(), out)
-        })?;
-        fail_points::hit("scan.copied");
-        let is_whole = artifact.size == stamp.size && is_unchanged(root, path, stamp, file);
-        Ok(is_whole.then_some((artifact.sha256, artifact.size)))
-    }
-
-    /// Records what is ready, all of it or nothing, and lets the lanes know.
-    fn record(&mut self, round: &mut Round) -> Result<()> {
-        let ready = std::mem::take(&mut round.ready);
-        round.bytes = 0;
-        if ready.is_empty() {
-            round.keep = None;
-            return Ok(());
-        }
-        let directory = &self.terms.directory;
-        let artifacts: Vec<[Option<(String, u64)>; 1]> =
-            ready.iter().map(|one| [one.artifact.clone()]).collect();
-        let files: Vec<Dropped<'_>> = ready
-            .iter()
-            .zip(&artifacts)
-            .map(|(one, artifacts)| Dropped {
-                directory: self.row.id,
-                path: &one.path,
-                stamp: one.stamp,
-                sha256: one.artifact.as_ref().map(|(sha256, _)| sha256.as_str()),
-                leaves: self.terms.after != After::Keep,
-                batch: PlannedBatch {
-                    source: Source::Directory,
-                    replayed: None,
-                    is_part: false,
-                    directory: Some(directory),
-                    author: None,
-                    rules_file: Some(&self.job.rules_file),
-                    netrc_file: self.job.netrc_file.as_deref(),
-                    stamp: &one.dated,
-                    changes: std::slice::from_ref(&one.change),
-                    artifacts,
-                    plan: &one.plan,
-                },
-            })
-            .collect();
-        let batches = self.journal.record_dropped(&files, Utc::now())?;
-        fail_points::hit("scan.recorded");
-        round.keep = None;
-        self.context.wake.now();
-        for (one, batch) in ready.iter().zip(batches) {
-            self.settling.forget(&one.path);
-            self.tree.judge(&one.path, one.stamp);
-            if one.plan.deliveries.is_empty() {
-                self.digests.wake();
-            } else {
-                self.leaving.wake();
-            }
-            self.context.emit(&Event::Dropped {
-                batch,
-                directory: directory.to_string_lossy().into_owned(),
-                path: one.path.clone(),
-                size: one.stamp.size,
-                deliveries: one.plan.deliveries.len(),
-                skipped: one
-                    .plan
-                    .skips
-                    .first()
-                    .map(|skip| (skip.reason.to_string(), skip.reason.is_trouble())),
-            });
-        }
-        Ok(())
-    }
-}
-
-impl Round {
-    fn add(&mut self, ready: Ready) {
-        self.bytes += ready.stamp.size;
-        self.ready.push(ready);
-    }
-}
-
-impl Ready {
-    fn lanes(&self) -> impl Iterator<Item = String> {
-        self.plan.deliveries.iter().map(|one| one.target.lane())
-    }
-}
-
-/// Whether the file that was read is still the one at its path, and nobody has written to it.
-fn is_unchanged(root: &Root, path: &str, stamp: FileStamp, file: &File) -> bool {
-    stamp_of_file(file).is_ok_and(|now| now == stamp)
-        && root.stamp(path).is_ok_and(|now| now == Some(stamp))
 }

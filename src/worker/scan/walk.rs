@@ -11,10 +11,9 @@ use rustix::io::Errno;
 
 use super::Scanner;
 use crate::domain::change::base_name;
-use crate::domain::drop_directory::{After, FileStamp, join};
+use crate::domain::drop_directory::{FileStamp, join};
 use crate::domain::event::Event;
 use crate::error::Result;
-use crate::fail_points;
 use crate::source::directory::{Entry, Kind, Listing, Root, is_nothing, list};
 
 /// A directory that is watched is read again, whatever it looks like, at one walk in so many.
@@ -23,8 +22,6 @@ const READ_AGAIN: u64 = 30;
 const DEPTH_MAX: usize = 100;
 /// Files of the stock that are recorded in one transaction.
 const STOCK_AT_ONCE: usize = 2000;
-/// Pause between two lines about how far the stock-taking has come.
-const STOCK_TOLD_EVERY: Duration = Duration::from_secs(2);
 /// How long an event may be on its way.
 const EVENT_LATE: Duration = Duration::from_secs(2);
 /// Finest time that any file system notes, at least: what happens within it may leave no trace.
@@ -34,28 +31,20 @@ impl Scanner<'_> {
     /// Looks through the whole directory.
     pub(super) fn walk(&mut self, root: &Root) -> Result<()> {
         let is_first = self.walks == 0;
-        self.stock_told = Instant::now();
+        let begun = Instant::now();
+        self.stock_told = begun;
         // There may be some again.
         self.no_watches_left = false;
         self.walk_from(root, "")?;
         if self.context.stop.is_raised() {
             return Ok(());
         }
-        self.flush_stock()?;
-        if !self.is_stocked() {
-            let now = Utc::now();
-            self.journal.end_stock_taking(self.row.id, now)?;
-            self.row.stocked_at = Some(now);
-            fail_points::hit("scan.stock_taken");
-            if !self.terms.existing {
-                let directory = self.terms.directory.to_string_lossy().into_owned();
-                let files = self.tree.files() as u64;
-                self.context.emit(&Event::StockTaken { directory, files });
-            }
-        }
+        self.end_stock_taking()?;
         self.walks += 1;
         self.reads_all = false;
-        self.next_walk = Instant::now() + Duration::from_secs(self.terms.interval_s);
+        self.walked_at = Instant::now();
+        self.walk_took = begun.elapsed();
+        self.next_walk = self.walked_at + Duration::from_secs(self.terms.interval_s);
         self.tell_of_watches(is_first);
         Ok(())
     }
@@ -64,6 +53,7 @@ impl Scanner<'_> {
     pub(super) fn walk_from(&mut self, root: &Root, path: &str) -> Result<()> {
         let mut left = vec![path.to_owned()];
         let mut links = HashSet::new();
+        let mut read_at_last = Vec::new();
         while let Some(path) = left.pop() {
             if self.context.stop.is_raised() {
                 return Ok(());
@@ -71,19 +61,32 @@ impl Scanner<'_> {
             match self.visit(root, &path, &mut links) {
                 Ok(below) => {
                     self.praise(&path);
+                    if self.unread.contains(&path) {
+                        read_at_last.push(path);
+                    }
                     left.extend(below);
                 }
                 // It went meanwhile: who lists the one above sees that.
                 Err(error) if is_nothing(&error) && !path.is_empty() => {}
-                Err(error) => {
-                    // What was known in it stays known.
-                    self.complain(&path, &format!("cannot be read: {error}"));
-                    self.tree.enter(&path).read_as = None;
-                }
+                Err(error) => self.cannot_list(&path, &error)?,
             }
             if self.stock.len() >= STOCK_AT_ONCE {
                 self.flush_stock()?;
                 self.tell_of_stock();
+            }
+        }
+        self.flush_stock()?;
+        for path in read_at_last {
+            self.journal.note_unread(self.row.id, &path, false)?;
+            self.unread.remove(&path);
+        }
+        // All at the same time: what settles together is taken in the order in which it was written.
+        let now = self.now();
+        for (path, stamp, is_whole) in std::mem::take(&mut self.found) {
+            if is_whole {
+                self.settling.is_whole(&path, stamp, now);
+            } else {
+                self.settling.saw(&path, stamp, now);
             }
         }
         Ok(())
@@ -113,7 +116,7 @@ impl Scanner<'_> {
         let is_watched = self.watch_directory(&directory, path);
         let stamp = root.directory_stamp(path)?;
         let filter = &self.terms.filter;
-        let listing = list(&directory, self.terms.follow_symlinks, &|name| {
+        let listing = list(root, &directory, &|name| {
             let path = join(path, name);
             filter.takes(&path) || filter.enters(&path) || filter.marked_by(name).is_some()
         })?;
@@ -171,7 +174,10 @@ impl Scanner<'_> {
             }
             names.insert(&entry.name);
             let marker = self.marker_in(&listing.entries, &entry.name);
-            found |= self.see(&file, stamp, marker);
+            let was = self.tree.judged(&file);
+            let is_new = self.see(&file, stamp, marker, None);
+            // Links and permissions change without a word to the directory.
+            found |= is_new && was.is_none_or(|was| !was.has_content_of(&stamp));
         }
         let known = self.tree.enter(path);
         let gone: Vec<Box<str>> = known
@@ -193,41 +199,39 @@ impl Scanner<'_> {
         })
     }
 
-    /// A file was found with this stamp. Whether that is new.
-    pub(super) fn see(&mut self, path: &str, stamp: FileStamp, marker: Option<FileStamp>) -> bool {
+    /// A file was found with this stamp, at this time or in the walk that is under way. Whether that is new.
+    pub(super) fn see(
+        &mut self,
+        path: &str,
+        stamp: FileStamp,
+        marker: Option<FileStamp>,
+        now: Option<Duration>,
+    ) -> bool {
         if self.tree.judged(path) == Some(stamp) {
             return false;
         }
-        if self.is_stock(stamp) {
+        let waits_for_marker = self.terms.filter.marker.is_some();
+        if waits_for_marker && !is_marked(stamp, marker) {
+            // Without its marker nobody waits for it.
+            self.settling.forget(path);
+            return false;
+        }
+        if self.tree.judged(path).is_none() && self.is_stock(path, stamp) {
             self.tree.judge(path, stamp);
             self.stock.push((path.to_owned(), stamp));
+            self.stocked += 1;
             return true;
         }
-        let now = self.now();
         let is_new = !self.settling.has(path);
-        if self.terms.filter.marker.is_some() {
-            if is_marked(stamp, marker) {
-                if is_new {
-                    self.settling.is_whole(path, stamp, now);
-                }
-            } else {
-                self.settling.forget(path);
-                // Without its marker nobody waits for it.
-                return false;
+        match now {
+            None if is_new || !waits_for_marker => {
+                self.found.push((path.to_owned(), stamp, waits_for_marker));
             }
-        } else {
-            self.settling.saw(path, stamp, now);
+            Some(now) if waits_for_marker && is_new => self.settling.is_whole(path, stamp, now),
+            Some(now) if !waits_for_marker => self.settling.saw(path, stamp, now),
+            _ => {}
         }
         is_new
-    }
-
-    /// Whether a file that was never judged was there before the first start. Where another machine's clock sets
-    /// the times, what comes during the first walk cannot be told from that.
-    fn is_stock(&self, stamp: FileStamp) -> bool {
-        let first_ns = self.row.first_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
-        !self.is_stocked()
-            && !self.terms.existing
-            && (self.blind.is_some() || stamp.changed_ns < first_ns)
     }
 
     /// The directories in a directory that are scanned; those that are not there any more are forgotten.
@@ -245,9 +249,7 @@ impl Scanner<'_> {
                 continue;
             };
             let directory = join(path, &entry.name);
-            if !self.is_scanned(&directory)
-                || (device != root.identity.0 && !self.terms.cross_file_systems)
-            {
+            if !self.is_scanned(&directory) || (device != 0 && !self.terms.cross_file_systems) {
                 continue;
             }
             if depth >= DEPTH_MAX {
@@ -284,11 +286,7 @@ impl Scanner<'_> {
 
     /// Whether the directory at `path` is one to look into, by its name.
     pub(super) fn is_scanned(&self, path: &str) -> bool {
-        let is_destination = match &self.terms.after {
-            After::Move(destination) => self.terms.directory.join(path) == *destination,
-            _ => false,
-        };
-        self.terms.sub_directories && !is_destination && self.terms.filter.enters(path)
+        self.terms.sub_directories && self.terms.filter.enters(path)
     }
 
     pub(super) fn lose_directory(&mut self, path: &str) {
@@ -319,27 +317,19 @@ impl Scanner<'_> {
         }
     }
 
-    fn tell_of_stock(&mut self) {
-        if self.stock_told.elapsed() >= STOCK_TOLD_EVERY {
-            self.stock_told = Instant::now();
-            let message = format!(
-                "{}: taking stock: {} files in {} directories so far",
-                self.terms.directory.display(),
-                self.tree.files(),
-                self.tree.count()
-            );
-            self.context.emit(&Event::News { message });
-        }
-    }
-
     /// Says which directories nothing tells about, when that changes.
     fn tell_of_watches(&mut self, is_first: bool) {
         if self.blind.is_some() {
             return;
         }
         let all = self.tree.count();
-        let without = self.tree.unwatched();
-        if without != self.unwatched_told && (without > 0 || !is_first) {
+        let without = if self.no_watches_left {
+            self.tree.unwatched()
+        } else {
+            0
+        };
+        let is_news = (without == 0) != (self.unwatched_told == 0);
+        if is_news && (without > 0 || !is_first) {
             let message = if without == 0 {
                 format!(
                     "{}: events come from everywhere again",
@@ -382,5 +372,7 @@ impl Scanner<'_> {
 
 /// Whether a file's marker says that it is whole: one that is older than the content speaks of what was there before.
 pub(super) fn is_marked(file: FileStamp, marker: Option<FileStamp>) -> bool {
-    marker.is_some_and(|marker| marker.changed_ns >= file.modified_ns)
+    // A time in the future was given to the file by whoever wrote it.
+    let written_ns = file.modified_ns.min(file.changed_ns);
+    marker.is_some_and(|marker| marker.changed_ns >= written_ns)
 }

@@ -1,0 +1,110 @@
+//! Whether a file is one that was seen before: only touched, back again, or moved within the directory.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use super::Scanner;
+use super::record::Round;
+use crate::domain::change::base_name;
+use crate::domain::drop_directory::FileStamp;
+use crate::domain::event::Event;
+use crate::domain::rule::Choice;
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::DroppedRow;
+use crate::source::contents;
+use crate::source::directory::Root;
+use crate::worker::configurations::Loaded;
+
+impl Scanner<'_> {
+    /// Somebody may wait in vain for what we hold to be known.
+    pub(super) fn tell_of_known(&self, round: &Round) {
+        if round.told == 0 {
+            return;
+        }
+        let first = self.terms.directory.join(&round.first_told);
+        let others = match round.told - 1 {
+            0 => String::new(),
+            others => format!(" and {others} others"),
+        };
+        let message = format!(
+            "{}{others}: the same content as before, not dispatched again (`auto-dispatcher send` would, or `retry` if it \
+             has failed)",
+            first.display()
+        );
+        self.context.emit(&Event::News { message });
+    }
+
+    /// The record of this very file with this very content, if there is one: it was only touched, came back, or was
+    /// moved here from elsewhere in the directory, to where the same rule takes it.
+    pub(super) fn known(
+        &self,
+        root: &Root,
+        loaded: &Loaded,
+        path: &str,
+        stamp: FileStamp,
+        file: &mut File,
+        claimed: &HashSet<i64>,
+    ) -> Result<Option<DroppedRow>> {
+        let mut digest = None;
+        if let Some(row) = self.journal.dropped_at(self.row.id, path)? {
+            return Ok(self
+                .is_same(&row, path, stamp, file, &mut digest)?
+                .then_some(row));
+        }
+        let rule_at = |path: &str| {
+            let name = base_name(path);
+            match loaded.rules().choose(name, path) {
+                Choice::Rule(rule) => Some(rule.name.clone()),
+                _ => None,
+            }
+        };
+        for row in self
+            .journal
+            .dropped_elsewhere(self.row.id, path, stamp.size)?
+        {
+            // What lies on a file system that is not mounted is not here.
+            let has_left = row.stamp.device == stamp.device
+                && !claimed.contains(&row.id)
+                && root.stamp(&row.path).is_ok_and(|found| found.is_none());
+            if has_left
+                && rule_at(&row.path) == rule_at(path)
+                && self.is_same(&row, path, stamp, file, &mut digest)?
+            {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a file holds what its record says.
+    fn is_same(
+        &self,
+        row: &DroppedRow,
+        path: &str,
+        stamp: FileStamp,
+        file: &mut File,
+        digest: &mut Option<String>,
+    ) -> Result<bool> {
+        if row.stamp == stamp {
+            return Ok(true);
+        }
+        let Some(sha256) = &row.sha256 else {
+            return Ok(row.stamp.has_content_of(&stamp));
+        };
+        if row.stamp.size != stamp.size {
+            return Ok(false);
+        }
+        if digest.is_none() {
+            let shown = self.terms.directory.join(path);
+            *digest = Some(contents::digest(
+                &mut (&mut *file).take(stamp.size + 1),
+                &shown,
+                &|| !self.context.stop.is_raised(),
+            )?);
+            file.seek(SeekFrom::Start(0))
+                .map_err(|error| Error::io(ErrorKind::Source, "cannot read", &shown, &error))?;
+        }
+        Ok(digest.as_ref() == Some(sha256))
+    }
+}

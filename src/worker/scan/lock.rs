@@ -1,0 +1,69 @@
+//! Who scans a directory: one process, which alone scans what lies below it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::domain::drop_directory::DropTerms;
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::DropDirectoryRow;
+use crate::state_dir::StateDir;
+
+/// The right to scan the directory, which the kernel takes back when we die. The file tells whether its
+/// sub-directories are scanned, too.
+pub(super) fn lock(state: &StateDir, row: &DropDirectoryRow, is_deep: bool) -> Result<File> {
+    let path = lock_path(state, row);
+    let failed = |error: &std::io::Error| Error::io(ErrorKind::State, "cannot lock", &path, error);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| failed(&error))?;
+    if file.try_lock().is_err() {
+        return Err(is_scanned_already(&row.path));
+    }
+    file.set_len(0)
+        .and_then(|()| file.write_all(if is_deep { DEEP } else { b"" }))
+        .map_err(|error| failed(&error))?;
+    Ok(file)
+}
+
+/// What the lock of a directory holds whose sub-directories are scanned, too.
+const DEEP: &[u8] = b"deep";
+
+fn lock_path(state: &StateDir, row: &DropDirectoryRow) -> PathBuf {
+    state.workers().join(format!("drop-{}.scan", row.id))
+}
+
+/// An error where somebody scans another directory in which the same files lie.
+pub(super) fn look_for_overlap(
+    state: &StateDir,
+    terms: &DropTerms,
+    other: &DropDirectoryRow,
+) -> Result<()> {
+    let ours_below = terms.directory.starts_with(&other.path);
+    let theirs_below = other.path.starts_with(&terms.directory);
+    if other.path == terms.directory || !(ours_below || (theirs_below && terms.sub_directories)) {
+        return Ok(());
+    }
+    let path = lock_path(state, other);
+    let is_held = File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err());
+    let is_deep = || std::fs::read(&path).is_ok_and(|held| held == DEEP);
+    if is_held && (theirs_below || is_deep()) {
+        return Err(is_scanned_already(&other.path));
+    }
+    Ok(())
+}
+
+fn is_scanned_already(directory: &Path) -> Error {
+    Error::state(format!(
+        "{} is scanned by another process already",
+        directory.display()
+    ))
+    .with_hint(
+        "one is enough: a `worker` scans what auto-dispatcher.cfg names; `status` lists those that live",
+    )
+}
