@@ -7,8 +7,7 @@ use auto_dispatcher::domain::artifact::Digester;
 use serde_json::{Value, json};
 
 use super::Inbox;
-use crate::pipeline::LIMIT;
-use crate::pipeline::{field, holds};
+use crate::pipeline::{LIMIT, field, holds};
 use crate::testenv::wait_until;
 
 /// For files that nobody writes to any more.
@@ -134,34 +133,10 @@ fn a_directory_that_is_not_there_is_an_error_of_the_source() {
 fn a_directory_that_is_not_there_ends_it_before_anything_is_dispatched_from_another() {
     let inbox = Inbox::new();
     inbox.write("app-1", "one");
-    let missing = inbox.file("missing");
+    let missing = inbox.pipeline.env.path("missing");
     let missing = missing.to_str().expect("UTF-8");
-    let args = [
-        "scan",
-        inbox.arg(),
-        missing,
-        "--once",
-        "--existing",
-        "--settle",
-        "0",
-    ];
-    // Another order of two directories is another order of their threads.
-    for _ in 0..5 {
-        inbox.pipeline.ad(&args).exits(2);
-    }
-    // Beside, not below: that alone would not overlap.
-    let beside = inbox.pipeline.env.path("missing");
-    let beside = beside.to_str().expect("UTF-8");
-    let args = [
-        "scan",
-        inbox.arg(),
-        beside,
-        "--once",
-        "--existing",
-        "--settle",
-        "0",
-    ];
-    inbox.pipeline.ad(&args).exits(4);
+    let ran = inbox.once(&at_once(&[missing, "--existing"])).exits(4);
+    assert!(ran.stderr.contains(missing), "{ran}");
     assert_eq!(inbox.pipeline.history(), [Value::Null; 0]);
 }
 
@@ -464,4 +439,51 @@ fn files_leave_when_all_their_deliveries_are_done() {
     inbox.write("app-1", "one");
     inbox.once(&AT_ONCE).exits(0);
     inbox.arrives("app-1", 2);
+}
+
+#[test]
+fn the_marker_leaves_with_its_file() {
+    let inbox = Inbox::new();
+    let args = ["--marker", ".done", "--after", "delete"];
+    inbox.once(&args).exits(0);
+    inbox.write("app-1", "one");
+    inbox.write("app-1.done", "");
+    inbox.write("app-2", "not ready");
+    inbox.once(&args).exits(0);
+    inbox.arrived_once("app-1", "one");
+    let mut left: Vec<_> = fs::read_dir(&inbox.dir)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["app-2"]);
+}
+
+#[test]
+fn lines_of_json_come_while_it_scans() {
+    let inbox = Inbox::new();
+    let path = inbox.elsewhere();
+    let out = File::create(&path).expect("create");
+    let mut command = inbox.pipeline.command(&inbox.args(&["--json"]));
+    let mut scan = command.stdout(out).spawn().expect("the binary");
+    let lines = || -> Vec<Value> {
+        let text = fs::read_to_string(&path).expect("readable");
+        let whole = text.lines().map(serde_json::from_str);
+        whole.collect::<Result<_, _>>().unwrap_or_default()
+    };
+    wait_until("stock is taken", LIMIT, || lines().len() == 1);
+    inbox.write("app-1", "one");
+    wait_until("a file is delivered", LIMIT, || lines().len() == 3);
+    scan.kill().expect("kill");
+    scan.wait().expect("wait");
+    let lines = lines();
+    assert_eq!(
+        lines[0],
+        json!({"stock": {"directory": inbox.arg(), "files": 0}})
+    );
+    assert_eq!(lines[1]["dropped"]["path"], "app-1");
+    assert_eq!(
+        (&lines[2]["package"], &lines[2]["state"]),
+        (&json!("app-1"), &json!("done"))
+    );
 }

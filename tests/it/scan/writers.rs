@@ -401,3 +401,90 @@ fn what_was_there_before_the_first_start_is_new_when_its_content_changes_and_not
     inbox.arrives_once("app-deep", "new, and longer");
     inbox.installs_only(&["app-deep", "app-overwritten"]);
 }
+
+#[test]
+fn other_content_of_the_same_size_with_the_same_times_is_a_new_package() {
+    let inbox = Inbox::new();
+    inbox.write("app-old", "0123");
+    let _scan = inbox.scan(&["--interval", "1"]);
+    inbox.stock_is_read();
+    inbox.write("app-1", "abcd");
+    inbox.arrives_once("app-1", "abcd");
+    for (name, content) in [("app-old", "3210"), ("app-1", "dcba")] {
+        let path = inbox.file(name);
+        let was = fs::metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .expect("metadata");
+        let mut file = OpenOptions::new().write(true).open(&path).expect("open");
+        file.write_all(content.as_bytes()).expect("write");
+        file.set_modified(was).expect("utimes");
+    }
+    inbox.arrives_once("app-old", "3210");
+    inbox.arrives("app-1", 2);
+    inbox.installs_only(&["app-1", "app-1", "app-old"]);
+}
+
+#[test]
+fn what_cp_and_mv_bring_from_another_file_system_with_its_old_times_arrives_once() {
+    let inbox = Inbox::new();
+    // Older than the first start by far.
+    let from = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let whole = bytes(3_000_000);
+    for name in ["app-1", "app-2"] {
+        let path = from.path().join(name);
+        fs::write(&path, &whole).expect("write");
+        Ran::of(Command::new("touch").args(["-d", "2001-02-03"]).arg(path)).exits(0);
+    }
+    let _scan = inbox.scan(&["--interval", "1"]);
+    for (program, name) in [(&["cp", "-p"][..], "app-1"), (&["mv"], "app-2")] {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(from.path().join(name));
+        Ran::of(command.arg(&inbox.dir)).exits(0);
+    }
+    inbox.arrives_once("app-1", &whole);
+    inbox.arrives_once("app-2", &whole);
+    inbox.installs_only(&["app-1", "app-2"]);
+}
+
+#[test]
+fn files_in_directories_that_are_made_at_the_same_moment_are_seen_without_a_walk() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1h"]);
+    let mut names = Vec::new();
+    for number in 0..40 {
+        let name = format!("app-{number}");
+        inbox.write(
+            format!("{}/{}/{name}", number % 7, "deep/".repeat(number % 5)),
+            &name,
+        );
+        names.push(name);
+    }
+    for name in &names {
+        inbox.arrives_once(name, name);
+    }
+    inbox.installs_only(&names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_dropped_first_is_installed_first() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&[]);
+    let modified = |name: &str| {
+        let metadata = fs::metadata(inbox.file(name));
+        metadata
+            .and_then(|metadata| metadata.modified())
+            .expect("metadata")
+    };
+    let names = ["app-5", "app-2", "app-9", "app-1", "app-7"];
+    let mut last = None;
+    for name in names {
+        // Clocks of file systems are coarse.
+        wait_until("the clock goes on", LIMIT, || {
+            inbox.write(name, name);
+            Some(modified(name)) > last
+        });
+        last = Some(modified(name));
+    }
+    inbox.arrives("app-7", 1);
+    assert_eq!(inbox.installed(), names);
+}
