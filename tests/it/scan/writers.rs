@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use auto_dispatcher::domain::artifact::Digester;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
 use super::{Inbox, bytes};
@@ -487,4 +488,65 @@ fn what_is_dropped_first_is_installed_first() {
     }
     inbox.arrives("app-7", 1);
     assert_eq!(inbox.installed(), names);
+}
+
+#[test]
+fn a_file_that_is_moved_over_an_older_one_is_nothing_new() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1"]);
+    fs::create_dir(inbox.file("done")).expect("mkdir");
+    let mut times = 0;
+    // As somebody does who puts away what was delivered, version by version.
+    for content in ["one", "two", "number three"] {
+        times += 1;
+        inbox.write("app-1", content);
+        inbox.arrives("app-1", times);
+        fs::rename(inbox.file("app-1"), inbox.file("done/app-1")).expect("rename");
+        inbox.installs_only(&vec!["app-1"; times]);
+    }
+}
+
+#[test]
+fn versions_that_are_moved_on_from_directory_to_directory_are_nothing_new() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1"]);
+    for directory in ["1", "2", "3", "4"] {
+        fs::create_dir(inbox.file(directory)).expect("mkdir");
+    }
+    let mut times = 0;
+    for content in ["one", "two", "number three"] {
+        times += 1;
+        inbox.write("app-1", content);
+        inbox.arrives("app-1", times);
+        for (from, to) in [
+            ("3/app-1", "4/app-1"),
+            ("2/app-1", "3/app-1"),
+            ("1/app-1", "2/app-1"),
+            ("app-1", "1/app-1"),
+        ] {
+            if inbox.file(from).exists() {
+                fs::rename(inbox.file(from), inbox.file(to)).expect("rename");
+            }
+        }
+        inbox.installs_only(&vec!["app-1"; times]);
+    }
+}
+
+#[test]
+fn directories_that_change_places_bring_nothing_new() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1"]);
+    inbox.write("a/app-1", "the older one");
+    inbox.arrives("app-1", 1);
+    inbox.write("b/app-1", "the newer one");
+    inbox.arrives("app-1", 2);
+    let (a, b) = (inbox.file("a"), inbox.file("b"));
+    for _ in 0..2 {
+        renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).expect("exchange");
+        inbox.installs_only(&["app-1", "app-1"]);
+    }
+    fs::rename(&a, inbox.file("aside")).expect("rename");
+    fs::rename(&b, &a).expect("rename");
+    fs::rename(inbox.file("aside"), &b).expect("rename");
+    inbox.installs_only(&["app-1", "app-1"]);
 }
