@@ -487,3 +487,46 @@ fn lines_of_json_come_while_it_scans() {
         (&json!("app-1"), &json!("done"))
     );
 }
+
+#[test]
+fn it_scans_once_beside_a_worker_that_lives() {
+    let inbox = Inbox::new();
+    inbox.once(&AT_ONCE).exits(0);
+    let _worker = inbox.pipeline.spawn(&["worker"]);
+    wait_until("the worker lives", LIMIT, || {
+        !inbox.pipeline.workers().is_empty()
+    });
+    inbox.write("app-1", "one");
+    let ran = inbox.once(&AT_ONCE).exits(0);
+    assert!(ran.stdout.contains("app-1"), "{ran}");
+    inbox.arrived_once("app-1", "one");
+}
+
+#[test]
+fn a_file_that_failed_leaves_once_it_was_retried() {
+    let inbox = Inbox::new();
+    let command = format!("test -e {}", inbox.host.file("ok").display());
+    inbox
+        .pipeline
+        .rules(&[inbox.host.rule("app").with("install_command", command)]);
+    let args = at_once(&["--after", "delete"]);
+    inbox.once(&args).exits(0);
+    inbox.write("app-1", "one");
+    inbox.write("app-2", "two");
+    inbox.once(&args).exits(1);
+    assert!(inbox.file("app-1").exists() && inbox.file("app-2").exists());
+    fs::write(inbox.host.file("ok"), "").expect("write");
+    // What was dispatched needs its file no more, and what is new there has nothing to do with it.
+    fs::write(inbox.file("app-2"), "another two").expect("write");
+    for package in ["app-1", "app-2"] {
+        let id = inbox.pipeline.delivery(package)["id"].to_string();
+        inbox.pipeline.ad(&["retry", &id, "--wait"]).exits(0);
+    }
+    holds(&inbox.host.file("in/app-2"), b"two");
+    assert!(inbox.file("app-1").exists() && inbox.file("app-2").exists());
+    inbox.once(&args).exits(0);
+    holds(&inbox.host.file("in/app-2"), b"another two");
+    let left = fs::read_dir(&inbox.dir).expect("a directory").count();
+    assert_eq!(left, 0);
+    assert_eq!(inbox.pipeline.history().len(), 3);
+}

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use auto_dispatcher::domain::artifact::Digester;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{Inbox, bytes};
-use crate::pipeline::LIMIT;
+use crate::pipeline::{LIMIT, signal};
 use crate::servers::pyftpdlib::{LOGIN, PASSWORD, Pyftpdlib};
 use crate::testenv::{Ran, wait_until};
 
@@ -549,4 +550,76 @@ fn directories_that_change_places_bring_nothing_new() {
     fs::rename(&b, &a).expect("rename");
     fs::rename(inbox.file("aside"), &b).expect("rename");
     inbox.installs_only(&["app-1", "app-1"]);
+}
+
+#[test]
+fn what_goes_before_it_has_settled_was_never_there() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1"]);
+    inbox.write("app-1", "a slip");
+    inbox.write("deep/app-2", "another one");
+    fs::remove_file(inbox.file("app-1")).expect("remove");
+    fs::remove_dir_all(inbox.file("deep")).expect("remove");
+    inbox.installs_only(&[]);
+    inbox.write("app-1", "meant");
+    inbox.arrives_once("app-1", "meant");
+    assert!(!inbox.log().contains("cannot be read"), "{}", inbox.log());
+}
+
+#[test]
+fn a_directory_is_followed_under_its_new_name_and_not_out_of_the_tree() {
+    let inbox = Inbox::new();
+    fs::create_dir_all(inbox.file("new/deep")).expect("mkdir");
+    // Neither the settle time nor a walk can explain what arrives.
+    let _scan = inbox.scan(&["--settle", "1h", "--interval", "1h"]);
+    inbox.drop_file("new/deep/app-1", "one");
+    inbox.arrives_once("app-1", "one");
+    fs::rename(inbox.file("new"), inbox.file("old")).expect("rename");
+    // That this one arrives shows that the renaming was heard of.
+    inbox.drop_file("app-2", "two");
+    inbox.arrives_once("app-2", "two");
+    inbox.drop_file("old/deep/app-3", "three");
+    inbox.arrives_once("app-3", "three");
+    assert_eq!(inbox.pipeline.delivery("app-3")["path"], "old/deep/app-3");
+    let away = inbox.elsewhere();
+    fs::rename(inbox.file("old"), &away).expect("rename");
+    inbox.drop_file("app-4", "four");
+    inbox.arrives_once("app-4", "four");
+    let hidden = inbox.elsewhere();
+    fs::write(&hidden, "outside").expect("write");
+    fs::rename(&hidden, away.join("deep/app-outside")).expect("rename");
+    inbox.drop_file("app-5", "five");
+    inbox.arrives_once("app-5", "five");
+    let installed = ["app-1", "app-2", "app-3", "app-4", "app-5"];
+    assert_eq!(inbox.installed(), installed);
+}
+
+#[test]
+fn what_comes_in_a_flood_that_the_kernel_cannot_tell_of_arrives() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1h"]);
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("/proc");
+    let most: usize = most.trim().parse().expect("a number");
+    let scans = inbox.pipeline.workers();
+    for &pid in &scans {
+        signal(pid, Signal::STOP);
+    }
+    fs::create_dir(inbox.file("flood")).expect("mkdir");
+    // Each is told of twice: it is made, and it is closed.
+    for number in 0..most {
+        File::create(inbox.file(format!(".{number}"))).expect("create");
+    }
+    inbox.write("app-1", "one");
+    inbox.write("flood/app-2", "two");
+    for &pid in &scans {
+        signal(pid, Signal::CONT);
+    }
+    inbox.arrives_once("app-1", "one");
+    inbox.arrives_once("app-2", "two");
+    let log = inbox.log();
+    assert!(
+        log.contains("more happened than the kernel could tell"),
+        "{log}"
+    );
+    inbox.installs_only(&["app-1", "app-2"]);
 }
