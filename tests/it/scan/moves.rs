@@ -158,8 +158,8 @@ fn a_file_that_is_moved_over_an_older_one_is_nothing_new() {
     let _scan = inbox.scan(&["--interval", "1"]);
     fs::create_dir(inbox.file("done")).expect("mkdir");
     let mut times = 0;
-    // As somebody does who puts away what was delivered, version by version.
-    for content in ["one", "two", "number three"] {
+    // As somebody does who puts away what was delivered, version by version, and goes back to the first in the end.
+    for content in ["one", "two", "number three", "one"] {
         times += 1;
         inbox.write("app-1", content);
         inbox.arrives("app-1", times);
