@@ -5,6 +5,7 @@ mod leaving;
 mod looks;
 mod many;
 mod mounts;
+mod moves;
 mod names;
 mod once;
 mod trouble;

@@ -126,7 +126,15 @@ fn a_file_with_a_marker_is_taken_at_once_and_none_is_without() {
     inbox.write("app-4.done", "");
     inbox.arrives_once("app-4", "four");
     inbox.write("app-5.done", "");
-    inbox.drop_file("app-5", "the marker was there before");
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let marked = modified(&inbox.file("app-5.done")).expect("metadata");
+    let hidden = inbox.elsewhere();
+    // Clocks of file systems are coarse.
+    wait_until("the clock goes on", LIMIT, || {
+        fs::write(&hidden, "the marker was there before").expect("write");
+        modified(&hidden).expect("metadata") > marked
+    });
+    fs::rename(&hidden, inbox.file("app-5")).expect("rename");
     inbox.write("app-6", "six");
     inbox.write("app-6.done", "");
     inbox.arrives_once("app-6", "six");
@@ -142,8 +150,23 @@ fn a_file_with_a_marker_is_taken_at_once_and_none_is_without() {
     assert!(
         !field(&rows, "package")
             .iter()
-            .any(|name| name.ends_with(".done"))
+            .any(|name| name.contains(".done"))
     );
+}
+
+#[test]
+fn a_marker_that_comes_right_behind_its_file_makes_it_ready_at_once() {
+    let inbox = Inbox::new();
+    let args = [&LONG[..], &["--marker", ".done", "--interval", "1"]].concat();
+    let _scan = inbox.scan(&args);
+    let names: Vec<String> = (0..30).map(|number| format!("app-{number}")).collect();
+    for name in &names {
+        inbox.write(name, name);
+        inbox.write(format!("{name}.done"), "");
+    }
+    for name in &names {
+        inbox.arrives_once(name, name);
+    }
 }
 
 #[test]
@@ -314,7 +337,7 @@ fn a_name_that_is_not_utf_8_is_complained_of_once_and_harms_nobody() {
         inbox.installs_only(&["app-1"]);
     }
     assert_eq!(complaints(), 1, "{}", inbox.log());
-    inbox.drop_file(OsStr::from_bytes(b"app-\xfe"), "two");
+    inbox.drop_file(OsStr::from_bytes(b"app-\xff-another"), "two");
     wait_until("so is another one", LIMIT, || complaints() > 1);
     fs::rename(
         inbox.file(OsStr::from_bytes(b"app-\xff")),
@@ -325,6 +348,22 @@ fn a_name_that_is_not_utf_8_is_complained_of_once_and_harms_nobody() {
     // A directory of such a name is not looked into.
     inbox.write(Path::new(OsStr::from_bytes(b"\xff")).join("app-3"), "three");
     inbox.installs_only(&["app-1", "app-2"]);
+}
+
+#[test]
+fn names_that_differ_in_what_is_not_utf_8_alone_are_complained_of_each() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1"]);
+    let complaints = || inbox.log().matches("its name is not UTF-8").count();
+    // Two words in Latin-1, as an old FTP client sends them.
+    inbox.write(OsStr::from_bytes(b"app-H\xf6he"), "one");
+    wait_until("it is complained of", LIMIT, || complaints() > 0);
+    inbox.write(OsStr::from_bytes(b"app-H\xfche"), "two");
+    // Two walks, at least.
+    inbox.installs_only(&[]);
+    inbox.installs_only(&[]);
+    inbox.installs_only(&[]);
+    assert_eq!(complaints(), 2, "{}", inbox.log());
 }
 
 #[test]

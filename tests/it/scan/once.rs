@@ -7,8 +7,7 @@ use auto_dispatcher::domain::artifact::Digester;
 use serde_json::{Value, json};
 
 use super::Inbox;
-use crate::pipeline::LIMIT;
-use crate::pipeline::{field, holds};
+use crate::pipeline::{LIMIT, field, holds};
 use crate::testenv::wait_until;
 
 /// For files that nobody writes to any more.
@@ -134,34 +133,10 @@ fn a_directory_that_is_not_there_is_an_error_of_the_source() {
 fn a_directory_that_is_not_there_ends_it_before_anything_is_dispatched_from_another() {
     let inbox = Inbox::new();
     inbox.write("app-1", "one");
-    let missing = inbox.file("missing");
+    let missing = inbox.pipeline.env.path("missing");
     let missing = missing.to_str().expect("UTF-8");
-    let args = [
-        "scan",
-        inbox.arg(),
-        missing,
-        "--once",
-        "--existing",
-        "--settle",
-        "0",
-    ];
-    // Another order of two directories is another order of their threads.
-    for _ in 0..5 {
-        inbox.pipeline.ad(&args).exits(2);
-    }
-    // Beside, not below: that alone would not overlap.
-    let beside = inbox.pipeline.env.path("missing");
-    let beside = beside.to_str().expect("UTF-8");
-    let args = [
-        "scan",
-        inbox.arg(),
-        beside,
-        "--once",
-        "--existing",
-        "--settle",
-        "0",
-    ];
-    inbox.pipeline.ad(&args).exits(4);
+    let ran = inbox.once(&at_once(&[missing, "--existing"])).exits(4);
+    assert!(ran.stderr.contains(missing), "{ran}");
     assert_eq!(inbox.pipeline.history(), [Value::Null; 0]);
 }
 
@@ -464,4 +439,94 @@ fn files_leave_when_all_their_deliveries_are_done() {
     inbox.write("app-1", "one");
     inbox.once(&AT_ONCE).exits(0);
     inbox.arrives("app-1", 2);
+}
+
+#[test]
+fn the_marker_leaves_with_its_file() {
+    let inbox = Inbox::new();
+    let args = ["--marker", ".done", "--after", "delete"];
+    inbox.once(&args).exits(0);
+    inbox.write("app-1", "one");
+    inbox.write("app-1.done", "");
+    inbox.write("app-2", "not ready");
+    inbox.once(&args).exits(0);
+    inbox.arrived_once("app-1", "one");
+    let mut left: Vec<_> = fs::read_dir(&inbox.dir)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["app-2"]);
+}
+
+#[test]
+fn lines_of_json_come_while_it_scans() {
+    let inbox = Inbox::new();
+    let path = inbox.elsewhere();
+    let out = File::create(&path).expect("create");
+    let mut command = inbox.pipeline.command(&inbox.args(&["--json"]));
+    let mut scan = command.stdout(out).spawn().expect("the binary");
+    let lines = || -> Vec<Value> {
+        let text = fs::read_to_string(&path).expect("readable");
+        let whole = text.lines().map(serde_json::from_str);
+        whole.collect::<Result<_, _>>().unwrap_or_default()
+    };
+    wait_until("stock is taken", LIMIT, || lines().len() == 1);
+    inbox.write("app-1", "one");
+    wait_until("a file is delivered", LIMIT, || lines().len() == 3);
+    scan.kill().expect("kill");
+    scan.wait().expect("wait");
+    let lines = lines();
+    assert_eq!(
+        lines[0],
+        json!({"stock": {"directory": inbox.arg(), "files": 0}})
+    );
+    assert_eq!(lines[1]["dropped"]["path"], "app-1");
+    assert_eq!(
+        (&lines[2]["package"], &lines[2]["state"]),
+        (&json!("app-1"), &json!("done"))
+    );
+}
+
+#[test]
+fn it_scans_once_beside_a_worker_that_lives() {
+    let inbox = Inbox::new();
+    inbox.once(&AT_ONCE).exits(0);
+    let _worker = inbox.pipeline.spawn(&["worker"]);
+    wait_until("the worker lives", LIMIT, || {
+        !inbox.pipeline.workers().is_empty()
+    });
+    inbox.write("app-1", "one");
+    let ran = inbox.once(&AT_ONCE).exits(0);
+    assert!(ran.stdout.contains("app-1"), "{ran}");
+    inbox.arrived_once("app-1", "one");
+}
+
+#[test]
+fn a_file_that_failed_leaves_once_it_was_retried() {
+    let inbox = Inbox::new();
+    let command = format!("test -e {}", inbox.host.file("ok").display());
+    inbox
+        .pipeline
+        .rules(&[inbox.host.rule("app").with("install_command", command)]);
+    let args = at_once(&["--after", "delete"]);
+    inbox.once(&args).exits(0);
+    inbox.write("app-1", "one");
+    inbox.write("app-2", "two");
+    inbox.once(&args).exits(1);
+    assert!(inbox.file("app-1").exists() && inbox.file("app-2").exists());
+    fs::write(inbox.host.file("ok"), "").expect("write");
+    // What was dispatched needs its file no more, and what is new there has nothing to do with it.
+    fs::write(inbox.file("app-2"), "another two").expect("write");
+    for package in ["app-1", "app-2"] {
+        let id = inbox.pipeline.delivery(package)["id"].to_string();
+        inbox.pipeline.ad(&["retry", &id, "--wait"]).exits(0);
+    }
+    holds(&inbox.host.file("in/app-2"), b"two");
+    assert!(inbox.file("app-1").exists() && inbox.file("app-2").exists());
+    inbox.once(&args).exits(0);
+    holds(&inbox.host.file("in/app-2"), b"another two");
+    let left = fs::read_dir(&inbox.dir).expect("a directory").count();
+    assert_eq!(left, 0);
+    assert_eq!(inbox.pipeline.history().len(), 3);
 }

@@ -1,9 +1,7 @@
-//! Real writers: what each of them puts into the drop directory arrives once, with its final bytes, and what is
-//! only moved or touched does not arrive again.
+//! Real writers: what each of them puts into the drop directory arrives once, with its final bytes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use auto_dispatcher::domain::artifact::Digester;
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{Inbox, bytes};
-use crate::pipeline::LIMIT;
+use crate::pipeline::{LIMIT, signal};
 use crate::servers::pyftpdlib::{LOGIN, PASSWORD, Pyftpdlib};
 use crate::testenv::{Ran, wait_until};
 
@@ -59,11 +58,6 @@ fn rsync(options: &[&str], from: &Path, to: &Path) {
         .arg(to);
     // (Debian package rsync)
     Ran::of(&mut command).exits(0);
-}
-
-#[track_caller]
-fn touch(path: &Path) {
-    Ran::of(Command::new("touch").arg(path)).exits(0);
 }
 
 fn append(path: &Path, piece: &[u8]) {
@@ -266,138 +260,132 @@ fn what_an_ftp_client_uploads_under_a_temporary_name_is_taken_at_once_under_its_
 }
 
 #[test]
-fn the_files_of_a_directory_that_is_moved_into_the_tree_arrive() {
+fn other_content_of_the_same_size_with_the_same_times_is_a_new_package() {
     let inbox = Inbox::new();
-    let _scan = inbox.scan(&["--interval", "1"]);
-    let from = inbox.elsewhere();
-    fs::create_dir_all(from.join("deep/down")).expect("mkdir");
-    fs::write(from.join("app-1"), "one").expect("write");
-    fs::write(from.join("deep/down/app-2"), "two").expect("write");
-    fs::rename(&from, inbox.file("release")).expect("rename");
-    inbox.arrives_once("app-1", "one");
-    inbox.arrives_once("app-2", "two");
-    // It is watched from now on, down to its ground.
-    inbox.drop_file("release/deep/down/app-3", "three");
-    inbox.arrives_once("app-3", "three");
-    inbox.installs_only(&["app-1", "app-2", "app-3"]);
-    // What leaves the tree and comes back is nothing new.
-    fs::rename(inbox.file("release"), &from).expect("rename");
-    inbox.installs_only(&["app-1", "app-2", "app-3"]);
-    fs::rename(&from, inbox.file("release")).expect("rename");
-    inbox.installs_only(&["app-1", "app-2", "app-3"]);
-}
-
-#[test]
-fn a_directory_that_is_renamed_within_the_tree_brings_nothing_new() {
-    let inbox = Inbox::new();
-    let _scan = inbox.scan(&["--interval", "1"]);
-    inbox.write("new/app-1", "one");
-    inbox.write("new/deep/app-2", "two");
-    inbox.arrives_once("app-1", "one");
-    inbox.arrives_once("app-2", "two");
-    fs::rename(inbox.file("new"), inbox.file("old")).expect("rename");
-    inbox.installs_only(&["app-1", "app-2"]);
-    // Under the name that it had there is another one now.
-    inbox.write("new/app-1", "one more");
-    inbox.arrives("app-1", 2);
-    inbox.write("old/deep/app-3", "three");
-    inbox.arrives_once("app-3", "three");
-    fs::create_dir(inbox.file("attic")).expect("mkdir");
-    fs::rename(inbox.file("old"), inbox.file("attic/old")).expect("rename");
-    inbox.installs_only(&["app-1", "app-1", "app-2", "app-3"]);
-}
-
-#[test]
-fn a_file_that_is_moved_to_another_directory_and_back_is_nothing_new() {
-    let inbox = Inbox::new();
-    let _scan = inbox.scan(&["--interval", "1"]);
-    inbox.write("app-1", "one");
-    inbox.arrives_once("app-1", "one");
-    fs::create_dir(inbox.file("done")).expect("mkdir");
-    fs::rename(inbox.file("app-1"), inbox.file("done/app-1")).expect("rename");
-    inbox.installs_only(&["app-1"]);
-    fs::rename(inbox.file("done/app-1"), inbox.file("app-1")).expect("rename");
-    inbox.installs_only(&["app-1"]);
-    // Out of the tree, and back.
-    let away = inbox.elsewhere();
-    fs::rename(inbox.file("app-1"), &away).expect("rename");
-    inbox.installs_only(&["app-1"]);
-    fs::rename(&away, inbox.file("app-1")).expect("rename");
-    inbox.installs_only(&["app-1"]);
-    inbox.write("app-1", "two");
-    inbox.arrives("app-1", 2);
-}
-
-#[test]
-fn a_file_that_is_moved_while_nobody_scans_is_nothing_new() {
-    let inbox = Inbox::new();
-    let scan = inbox.scan(&[]);
-    inbox.write("app-1", "one");
-    inbox.write("deep/app-2", "two");
-    inbox.arrives_once("app-1", "one");
-    inbox.arrives_once("app-2", "two");
-    scan.kill();
-    inbox.pipeline.no_worker_lives();
-    fs::create_dir(inbox.file("done")).expect("mkdir");
-    fs::rename(inbox.file("app-1"), inbox.file("done/app-1")).expect("rename");
-    fs::rename(inbox.file("deep"), inbox.file("deeper")).expect("rename");
-    touch(&inbox.file("deeper/app-2"));
-    let _scan = inbox.scan(&[]);
-    inbox.installs_only(&["app-1", "app-2"]);
-}
-
-#[test]
-fn a_copy_beside_its_original_is_a_package_of_its_own() {
-    let inbox = Inbox::new();
-    let _scan = inbox.scan(&[]);
-    inbox.write("app-1", "one");
-    inbox.arrives_once("app-1", "one");
-    fs::create_dir(inbox.file("again")).expect("mkdir");
-    fs::copy(inbox.file("app-1"), inbox.file("again/app-1")).expect("copy");
-    inbox.arrives("app-1", 2);
-    // Another name of the very same file is another package, too; it was written to by nobody.
-    fs::hard_link(inbox.file("app-1"), inbox.file("app-2")).expect("link");
-    inbox.arrives_once("app-2", "one");
-    inbox.installs_only(&["app-1", "app-1", "app-2"]);
-}
-
-#[test]
-fn a_file_that_is_touched_is_nothing_new() {
-    let inbox = Inbox::new();
-    let _scan = inbox.scan(&["--interval", "1"]);
-    inbox.write("app-1", "one");
-    inbox.arrives_once("app-1", "one");
-    touch(&inbox.file("app-1"));
-    inbox.installs_only(&["app-1"]);
-    fs::set_permissions(inbox.file("app-1"), fs::Permissions::from_mode(0o640)).expect("chmod");
-    inbox.installs_only(&["app-1"]);
-    // Written anew by an editor, which keeps the old one.
-    fs::rename(inbox.file("app-1"), inbox.file("app-1~")).expect("rename");
-    inbox.write("app-1", "one");
-    inbox.installs_only(&["app-1"]);
-}
-
-#[test]
-fn what_was_there_before_the_first_start_is_new_when_its_content_changes_and_not_when_it_is_touched()
- {
-    let inbox = Inbox::new();
-    for name in [
-        "app-touched",
-        "app-overwritten",
-        "app-moved",
-        "deep/app-deep",
-    ] {
-        inbox.write(name, "old");
-    }
+    inbox.write("app-old", "0123");
     let _scan = inbox.scan(&["--interval", "1"]);
     inbox.stock_is_read();
-    touch(&inbox.file("app-touched"));
-    fs::rename(inbox.file("app-moved"), inbox.file("deep/app-moved")).expect("rename");
-    fs::rename(inbox.file("deep"), inbox.file("deeper")).expect("rename");
+    inbox.write("app-1", "abcd");
+    inbox.arrives_once("app-1", "abcd");
+    for (name, content) in [("app-old", "3210"), ("app-1", "dcba")] {
+        let path = inbox.file(name);
+        let was = fs::metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .expect("metadata");
+        let mut file = OpenOptions::new().write(true).open(&path).expect("open");
+        file.write_all(content.as_bytes()).expect("write");
+        file.set_modified(was).expect("utimes");
+    }
+    inbox.arrives_once("app-old", "3210");
+    inbox.arrives("app-1", 2);
+    inbox.installs_only(&["app-1", "app-1", "app-old"]);
+}
+
+#[test]
+fn what_cp_and_mv_bring_from_another_file_system_with_its_old_times_arrives_once() {
+    let inbox = Inbox::new();
+    // Older than the first start by far.
+    let from = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let whole = bytes(3_000_000);
+    for name in ["app-1", "app-2"] {
+        let path = from.path().join(name);
+        fs::write(&path, &whole).expect("write");
+        Ran::of(Command::new("touch").args(["-d", "2001-02-03"]).arg(path)).exits(0);
+    }
+    let _scan = inbox.scan(&["--interval", "1"]);
+    for (program, name) in [(&["cp", "-p"][..], "app-1"), (&["mv"], "app-2")] {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(from.path().join(name));
+        Ran::of(command.arg(&inbox.dir)).exits(0);
+    }
+    inbox.arrives_once("app-1", &whole);
+    inbox.arrives_once("app-2", &whole);
+    inbox.installs_only(&["app-1", "app-2"]);
+}
+
+#[test]
+fn files_in_directories_that_are_made_at_the_same_moment_are_seen_without_a_walk() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1h"]);
+    let mut names = Vec::new();
+    for number in 0..40 {
+        let name = format!("app-{number}");
+        inbox.write(
+            format!("{}/{}/{name}", number % 7, "deep/".repeat(number % 5)),
+            &name,
+        );
+        names.push(name);
+    }
+    for name in &names {
+        inbox.arrives_once(name, name);
+    }
+    inbox.installs_only(&names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_dropped_first_is_installed_first() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&[]);
+    let modified = |name: &str| {
+        let metadata = fs::metadata(inbox.file(name));
+        metadata
+            .and_then(|metadata| metadata.modified())
+            .expect("metadata")
+    };
+    let names = ["app-5", "app-2", "app-9", "app-1", "app-7"];
+    let mut last = None;
+    for name in names {
+        // Clocks of file systems are coarse.
+        wait_until("the clock goes on", LIMIT, || {
+            inbox.write(name, name);
+            Some(modified(name)) > last
+        });
+        last = Some(modified(name));
+    }
+    inbox.arrives("app-7", 1);
+    assert_eq!(inbox.installed(), names);
+}
+
+#[test]
+fn what_goes_before_it_has_settled_was_never_there() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1"]);
+    inbox.write("app-1", "a slip");
+    inbox.write("deep/app-2", "another one");
+    fs::remove_file(inbox.file("app-1")).expect("remove");
+    fs::remove_dir_all(inbox.file("deep")).expect("remove");
     inbox.installs_only(&[]);
-    inbox.write("app-overwritten", "new");
-    inbox.write("deeper/app-deep", "new, and longer");
-    inbox.arrives_once("app-overwritten", "new");
-    inbox.arrives_once("app-deep", "new, and longer");
-    inbox.installs_only(&["app-deep", "app-overwritten"]);
+    inbox.write("app-1", "meant");
+    inbox.arrives_once("app-1", "meant");
+    assert!(!inbox.log().contains("cannot be read"), "{}", inbox.log());
+}
+
+#[test]
+fn what_comes_in_a_flood_that_the_kernel_cannot_tell_of_arrives() {
+    let inbox = Inbox::new();
+    let _scan = inbox.scan(&["--interval", "1h"]);
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("/proc");
+    let most: usize = most.trim().parse().expect("a number");
+    let scans = inbox.pipeline.workers();
+    for &pid in &scans {
+        signal(pid, Signal::STOP);
+    }
+    fs::create_dir(inbox.file("flood")).expect("mkdir");
+    // Each is told of twice: it is made, and it is closed.
+    for number in 0..most {
+        File::create(inbox.file(format!(".{number}"))).expect("create");
+    }
+    inbox.write("app-1", "one");
+    inbox.write("flood/app-2", "two");
+    for &pid in &scans {
+        signal(pid, Signal::CONT);
+    }
+    inbox.arrives_once("app-1", "one");
+    inbox.arrives_once("app-2", "two");
+    let log = inbox.log();
+    assert!(
+        log.contains("more happened than the kernel could tell"),
+        "{log}"
+    );
+    inbox.installs_only(&["app-1", "app-2"]);
 }
