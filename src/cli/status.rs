@@ -79,6 +79,16 @@ struct Range<'a> {
     noticed_at: String,
 }
 
+/// Everything that `status` tells of.
+struct Standing {
+    workers: Vec<WorkerJson>,
+    repositories: Vec<RepositoryRow>,
+    unplanned: Vec<BatchRow>,
+    gaps: Vec<GapRow>,
+    drop_directories: Vec<DropDirectoryRow>,
+    deliveries: Vec<DeliveryRow>,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
     let (state, journal) = Setup::new(globals, None, true)?.look()?;
     let mut workers = Vec::new();
@@ -92,62 +102,82 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
             });
         }
     }
-    let repositories = journal.repositories()?;
-    let unplanned = journal.unplanned_batches()?;
-    let gaps = journal.gaps()?;
-    let drop_directories = journal.drop_directories()?;
-    let deliveries = journal.deliveries(&HistoryFilter {
-        unsettled: true,
-        oldest_first: true,
-        ..HistoryFilter::default()
-    })?;
+    let standing = Standing {
+        workers,
+        repositories: journal.repositories()?,
+        unplanned: journal.unplanned_batches()?,
+        gaps: journal.gaps()?,
+        drop_directories: journal.drop_directories()?,
+        deliveries: journal.deliveries(&HistoryFilter {
+            unsettled: true,
+            oldest_first: true,
+            ..HistoryFilter::default()
+        })?,
+    };
     if args.json {
-        workers
-            .iter()
-            .try_for_each(|worker| json_line(out, worker))?;
-        for repository in &repositories {
-            json_line(
-                out,
-                &RepositoryJson {
-                    repository: &repository.path.to_string_lossy(),
-                    uuid: &repository.uuid,
-                    last_revision: repository.last_revision,
-                    unplanned: repository.unplanned,
-                },
-            )?;
-        }
-        for row in &drop_directories {
-            json_line(
-                out,
-                &DropDirectoryJson {
-                    drop_directory: &row.path.to_string_lossy(),
-                    files: row.files,
-                    first_at: rfc3339(row.first_at),
-                    stocked_at: row.stocked_at.map(rfc3339),
-                    trouble: row.trouble.as_deref(),
-                },
-            )?;
-        }
-        unplanned
-            .iter()
-            .try_for_each(|batch| json_line(out, &batch_json(batch)))?;
-        gaps.iter()
-            .try_for_each(|gap| json_line(out, &gap_json(gap)))?;
-        deliveries
-            .iter()
-            .try_for_each(|row| json_line(out, &DeliveryJson::new(row)))?;
+        print_json(&standing, out)?;
         return Ok(0);
     }
-    print_workers(&workers, out)?;
+    print_workers(&standing.workers, out)?;
     if let Some(failure) = presence::last_failure(&state) {
         let line = format!("the last worker that a hook started could not work: {failure}");
         line_of(out, &escape(&line))?;
     }
-    print_repositories(&repositories, &unplanned, globals, out)?;
-    print_gaps(&gaps, globals, out)?;
-    print_drop_directories(&drop_directories, out)?;
+    print_repositories(&standing.repositories, &standing.unplanned, globals, out)?;
+    print_gaps(&standing.gaps, globals, out)?;
+    print_drop_directories(&standing.drop_directories, out)?;
+    print_deliveries(&standing, out)?;
+    for (lane, delivery) in journal.stopped_lanes()? {
+        let line = format!(
+            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop); `retry {delivery}` \
+             or `dismiss {delivery}` lets it go on"
+        );
+        line_of(out, &escape(&line))?;
+    }
+    print_ways_out(&standing.deliveries, out)?;
+    Ok(0)
+}
+
+fn print_json(standing: &Standing, out: &mut dyn Write) -> Result<()> {
+    for worker in &standing.workers {
+        json_line(out, worker)?;
+    }
+    for repository in &standing.repositories {
+        json_line(
+            out,
+            &RepositoryJson {
+                repository: &repository.path.to_string_lossy(),
+                uuid: &repository.uuid,
+                last_revision: repository.last_revision,
+                unplanned: repository.unplanned,
+            },
+        )?;
+    }
+    for row in &standing.drop_directories {
+        json_line(
+            out,
+            &DropDirectoryJson {
+                drop_directory: &row.path.to_string_lossy(),
+                files: row.files,
+                first_at: rfc3339(row.first_at),
+                stocked_at: row.stocked_at.map(rfc3339),
+                trouble: row.trouble.as_deref(),
+            },
+        )?;
+    }
+    for batch in &standing.unplanned {
+        json_line(out, &batch_json(batch))?;
+    }
+    for gap in &standing.gaps {
+        json_line(out, &gap_json(gap))?;
+    }
+    let mut deliveries = standing.deliveries.iter();
+    deliveries.try_for_each(|row| json_line(out, &DeliveryJson::new(row)))
+}
+
+fn print_deliveries(standing: &Standing, out: &mut dyn Write) -> Result<()> {
     let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
-    for row in &deliveries {
+    for row in &standing.deliveries {
         table.row([
             row.id.to_string(),
             source_of(row),
@@ -159,19 +189,12 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         ]);
     }
     if !table.is_empty() {
-        table.print(out)?;
-    } else if unplanned.is_empty() {
-        line_of(out, "all deliveries are settled")?;
+        return table.print(out);
     }
-    for (lane, delivery) in journal.stopped_lanes()? {
-        let line = format!(
-            "the lane {lane} is stopped by the failure of delivery {delivery} (on_failure = stop); `retry {delivery}` \
-             or `dismiss {delivery}` lets it go on"
-        );
-        line_of(out, &escape(&line))?;
+    if standing.unplanned.is_empty() {
+        return line_of(out, "all deliveries are settled");
     }
-    print_ways_out(&deliveries, out)?;
-    Ok(0)
+    Ok(())
 }
 
 /// What the operator can do about what is listed.

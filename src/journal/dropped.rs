@@ -28,6 +28,8 @@ pub struct DroppedRow {
     pub is_skipped: bool,
     /// The batch that came of it.
     pub batch: Option<i64>,
+    /// Whether it is on its way out.
+    pub is_departing: bool,
 }
 
 /// A file whose content was not read yet.
@@ -57,7 +59,7 @@ pub struct Dropped<'a> {
     pub batch: PlannedBatch<'a>,
 }
 
-const COLUMNS: &str = "id, path, device, inode, size, modified_ns, changed_ns, sha256, is_stock, is_skipped, batch_id";
+const COLUMNS: &str = "id, path, device, inode, size, modified_ns, changed_ns, sha256, is_stock, is_skipped, batch_id, leaves";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<DroppedRow> {
     Ok(DroppedRow {
@@ -68,6 +70,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DroppedRow> {
         is_stock: row.get(8)?,
         is_skipped: row.get(9)?,
         batch: row.get(10)?,
+        is_departing: row.get::<_, i64>(11)? == 2,
     })
 }
 
@@ -187,20 +190,32 @@ impl Journal {
         })
     }
 
-    /// Known files, by their numbers, are at these paths now and look like this, with the content that they had.
-    pub fn see_dropped_again(&mut self, files: &[(i64, String, FileStamp)]) -> Result<()> {
+    /// Known files, by their numbers, are at these paths now and look like this, with the content that they had. What
+    /// was known at such a path is somewhere else, or gone; where it is seen again, that is known.
+    pub fn see_dropped_again(
+        &mut self,
+        files: &[(i64, String, FileStamp)],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         self.write("cannot note dropped files in", |tx| {
-            // One that was known at that path and had other content is no more.
-            let mut delete = tx.prepare_cached(
-                "DELETE FROM dropped WHERE id <> ?1 AND path = ?2
+            // No file has such a name. All step aside first, for they may have changed places.
+            let mut aside = tx.prepare_cached(
+                "UPDATE dropped SET path = char(0) || id, gone_at = ?2 WHERE id = ?1",
+            )?;
+            let mut displace = tx.prepare_cached(
+                "UPDATE dropped SET path = char(0) || id, gone_at = ?3, leaves = 0
+                 WHERE id <> ?1 AND path = ?2
                    AND directory_id = (SELECT directory_id FROM dropped WHERE id = ?1)",
             )?;
             let mut update = tx.prepare_cached(
                 "UPDATE dropped SET path = ?2, device = ?3, inode = ?4, size = ?5, modified_ns = ?6,
                    changed_ns = ?7, gone_at = NULL WHERE id = ?1",
             )?;
+            for (file, _, _) in files {
+                aside.execute(params![file, millis(now)])?;
+            }
             for (file, path, stamp) in files {
-                delete.execute(params![file, path])?;
+                displace.execute(params![file, path, millis(now)])?;
                 update.execute(params![
                     file,
                     path,
@@ -303,7 +318,7 @@ impl Journal {
         self.read("cannot read the dropped files of", |connection| {
             connection
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM dropped f WHERE f.directory_id = ?1 AND f.leaves = 1
+                    "SELECT {COLUMNS} FROM dropped f WHERE f.directory_id = ?1 AND f.leaves > 0 AND f.gone_at IS NULL
                        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.batch_id = f.batch_id)
                        AND NOT EXISTS (SELECT 1 FROM deliveries d
                                        WHERE d.batch_id = f.batch_id AND d.state <> 'done')
@@ -312,6 +327,14 @@ impl Journal {
                 .query_map([directory], from_row)?
                 .collect()
         })
+    }
+
+    /// A file begins to leave.
+    pub fn note_departing(&mut self, file: i64) -> Result<()> {
+        self.write("cannot note a dropped file in", |tx| {
+            tx.execute("UPDATE dropped SET leaves = 2 WHERE id = ?1", [file])
+        })
+        .map(drop)
     }
 
     /// A file has left: whatever comes under its name is new.

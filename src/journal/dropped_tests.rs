@@ -113,9 +113,13 @@ fn a_file_that_went_is_known_for_a_while_and_then_no_more() {
         std::slice::from_ref(&row)
     );
     journal
-        .see_dropped_again(&[(row.id, "s/a".to_owned(), stamp(1))])
+        .see_dropped_again(&[(row.id, "s/a".to_owned(), stamp(1))], at(12))
         .expect("noted");
-    assert_eq!(known(&journal, directory), [("s/a".to_owned(), stamp(1))]);
+    assert_eq!(
+        known(&journal, directory),
+        [("s/a".to_owned(), stamp(1))],
+        at(12)
+    );
     journal
         .note_gone(directory, &["s/a".to_owned()], at(20))
         .expect("noted");
@@ -141,6 +145,11 @@ fn only_what_is_delivered_everywhere_leaves() {
         ("nobody", &[]),
     ]) {
         let batch = record(&mut journal, directory, path, number);
+        // Without deliveries in its plan nothing leaves.
+        assert!(names(&journal).iter().all(|name| name == "all"));
+        journal.sql(&format!(
+            "UPDATE dropped SET leaves = 1 WHERE batch_id = {batch}"
+        ));
         for state in states {
             journal.sql(&format!(
                 "INSERT INTO deliveries (batch_id, package_id, package, rule, rule_line, lane, host, login, ssh_port,
@@ -172,7 +181,7 @@ fn what_a_file_holds_is_noted_only_while_it_looks_the_same() {
         ..stamp(2)
     };
     journal
-        .see_dropped_again(&[(found[1].id, "b".to_owned(), touched)])
+        .see_dropped_again(&[(found[1].id, "b".to_owned(), touched)], at(1))
         .expect("noted");
     let digests: Vec<_> = found
         .into_iter()
@@ -181,4 +190,32 @@ fn what_a_file_holds_is_noted_only_while_it_looks_the_same() {
     journal.note_digests(&digests).expect("noted");
     let digest = |path: &str| journal.dropped_at(directory, path).unwrap().unwrap().sha256;
     assert_eq!((digest("a"), digest("b")), (Some("d".to_owned()), None));
+}
+
+#[test]
+fn files_that_change_places_are_both_known_afterwards_and_so_is_what_they_displace() {
+    let (_dir, mut journal) = journal();
+    let directory = journal
+        .drop_directory(Path::new(DIRECTORY), at(0))
+        .expect("one")
+        .id;
+    for (path, number) in [("a/x", 1), ("b/x", 2), ("c/x", 3)] {
+        record(&mut journal, directory, path, number);
+    }
+    let id =
+        |journal: &Journal, path: &str| journal.dropped_at(directory, path).unwrap().unwrap().id;
+    let (a, b) = (id(&journal, "a/x"), id(&journal, "b/x"));
+    let files = [
+        (a, "b/x".to_owned(), stamp(1)),
+        (b, "c/x".to_owned(), stamp(2)),
+    ];
+    journal.see_dropped_again(&files, at(1)).expect("noted");
+    assert_eq!(
+        known(&journal, directory),
+        [("b/x".to_owned(), stamp(1)), ("c/x".to_owned(), stamp(2))]
+    );
+    let displaced = journal
+        .dropped_elsewhere(directory, "d/x", 3)
+        .expect("read");
+    assert_eq!(displaced.len(), 1, "c/x may come back elsewhere");
 }

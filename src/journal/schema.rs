@@ -250,7 +250,7 @@ CREATE TABLE dropped (
   -- Whether no rule took it.
   is_skipped   INTEGER NOT NULL DEFAULT 0,
   batch_id     INTEGER REFERENCES batches (id) ON DELETE SET NULL,
-  -- Whether it is to leave once all its deliveries are done.
+  -- 1: it is to leave once all its deliveries are done. 2: it is on its way out.
   leaves       INTEGER NOT NULL DEFAULT 0,
   -- Since when it is not there.
   gone_at      INTEGER,
@@ -259,7 +259,7 @@ CREATE TABLE dropped (
 CREATE INDEX dropped_here ON dropped (directory_id) WHERE gone_at IS NULL;
 CREATE INDEX dropped_by_name ON dropped (directory_id, name);
 CREATE INDEX dropped_of_batch ON dropped (batch_id) WHERE batch_id IS NOT NULL;
-CREATE INDEX dropped_leaving ON dropped (directory_id) WHERE leaves = 1;
+CREATE INDEX dropped_leaving ON dropped (directory_id) WHERE leaves > 0;
 CREATE INDEX dropped_undigested ON dropped (directory_id, id) WHERE sha256 IS NULL;
 CREATE INDEX dropped_gone ON dropped (gone_at) WHERE gone_at IS NOT NULL;
 CREATE INDEX batches_of_directory ON batches (directory, id) WHERE directory IS NOT NULL;

@@ -1,3 +1,5 @@
+//! Tests of the decisions about dropped files.
+
 use std::time::Duration;
 
 use super::*;

@@ -172,9 +172,15 @@ fn remove_marker(
     give_back(parent, &aside, name)
 }
 
-/// The name back; where somebody has taken it meanwhile, one that is free: nothing is overwritten.
+/// The name back. Where somebody has taken it meanwhile, nothing is overwritten, and no package is made of a name that
+/// nobody chose: it stays aside.
 fn give_back(parent: &OwnedFd, aside: &str, name: &str) -> io::Result<()> {
-    free_name(name, |name| rename(parent, aside, parent, name)).map(drop)
+    rename(parent, aside, parent, name).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => io::Error::other(format!(
+            "it had changed when it was to leave, and another file has its name by now: it stays as {aside}"
+        )),
+        _ => error,
+    })
 }
 
 fn go_to(

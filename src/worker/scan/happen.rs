@@ -121,7 +121,9 @@ impl Scanner<'_> {
         let now = self.now();
         if let Some(file) = self.terms.filter.marked_by(path) {
             let file = file.to_owned();
-            self.see_now(root, &file, false);
+            if self.terms.filter.takes(&file) {
+                self.see_now(root, &file, false);
+            }
             return;
         }
         if !self.terms.filter.takes(path) {
@@ -130,6 +132,8 @@ impl Scanner<'_> {
         // A name that we gave back to a file says nothing about it.
         let is_returned = what == What::Arrived && self.returned.remove(path);
         match what {
+            // Where there are markers they say when it is whole, and not how long nothing happens.
+            _ if self.terms.filter.marker.is_some() => self.see_now(root, path, false),
             What::Changed if self.settling.has(path) => self.settling.changes(path, now),
             What::Closed if self.settling.has(path) => self.settling.closed(path, now),
             _ => self.see_now(root, path, what == What::Arrived && !is_returned),

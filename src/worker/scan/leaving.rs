@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
+
 use super::Scanner;
 use crate::domain::drop_directory::After;
 use crate::domain::event::Event;
@@ -49,13 +51,17 @@ impl Leaving {
 
 impl Scanner<'_> {
     /// Has those leave whose deliveries are done.
-    pub(super) fn let_leave(&mut self, root: &Root) -> Result<()> {
+    /// Whether there are more of them.
+    pub(super) fn let_leave(&mut self, root: &Root) -> Result<bool> {
         let begins = !std::mem::replace(&mut self.leaving.has_begun, true);
         if self.terms.after == After::Keep {
-            return if begins { self.let_stay(root) } else { Ok(()) };
+            if begins {
+                self.let_stay(root)?;
+            }
+            return Ok(false);
         }
         if self.leaving.next > Instant::now() {
-            return Ok(());
+            return Ok(false);
         }
         let end = Instant::now() + AT_WORK;
         self.leaving
@@ -68,7 +74,7 @@ impl Scanner<'_> {
                 continue;
             }
             if self.context.stop.is_raised() || Instant::now() >= end {
-                return Ok(());
+                return Ok(true);
             }
             is_any = true;
             self.leave(root, &row)?;
@@ -79,7 +85,7 @@ impl Scanner<'_> {
             (self.leaving.pause * 2).min(EVERY_MAX)
         };
         self.leaving.next = Instant::now() + self.leaving.pause;
-        Ok(())
+        Ok(false)
     }
 
     /// `after` is `keep` by now: what stepped aside when somebody was killed comes back.
@@ -104,6 +110,26 @@ impl Scanner<'_> {
     }
 
     fn leave(&mut self, root: &Root, row: &DroppedRow) -> Result<()> {
+        if !row.is_departing {
+            match root.stamp(&row.path) {
+                Ok(Some(stamp)) if stamp == row.stamp && !self.settling.has(&row.path) => {}
+                // Moved or removed by somebody else: should it be seen again, it is known.
+                Ok(None) if row.stamp.device == 0 => {
+                    self.is_gone(&row.path);
+                    return self.journal.note_gone(
+                        self.row.id,
+                        std::slice::from_ref(&row.path),
+                        Utc::now(),
+                    );
+                }
+                // What has changed is a package of its own, or is found to be the same and may leave then.
+                _ => {
+                    self.later(row);
+                    return Ok(());
+                }
+            }
+            self.journal.note_departing(row.id)?;
+        }
         let destination = match &self.terms.after {
             After::Move(destination) => Some(destination.as_path()),
             _ => None,
@@ -135,8 +161,7 @@ impl Scanner<'_> {
                 self.context.emit(&Event::News { message });
             }
             Ok(Left::Missing) => self.forget(row)?,
-            // What has changed is a package of its own, or is found to be the same and may leave then. That it
-            // has its name back does not make it whole.
+            // That it has its name back does not make it whole.
             Ok(Left::Changed | Left::Written) => {
                 self.returned.insert(row.path.clone());
                 self.later(row);

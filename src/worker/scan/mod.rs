@@ -205,8 +205,11 @@ impl<'a> Scanner<'a> {
         }
         self.flush_gone()?;
         // Before anything is taken: what stepped aside when somebody was killed must not meet its successor.
-        self.let_leave(&root)?;
+        let is_more = self.let_leave(&root)?;
         self.take_what_is_due(&root)?;
+        if is_more {
+            return Ok(Duration::ZERO);
+        }
         let until_walk = self.next_walk.saturating_duration_since(Instant::now());
         let mut pause = self.until_due().min(SLEEP_MAX).min(until_walk);
         if !pause.is_zero()
@@ -274,7 +277,7 @@ impl<'a> Scanner<'a> {
         let Some(root) = self.look()? else {
             return Ok(());
         };
-        self.let_leave(&root)?;
+        while !self.context.stop.is_raised() && self.let_leave(&root)? {}
         while !self.context.stop.is_raised() && self.digest_some(&root)?.is_some() {}
         Ok(())
     }

@@ -98,7 +98,7 @@ impl Scanner<'_> {
             .iter()
             .map(|seen| (seen.row, seen.path.clone(), seen.stamp))
             .collect();
-        self.journal.see_dropped_again(&rows)?;
+        self.journal.see_dropped_again(&rows, Utc::now())?;
         for seen in known {
             self.settling.forget(&seen.path);
             self.tree.judge(&seen.path, seen.stamp);

@@ -77,12 +77,12 @@ impl Scanner<'_> {
             // what was there.
             return is_old || self.blind.is_some();
         }
-        if is_old && !self.unread.is_empty() && self.is_in_unread(path) {
-            return true;
-        }
-        self.former
+        // What came later and was left out until now is new: it is not lost.
+        let is_unreached = self
+            .former
             .as_ref()
-            .is_some_and(|former| !former.reached(path, &self.reach, stamp.device != 0))
+            .is_some_and(|former| !former.reached(path, &self.reach, stamp.device != 0));
+        is_old && (is_unreached || (!self.unread.is_empty() && self.is_in_unread(path)))
     }
 
     pub(super) fn tell_of_stock(&mut self) {

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::domain::drop_directory::{FileStamp, Look};
 use crate::domain::event::Event;
 use crate::domain::plan::Filter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::source::directory::{Root, writers_of};
+use crate::source::directory::{Root, is_link, is_nothing, writers_of};
 use crate::worker::configurations::Loaded;
 use crate::worker::planner::plan_changes;
 
@@ -25,6 +26,10 @@ use crate::worker::planner::plan_changes;
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// So much longer for each file that waits.
 const ROOM_PAUSE_EACH: Duration = Duration::from_micros(500);
+/// Pause before a file with its marker is looked at again that changed while it was read.
+const MARKED_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a file is opened again that somebody is asked to give free first (a lease).
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
 /// After how many files it is heard what happens meanwhile.
 const HEARD_EVERY: usize = 64;
 /// How long a file is open for writing before that is worth a line.
@@ -73,7 +78,7 @@ impl Scanner<'_> {
             match self.take(root, &loaded, &path, stamp, &mut round)? {
                 Taken::Ready(ready) => round.add(*ready),
                 Taken::Known(seen) => round.know(seen),
-                Taken::Restless => self.settling.changes(&path, self.now()),
+                Taken::Restless => self.is_restless(&path),
                 Taken::Later(pause) => self.settling.postpone(&path, self.now(), pause),
             }
             if round.is_full() {
@@ -86,6 +91,16 @@ impl Scanner<'_> {
             self.trouble("room", None);
         }
         Ok(())
+    }
+
+    /// A file changed while it was read: it has to settle again, or to be marked as whole once more.
+    fn is_restless(&mut self, path: &str) {
+        let now = self.now();
+        if self.terms.filter.marker.is_some() {
+            self.settling.postpone(path, now, MARKED_PAUSE);
+        } else {
+            self.settling.changes(path, now);
+        }
     }
 
     /// The rules, unless they are broken: then nothing is taken before they are read again, so that nothing overtakes.
@@ -124,12 +139,17 @@ impl Scanner<'_> {
                 }
                 Ok(Some(stamp)) => {
                     let marker = self.marker_now(root, path);
-                    if self.terms.filter.marker.is_some() && !is_marked(stamp, marker) {
-                        self.settling.forget(path);
+                    if self.terms.filter.marker.is_some() {
+                        if is_marked(stamp, marker) {
+                            settled.push((path.clone(), stamp));
+                        } else {
+                            self.settling.forget(path);
+                        }
                     } else if self.settling.look(path, stamp, self.now()) == Look::Settled {
                         settled.push((path.clone(), stamp));
                     }
                 }
+                Err(error) if is_link(&error) => self.is_gone(path),
                 Err(error) => self.cannot_read(path, &error.to_string()),
             }
         }
@@ -187,6 +207,11 @@ impl Scanner<'_> {
         }
         let (mut file, found) = match root.file(path) {
             Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Taken::Later(LEASE_PAUSE));
+            }
+            // It went, or something else has its name: the next look tells.
+            Err(error) if is_nothing(&error) || is_link(&error) => return Ok(Taken::Restless),
             Err(error) => {
                 self.cannot_read(path, &error.to_string());
                 return Ok(Taken::Later(Duration::from_secs(self.terms.interval_s)));

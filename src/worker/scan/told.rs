@@ -44,6 +44,7 @@ impl Scanner<'_> {
             return;
         }
         let message = match self.told.len() {
+            ..TOLD_MAX if path.is_empty() => format!("{}: {why}", self.terms.directory.display()),
             ..TOLD_MAX => format!("{}: {why}", self.terms.directory.join(path).display()),
             TOLD_MAX => format!(
                 "{}: {TOLD_MAX} files and directories were complained of; of others nothing is told",

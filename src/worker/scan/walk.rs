@@ -224,12 +224,9 @@ impl Scanner<'_> {
         }
         let is_new = !self.settling.has(path);
         match now {
-            None if is_new || !waits_for_marker => {
-                self.found.push((path.to_owned(), stamp, waits_for_marker));
-            }
-            Some(now) if waits_for_marker && is_new => self.settling.is_whole(path, stamp, now),
-            Some(now) if !waits_for_marker => self.settling.saw(path, stamp, now),
-            _ => {}
+            None => self.found.push((path.to_owned(), stamp, waits_for_marker)),
+            Some(now) if waits_for_marker => self.settling.is_whole(path, stamp, now),
+            Some(now) => self.settling.saw(path, stamp, now),
         }
         is_new
     }
@@ -359,7 +356,10 @@ impl Scanner<'_> {
             return;
         };
         self.suspects.clear();
-        let shown = self.terms.directory.join(path);
+        let shown = match path.as_str() {
+            "" => self.terms.directory.clone(),
+            path => self.terms.directory.join(path),
+        };
         let why = format!("something changed in {} and no event told", shown.display());
         let message = format!(
             "{why}; everything is walked every {} s from now on",
