@@ -25,6 +25,11 @@ impl Held {
         self.files.is_empty()
     }
 
+    /// The files.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(|(_, path)| path.as_str())
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -107,7 +107,7 @@ fn bug() -> Error {
 }
 
 /// A scanner that lives as long as the process, whatever becomes of disks meanwhile.
-fn keep_scanning(context: &Context, job: &Job) -> Result<()> {
+fn keep_scanning(context: &Arc<Context>, job: &Job) -> Result<()> {
     let mut told = String::new();
     while !context.stop.is_raised() {
         let error = match Scanner::new(context, job).and_then(|mut scanner| scanner.run()) {

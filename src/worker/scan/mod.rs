@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -16,6 +17,7 @@ use crate::fail_points;
 use crate::journal::{DropDirectoryRow, Journal};
 use crate::source::directory::Watch;
 
+mod copying;
 mod digests;
 mod happen;
 mod held;
@@ -33,6 +35,7 @@ mod walk;
 
 pub use jobs::{Job, finish_once, forget, scan_once, work_and_scan};
 
+use copying::{Copying, LOOK_EVERY};
 use digests::Digests;
 use held::Held;
 use leaving::Leaving;
@@ -46,7 +49,7 @@ const REST: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 1000;
 
 struct Scanner<'a> {
-    context: &'a Context,
+    context: &'a Arc<Context>,
     job: &'a Job,
     terms: &'a DropTerms,
     journal: Journal,
@@ -102,6 +105,7 @@ struct Scanner<'a> {
     troubles: BTreeMap<&'static str, String>,
     /// Files that found no room, or wait behind one, with their lanes: nothing overtakes them there.
     held: Held,
+    copying: Option<Copying>,
     /// Whether it says how it scans.
     greets: bool,
     /// What was complained of, and of which file.
@@ -109,7 +113,7 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn new(context: &'a Context, job: &'a Job) -> Result<Self> {
+    fn new(context: &'a Arc<Context>, job: &'a Job) -> Result<Self> {
         let terms = &job.terms;
         let mut journal = context.journal()?;
         let row = journal.drop_directory(&terms.directory, Utc::now())?;
@@ -168,6 +172,7 @@ impl<'a> Scanner<'a> {
             leaving: Leaving::default(),
             troubles: BTreeMap::new(),
             held: Held::default(),
+            copying: None,
             greets: true,
             told: HashSet::new(),
         })
@@ -206,12 +211,16 @@ impl<'a> Scanner<'a> {
         self.flush_gone()?;
         // Before anything is taken: what stepped aside when somebody was killed must not meet its successor.
         let is_more = self.let_leave(&root)?;
+        self.finish_copying(&root)?;
         self.take_what_is_due(&root)?;
         if is_more {
             return Ok(Duration::ZERO);
         }
         let until_walk = self.next_walk.saturating_duration_since(Instant::now());
         let mut pause = self.until_due().min(SLEEP_MAX).min(until_walk);
+        if self.copying.is_some() {
+            pause = pause.min(LOOK_EVERY);
+        }
         if !pause.is_zero()
             && let Some(breath) = self.digest_some(&root)?
         {
@@ -248,9 +257,15 @@ impl<'a> Scanner<'a> {
                 end = Instant::now() + patience;
             }
             self.flush_gone()?;
+            self.finish_copying(&root)?;
             self.take_what_is_due(&root)?;
             if self.settling.is_empty() {
                 return Ok(());
+            }
+            if self.copying.is_some() {
+                end = Instant::now() + patience;
+                self.rest(LOOK_EVERY);
+                continue;
             }
             let until_due = self.until_due();
             if Instant::now() >= end && !until_due.is_zero() {

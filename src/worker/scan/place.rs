@@ -75,6 +75,7 @@ impl Scanner<'_> {
         self.stock.clear();
         self.gone.clear();
         self.held.clear();
+        self.copying = None;
         self.found.clear();
         self.returned.clear();
         self.new_mount = None;

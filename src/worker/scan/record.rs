@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 
 use chrono::Utc;
 
@@ -14,10 +15,11 @@ use crate::domain::event::Event;
 use crate::domain::plan::Plan;
 use crate::error::Result;
 use crate::fail_points;
-use crate::journal::{Dropped, PlannedBatch, Source};
+use crate::journal::{Dropped, Journal, PlannedBatch, Source};
 use crate::source::contents;
 use crate::source::directory::Root;
-use crate::spool::{Keep, Outside};
+use crate::spool::{Artifact, Keep, Outside};
+use crate::worker::Context;
 
 /// Files, and bytes of them, that are recorded together, at most.
 const RECORDED_AT_ONCE: usize = 50;
@@ -68,22 +70,12 @@ impl Scanner<'_> {
         stamp: FileStamp,
         round: &mut Round,
     ) -> Result<Option<(String, u64)>> {
-        let context = self.context;
         let keep = match &mut round.keep {
             Some(keep) => keep,
-            none => none.insert(context.spool.keep()?),
-        };
-        let outside = Outside {
-            want: &|sha256| self.journal.artifact_want(sha256),
-            tell: &|message| context.emit(&Event::Notice { message }),
+            none => none.insert(self.context.spool.keep()?),
         };
         let shown = self.terms.directory.join(path);
-        let artifact = context.spool.store(keep, stamp.size, &outside, |out| {
-            // Somebody may write faster than we read; more than was there is not wanted.
-            let mut most = (&mut *file).take(stamp.size + 1);
-            contents::copy(&mut most, &shown, &|| !context.stop.is_raised(), out)
-        })?;
-        fail_points::hit("scan.copied");
+        let artifact = store(self.context, &self.journal, keep, file, &shown, stamp.size)?;
         let is_whole = artifact.size == stamp.size && is_unchanged(root, path, stamp, file);
         Ok(is_whole.then_some((artifact.sha256, artifact.size)))
     }
@@ -206,4 +198,26 @@ impl Ready {
 pub(super) fn is_unchanged(root: &Root, path: &str, stamp: FileStamp, file: &File) -> bool {
     root.stamp_of_file(file).is_ok_and(|now| now == stamp)
         && root.stamp(path).is_ok_and(|now| now == Some(stamp))
+}
+
+/// Copies a file of that size into the spool. Somebody may write faster than we read: more than one byte more is not
+/// wanted, and shows that it changed.
+pub(super) fn store(
+    context: &Context,
+    journal: &Journal,
+    keep: &Keep,
+    file: &mut File,
+    shown: &Path,
+    size: u64,
+) -> Result<Artifact> {
+    let outside = Outside {
+        want: &|sha256| journal.artifact_want(sha256),
+        tell: &|message| context.emit(&Event::Notice { message }),
+    };
+    let artifact = context.spool.store(keep, size, &outside, |out| {
+        let mut most = (&mut *file).take(size + 1);
+        contents::copy(&mut most, shown, &|| !context.stop.is_raised(), out)
+    })?;
+    fail_points::hit("scan.copied");
+    Ok(artifact)
 }

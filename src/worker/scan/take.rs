@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::Local;
 
 use super::Scanner;
+use super::copying::LARGE_BYTES;
 use super::record::{Ready, Round, Seen, is_unchanged};
 use super::walk::is_marked;
 use crate::domain::change::{Action, Change};
@@ -23,7 +24,7 @@ use crate::worker::configurations::Loaded;
 use crate::worker::planner::plan_changes;
 
 /// Pause before a file that found no room is tried again.
-const ROOM_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// So much longer for each file that waits.
 const ROOM_PAUSE_EACH: Duration = Duration::from_micros(500);
 /// Pause before a file with its marker is looked at again that changed while it was read.
@@ -94,7 +95,7 @@ impl Scanner<'_> {
     }
 
     /// A file changed while it was read: it has to settle again, or to be marked as whole once more.
-    fn is_restless(&mut self, path: &str) {
+    pub(super) fn is_restless(&mut self, path: &str) {
         let now = self.now();
         if self.terms.filter.marker.is_some() {
             self.settling.postpone(path, now, MARKED_PAUSE);
@@ -183,7 +184,7 @@ impl Scanner<'_> {
         });
     }
 
-    fn cannot_read(&mut self, path: &str, why: &str) {
+    pub(super) fn cannot_read(&mut self, path: &str, why: &str) {
         self.complain(path, &format!("cannot be read: {why}; it is tried again"));
         let pause = Duration::from_secs(self.terms.interval_s);
         self.settling.postpone(path, self.now(), pause);
@@ -198,6 +199,13 @@ impl Scanner<'_> {
         round: &mut Round,
     ) -> Result<Taken> {
         let place = (stamp.modified_ns, path.to_owned());
+        if self
+            .copying
+            .as_ref()
+            .is_some_and(|copying| copying.is_of(&place))
+        {
+            return Ok(Taken::Later(ROOM_PAUSE));
+        }
         self.held.renew(&place);
         if let Some(lanes) = self.held.lanes(&place)
             && self.held.is_behind(&place, lanes)
@@ -294,6 +302,14 @@ impl Scanner<'_> {
             self.held.hold(place, lanes);
             return Ok(Taken::Later(self.room_pause()));
         }
+        if stamp.size >= LARGE_BYTES {
+            if self.copying.is_some() {
+                self.held.hold(place, lanes);
+                return Ok(Taken::Later(self.room_pause()));
+            }
+            self.begin_to_copy(file, ready)?;
+            return Ok(Taken::Later(ROOM_PAUSE));
+        }
         match self.copy(root, &mut file, &ready.path, stamp, round) {
             Ok(Some(artifact)) => {
                 self.held.release(&place);
@@ -301,17 +317,9 @@ impl Scanner<'_> {
                 Ok(Taken::Ready(Box::new(ready)))
             }
             Ok(None) => Ok(Taken::Restless),
-            Err(error) if error.kind == ErrorKind::NoRoom => {
-                self.held.hold(place, lanes);
-                let shown = self.terms.directory.join(&ready.path);
-                let text = format!("{}: {}", shown.display(), error.one_line());
-                self.trouble("room", Some(text));
-                Ok(Taken::Later(self.room_pause()))
-            }
-            Err(error) if error.kind == ErrorKind::Source => {
-                Ok(self.unreadable(&ready.path, &error))
-            }
-            Err(error) => Err(error),
+            Err(error) => self
+                .cannot_bring_in(&ready, error)
+                .map(|pause| Taken::Later(pause.max(self.room_pause()))),
         }
     }
 

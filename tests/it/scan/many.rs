@@ -73,3 +73,19 @@ fn what_is_dropped_together_arrives_in_the_order_in_which_it_was_written() {
     inbox.once(&[]).exits(0);
     assert_eq!(inbox.installed(), names);
 }
+
+#[test]
+fn a_large_file_holds_up_what_goes_to_its_target_and_nothing_else() {
+    let inbox = Inbox::new();
+    let other = inbox.host.rule("other").with("host", "127.0.0.2");
+    inbox.pipeline.rules(&[inbox.rule("app"), other]);
+    let _scan = inbox.scan(&[]);
+    inbox.drop_file("app-large", vec![7; 100 << 20]);
+    inbox.drop_file("app-behind", "the same target");
+    inbox.drop_file("other", "another one");
+    inbox.settled(&["app-large", "app-behind", "other"]);
+    let batch = |name: &str| inbox.pipeline.delivery(name)["batch"].as_i64();
+    // Batches are numbered as they are recorded.
+    assert!(batch("other") < batch("app-large"), "it was held up");
+    assert!(batch("app-large") < batch("app-behind"), "it was overtaken");
+}
