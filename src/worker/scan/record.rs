@@ -92,6 +92,7 @@ impl Scanner<'_> {
             .collect();
         self.journal.see_dropped_again(&rows, Utc::now())?;
         for seen in known {
+            self.praise(&seen.path);
             self.settling.forget(&seen.path);
             self.tree.judge(&seen.path, seen.stamp);
         }
@@ -140,6 +141,7 @@ impl Scanner<'_> {
         round.keep = None;
         self.context.wake.now();
         for (one, batch) in ready.iter().zip(batches) {
+            self.praise(&one.path);
             self.settling.forget(&one.path);
             self.tree.judge(&one.path, one.stamp);
             if one.plan.deliveries.is_empty() {

@@ -18,7 +18,7 @@ use crate::domain::change::{Action, Change};
 use crate::domain::drop_directory::{FileStamp, Look};
 use crate::domain::event::Event;
 use crate::domain::plan::Filter;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::source::directory::{Root, is_link, is_nothing, writers_of};
 use crate::worker::configurations::Loaded;
 use crate::worker::planner::plan_changes;
@@ -198,84 +198,68 @@ impl Scanner<'_> {
         stamp: FileStamp,
         round: &mut Round,
     ) -> Result<Taken> {
-        let place = (stamp.modified_ns, path.to_owned());
-        if self
-            .copying
-            .as_ref()
-            .is_some_and(|copying| copying.is_of(&place))
-        {
-            return Ok(Taken::Later(ROOM_PAUSE));
+        if let Some(pause) = self.waits(path, stamp) {
+            return Ok(Taken::Later(pause));
         }
-        self.held.renew(&place);
-        if let Some(lanes) = self.held.lanes(&place)
-            && self.held.is_behind(&place, lanes)
-        {
-            // Whoever waits behind another one is not looked at before that one has gone.
-            return Ok(Taken::Later(self.room_pause()));
-        }
-        let (mut file, found) = match root.file(path) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ok(Taken::Later(LEASE_PAUSE));
-            }
-            // It went, or something else has its name: the next look tells.
-            Err(error) if is_nothing(&error) || is_link(&error) => return Ok(Taken::Restless),
-            Err(error) => {
-                self.cannot_read(path, &error.to_string());
-                return Ok(Taken::Later(Duration::from_secs(self.terms.interval_s)));
-            }
+        let mut file = match self.open(root, path, stamp) {
+            Ok(file) => file,
+            Err(taken) => return Ok(taken),
         };
-        if found != stamp {
-            return Ok(Taken::Restless);
-        }
-        self.praise(path);
         let known = match self.known(root, loaded, path, stamp, &mut file, &round.claimed) {
-            Ok(known) => known,
             Err(error) if error.kind == ErrorKind::Source => {
-                return Ok(self.unreadable(path, &error));
+                return Ok(self.unreadable(path, &error.one_line()));
             }
-            Err(error) => return Err(error),
+            other => other?,
         };
         if !is_unchanged(root, path, stamp, &file) {
             return Ok(Taken::Restless);
         }
-        let change = Change {
-            path: path.to_owned(),
-            action: Action::Added,
-            skipped: None,
-        };
-        let dated = Local::now().format("%Y%m%d_%H%M%S").to_string();
-        let plan = plan_changes(
-            loaded,
-            std::slice::from_ref(&change),
-            &dated,
-            &Filter::default(),
-        );
-        if let Some(known) = known {
-            // What no rule took then is new when one takes it now.
-            if !known.is_skipped || plan.deliveries.is_empty() {
-                return Ok(Taken::Known(Seen {
-                    row: known.id,
-                    path: path.to_owned(),
-                    stamp,
-                    is_told: !known.is_skipped
-                        && !known.is_stock
-                        && known.stamp.modified_ns != stamp.modified_ns,
-                }));
-            }
+        let ready = planned(loaded, path, stamp);
+        // What no rule took then is new when one takes it now.
+        if let Some(known) = known
+            && (!known.is_skipped || ready.plan.deliveries.is_empty())
+        {
+            return Ok(Taken::Known(Seen {
+                row: known.id,
+                path: path.to_owned(),
+                stamp,
+                is_told: !known.is_skipped
+                    && !known.is_stock
+                    && known.stamp.modified_ns != stamp.modified_ns,
+            }));
         }
-        let ready = Ready {
-            path: path.to_owned(),
-            stamp,
-            change,
-            plan,
-            dated,
-            artifact: None,
-        };
         if ready.plan.deliveries.is_empty() {
             return Ok(Taken::Ready(Box::new(ready)));
         }
         self.bring_in(root, file, ready, round)
+    }
+
+    /// How long a file that is being copied, or stands behind another one, is not looked at.
+    fn waits(&mut self, path: &str, stamp: FileStamp) -> Option<Duration> {
+        let place = (stamp.modified_ns, path.to_owned());
+        let copying = self.copying.as_ref();
+        if copying.is_some_and(|copying| copying.is_of(&place)) {
+            return Some(ROOM_PAUSE);
+        }
+        self.held.renew(&place);
+        let lanes = self.held.lanes(&place)?;
+        self.held
+            .is_behind(&place, lanes)
+            .then(|| self.room_pause())
+    }
+
+    /// Opens a file that has settled, if it still is the one that did.
+    fn open(&mut self, root: &Root, path: &str, stamp: FileStamp) -> Result<File, Taken> {
+        match root.file(path) {
+            Ok((file, found)) if found == stamp => Ok(file),
+            Ok(_) => Err(Taken::Restless),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Taken::Later(LEASE_PAUSE))
+            }
+            // It went, or something else has its name: the next look tells.
+            Err(error) if is_nothing(&error) || is_link(&error) => Err(Taken::Restless),
+            Err(error) => Err(self.unreadable(path, &error.to_string())),
+        }
     }
 
     /// Copies a new file into the spool, if there is room and nothing is to go before it.
@@ -328,8 +312,28 @@ impl Scanner<'_> {
         ROOM_PAUSE.max(ROOM_PAUSE_EACH * u32::try_from(self.held.len()).unwrap_or(u32::MAX))
     }
 
-    fn unreadable(&mut self, path: &str, error: &Error) -> Taken {
-        self.cannot_read(path, &error.one_line());
+    fn unreadable(&mut self, path: &str, why: &str) -> Taken {
+        self.cannot_read(path, why);
         Taken::Later(Duration::from_secs(self.terms.interval_s))
+    }
+}
+
+/// What comes of a file by these rules.
+fn planned(loaded: &Loaded, path: &str, stamp: FileStamp) -> Ready {
+    let change = Change {
+        path: path.to_owned(),
+        action: Action::Added,
+        skipped: None,
+    };
+    let dated = Local::now().format("%Y%m%d_%H%M%S").to_string();
+    let changes = std::slice::from_ref(&change);
+    let plan = plan_changes(loaded, changes, &dated, &Filter::default());
+    Ready {
+        path: path.to_owned(),
+        stamp,
+        change,
+        plan,
+        dated,
+        artifact: None,
     }
 }

@@ -101,3 +101,53 @@ fn a_delivered_file_is_moved_to_another_file_system() {
     );
     assert!(inbox.names().is_empty());
 }
+
+#[test]
+fn a_file_that_is_written_to_when_it_is_to_leave_is_not_taken_half() {
+    let mut inbox = Inbox::new();
+    inbox.host.stop();
+    let _scan = inbox.scan(&["--after", "delete", "--settle", "3", "--interval", "1"]);
+    inbox.write("app-one", b"one");
+    inbox.pipeline.awaits("app-one", State::Waiting);
+    inbox.host.resume();
+    // By name, again and again, as a log is written; while the first version is delivered and would leave.
+    let mut bytes = b"one".to_vec();
+    for _ in 0..40 {
+        use std::io::Write as _;
+        let file = inbox.file("app-one");
+        let mut file = fs::File::options().append(true).open(file).expect("there");
+        file.write_all(b"more").expect("write");
+        bytes.extend(b"more");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    wait_until("it has left", LIMIT, || inbox.names().is_empty());
+    inbox.settled(&["app-one", "app-one"]);
+    holds(&inbox.host.file("in/app-one"), &bytes);
+}
+
+#[test]
+fn a_file_that_somebody_moves_before_it_leaves_is_still_known() {
+    let mut inbox = Inbox::new();
+    inbox.host.stop();
+    let _scan = inbox.scan(&["--after", "delete", "--settle", "0"]);
+    inbox.write("a/app-one", b"one");
+    inbox.pipeline.awaits("app-one", State::Waiting);
+    fs::rename(inbox.file("a"), inbox.file("b")).expect("rename");
+    inbox.host.resume();
+    wait_until("it has left from there", LIMIT, || inbox.names().is_empty());
+    inbox.settled(&["app-one"]);
+}
+
+#[test]
+fn a_destination_in_the_way_of_the_drop_directory_is_refused() {
+    let inbox = Inbox::new();
+    for place in [
+        inbox.dir.clone(),
+        inbox.dir.join("done"),
+        inbox.pipeline.env.root().to_owned(),
+    ] {
+        let after = format!("move {}", place.display());
+        let ran = inbox.once(&["--after", &after]).exits(2);
+        assert!(ran.stderr.contains("in the way"), "{ran}");
+    }
+}

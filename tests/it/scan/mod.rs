@@ -9,6 +9,7 @@ mod moves;
 mod names;
 mod once;
 mod trouble;
+mod view;
 mod writers;
 
 use std::fs;

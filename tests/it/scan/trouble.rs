@@ -149,3 +149,67 @@ fn a_spool_disk_that_fills_up_at_random_loses_nothing_and_doubles_nothing() {
     inbox.settled(&names);
     assert_eq!(inbox.installed(), names, "in order, once each, seed {seed}");
 }
+
+#[test]
+fn what_waits_for_mended_rules_is_overtaken_by_nothing() {
+    let inbox = Inbox::new();
+    inbox.pipeline.settings("plan_retry = 3");
+    let _scan = inbox.scan(&["--settle", "0"]);
+    inbox.pipeline.rules_text("[app\nhost = nowhere\n");
+    inbox.drop_file("app-first", "1");
+    wait_until("it is told", LIMIT, || inbox.trouble().is_some());
+    inbox.pipeline.rules(&[inbox.rule("app")]);
+    inbox.drop_file("app-second", "2");
+    inbox.settled(&["app-first", "app-second"]);
+    assert_eq!(inbox.installed(), ["app-first", "app-second"]);
+}
+
+#[test]
+fn a_file_that_never_fits_into_the_spool_holds_up_nobody() {
+    let inbox = Inbox::new();
+    inbox.pipeline.settings("spool_max = 1M");
+    let _scan = inbox.scan(&["--settle", "0"]);
+    inbox.drop_file("app-giant", vec![1; 2 << 20]);
+    wait_until("it is told", LIMIT, || {
+        inbox.log().contains("may ever hold")
+    });
+    inbox.drop_file("app-small", "small");
+    inbox.settled(&["app-small"]);
+    // It is a package as soon as it fits.
+    inbox.drop_file("app-giant", "smaller");
+    inbox.settled(&["app-giant", "app-small"]);
+}
+
+#[test]
+fn a_file_that_waits_for_room_may_be_written_anew() {
+    needs_root!();
+    let inbox = Inbox::new();
+    let disk = Disk::mount(&inbox.pipeline.state(), "8m", "0700");
+    let _scan = inbox.scan(&["--settle", "0"]);
+    fs::write(inbox.pipeline.state().join("filler"), vec![0; 5 << 20]).expect("write");
+    inbox.drop_file("app-one", vec![7; 4 << 20]);
+    wait_until("the lack is told", LIMIT, || inbox.trouble().is_some());
+    inbox.drop_file("app-one", "small enough");
+    inbox.drop_file("app-two", "two");
+    inbox.settled(&["app-one", "app-two"]);
+    wait_until("nothing is wrong any more", LIMIT, || {
+        inbox.trouble().is_none()
+    });
+    drop(disk);
+}
+
+#[test]
+fn two_processes_do_not_scan_directories_that_overlap() {
+    let inbox = Inbox::new();
+    inbox.write("sub/app-old", "was there");
+    let _scan = inbox.scan(&[]);
+    let sub = inbox.dir.join("sub");
+    let ran = inbox
+        .pipeline
+        .ad(&["scan", sub.to_str().expect("UTF-8"), "--once"]);
+    let ran = ran.exits(5);
+    assert!(
+        ran.stderr.contains("is scanned by another process"),
+        "{ran}"
+    );
+}
