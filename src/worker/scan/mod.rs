@@ -45,6 +45,8 @@ use tree::Tree;
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// Pause after trouble with our own journal or disk, and before a directory's lock is tried again.
 const REST: Duration = Duration::from_secs(2);
+/// What happens within this time is heard at once.
+const BREATH: Duration = Duration::from_millis(10);
 /// Files that are looked at in one go.
 const AT_ONCE: usize = 1000;
 
@@ -302,11 +304,14 @@ impl<'a> Scanner<'a> {
         self.begun.elapsed()
     }
 
+    /// Sleeps so long, or until something happens. Whoever writes without end wakes us now and then, and not each time.
     fn rest(&self, pause: Duration) {
-        match &self.watch {
-            Some(watch) => watch.wait(pause),
-            None => std::thread::sleep(pause),
-        }
+        let Some(watch) = &self.watch else {
+            return std::thread::sleep(pause);
+        };
+        let begun = Instant::now();
+        watch.wait(pause);
+        std::thread::sleep(BREATH.min(pause.saturating_sub(begun.elapsed())));
     }
 
     /// Whether the directory's files of before the first start are known.
