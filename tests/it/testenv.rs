@@ -123,6 +123,18 @@ impl std::fmt::Display for Ran {
     }
 }
 
+/// Has `wrapper` run what `ours` would, in the same environment.
+pub fn run_under(wrapper: &mut Command, ours: &Command) {
+    wrapper
+        .arg(ours.get_program())
+        .args(ours.get_args())
+        .env_clear()
+        .envs(
+            ours.get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+}
+
 /// Waits for a condition, up to `limit`; the message names what was awaited.
 #[track_caller]
 pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::host::Host;
 use super::{Pipeline, field, holds, processes_of, signal};
-use crate::testenv::Ran;
+use crate::testenv::{Ran, run_under};
 
 const FILES: [&str; 3] = ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"];
 
@@ -160,15 +160,8 @@ fn no_damage_makes_anything_panic_or_say_success_and_record_nothing() {
         }
         let ours = pipeline.command(&["worker", "--until-idle"]);
         let mut worker = Command::new("timeout");
-        worker
-            .args(["-s", "TERM", "-k", "30", "5"])
-            .arg(ours.get_program())
-            .args(ours.get_args())
-            .env_clear()
-            .envs(
-                ours.get_envs()
-                    .filter_map(|(key, value)| Some((key, value?))),
-            );
+        worker.args(["-s", "TERM", "-k", "30", "5"]);
+        run_under(&mut worker, &ours);
         // 124: it was told to stop, and did.
         bears_it(&what, &Ran::of(&mut worker), &[0, 1, 5, 124]);
         let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log"));

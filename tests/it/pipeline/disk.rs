@@ -10,7 +10,7 @@ use auto_dispatcher::domain::delivery::State;
 use super::host::Host;
 use super::{LIMIT, Pipeline, field, holds};
 use crate::servers::vsftpd::SmallDisk;
-use crate::testenv::{Ran, needs_root, wait_until};
+use crate::testenv::{Ran, needs_root, run_under, wait_until};
 
 /// A state directory on a disk of its own.
 fn on_a_small_disk(pipeline: &Pipeline, size: &str) -> SmallDisk {
@@ -178,14 +178,8 @@ fn what_is_renamed_is_synced_before_and_its_directory_afterwards() {
             "trace=mkdir,fsync,fdatasync,rename,renameat,renameat2,write",
         ])
         .args(["-s", "16", "-o"])
-        .arg(&trace)
-        .arg(ours.get_program())
-        .args(ours.get_args())
-        .env_clear()
-        .envs(
-            ours.get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        );
+        .arg(&trace);
+    run_under(&mut strace, &ours);
     // (Debian package strace)
     Ran::of(&mut strace).exits(0);
     let text = std::fs::read_to_string(trace).expect("the trace");

@@ -38,7 +38,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::servers::svn::{Svn, program};
-use crate::testenv::{Ran, TestEnv, wait_until};
+use crate::testenv::{Ran, TestEnv, run_under, wait_until};
 use rule::Rule;
 
 /// Longer than anything takes that works.
@@ -156,17 +156,9 @@ impl Pipeline {
     pub fn ad_in(&self, directory: &Path, args: &[&str]) -> Ran {
         let ours = self.command(args);
         let mut command = Command::new("timeout");
-        command
-            .args(["-s", "KILL", &LIMIT.as_secs().to_string()])
-            .arg(ours.get_program())
-            .args(ours.get_args())
-            .env_clear()
-            .envs(
-                ours.get_envs()
-                    .filter_map(|(key, value)| Some((key, value?))),
-            )
-            .current_dir(directory)
-            .stdin(Stdio::null());
+        command.args(["-s", "KILL", &LIMIT.as_secs().to_string()]);
+        run_under(&mut command, &ours);
+        command.current_dir(directory).stdin(Stdio::null());
         Ran::of(&mut command)
     }
 

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::Inbox;
 use crate::crash::disks::Disk;
 use crate::pipeline::{LIMIT, Pipeline, signal};
-use crate::testenv::{Ran, needs_root, wait_until};
+use crate::testenv::{Ran, needs_root, run_under, wait_until};
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     let mut command = Command::new("cp");
@@ -135,14 +135,8 @@ fn directories_for_which_no_watch_is_left_are_walked() {
     command
         .args(["--user", "--map-root-user", "sh", "-c"])
         .arg("echo 3 >/proc/sys/user/max_inotify_watches && exec \"$@\"")
-        .arg("sh")
-        .arg(ours.get_program())
-        .args(ours.get_args())
-        .env_clear()
-        .envs(
-            ours.get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        );
+        .arg("sh");
+    run_under(&mut command, &ours);
     let _scan = Pipeline::started(command);
     inbox.is_scanned(&inbox.dir);
     wait_until("it is told", LIMIT, || {
