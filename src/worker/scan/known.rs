@@ -38,7 +38,7 @@ impl Scanner<'_> {
     /// The record of this very file with this very content, if there is one: it was only touched, came back, or was
     /// moved here from elsewhere in the directory, to where the same rule takes it.
     pub(super) fn known(
-        &self,
+        &mut self,
         root: &Root,
         loaded: &Loaded,
         path: &str,
@@ -77,7 +77,7 @@ impl Scanner<'_> {
 
     /// Whether a file holds what its record says.
     fn is_same(
-        &self,
+        &mut self,
         row: &DroppedRow,
         path: &str,
         stamp: FileStamp,
@@ -109,17 +109,16 @@ impl Scanner<'_> {
     /// Whether a file of the same size whose content was not read in time passes for the one that was there. A time
     /// that is the same, also on another disk, says so; what was there before the first start, and was touched before it
     /// was read, cannot be told from a new version: it is not sent to production by guess, and somebody hears of it.
-    fn passes_for(&self, row: &DroppedRow, path: &str, stamp: FileStamp) -> bool {
+    fn passes_for(&mut self, row: &DroppedRow, path: &str, stamp: FileStamp) -> bool {
         if row.stamp.modified_ns == stamp.modified_ns {
             return true;
         }
         if row.is_stock && row.path == path {
-            let message = format!(
-                "{}: was there before the first start and was touched before its content was read: it passes for the \
-                 same; if it is a new version, `auto-dispatcher send` it",
-                self.terms.directory.join(path).display()
+            self.complain(
+                path,
+                "was there before the first start and was touched before its content was read: it passes for the same; if \
+                 it is a new version, `auto-dispatcher send` it",
             );
-            self.context.emit(&Event::Notice { message });
             return true;
         }
         false

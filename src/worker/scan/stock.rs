@@ -39,6 +39,14 @@ impl Scanner<'_> {
             self.journal.note_mount_point(self.row.id, Some(&mounted))?;
             self.row.mount_point = Some(mounted);
         }
+        // What is not there any more will not be read.
+        let gone: Vec<String> = self
+            .unread
+            .extract_if(|path| self.tree.directory(path).is_none())
+            .collect();
+        for path in gone {
+            self.journal.note_unread(self.row.id, &path, false)?;
+        }
         if self.former.take().is_some() || self.row.terms.is_none() {
             let terms = serde_json::to_string(&self.reach)
                 .map_err(|error| Error::state(format!("cannot write terms as JSON: {error}")))?;

@@ -1,7 +1,7 @@
 //! Walking: what is there now, against what was judged. A directory that is watched and looks as it did is not read
 //! again, but once in a while, in case something has changed that nobody tells.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -163,6 +163,7 @@ impl Scanner<'_> {
     /// Compares the files of a directory with what was judged. Whether there was something new.
     fn look_at_files(&mut self, path: &str, listing: &Listing) -> bool {
         let mut names: HashSet<&str> = HashSet::with_capacity(listing.entries.len());
+        let markers = self.markers_in(&listing.entries);
         let mut found = false;
         for entry in &listing.entries {
             let Kind::File(stamp) = entry.kind else {
@@ -173,7 +174,7 @@ impl Scanner<'_> {
                 continue;
             }
             names.insert(&entry.name);
-            let marker = self.marker_in(&listing.entries, &entry.name);
+            let marker = markers.get(entry.name.as_str()).copied();
             let was = self.tree.judged(&file);
             let is_new = self.see(&file, stamp, marker, None);
             // Links and permissions change without a word to the directory.
@@ -190,13 +191,14 @@ impl Scanner<'_> {
         found
     }
 
-    /// How the marker of a file looks, where there are markers.
-    fn marker_in(&self, entries: &[Entry], name: &str) -> Option<FileStamp> {
-        let marker = self.terms.filter.marker_of(name)?;
-        entries.iter().find_map(|entry| match entry.kind {
-            Kind::File(stamp) if entry.name == marker => Some(stamp),
-            _ => None,
-        })
+    /// How the markers look, by the names of their files.
+    fn markers_in<'e>(&self, entries: &'e [Entry]) -> HashMap<&'e str, FileStamp> {
+        let filter = &self.terms.filter;
+        let marker = |entry: &'e Entry| match entry.kind {
+            Kind::File(stamp) => Some((filter.marked_by(&entry.name)?, stamp)),
+            Kind::Directory { .. } => None,
+        };
+        entries.iter().filter_map(marker).collect()
     }
 
     /// A file was found with this stamp, at this time or in the walk that is under way. Whether that is new.
