@@ -140,9 +140,19 @@ fn log_delivery_event(event: &Event) {
 }
 
 fn stock_taken(directory: &str, files: u64) -> String {
+    let files = counted(files, "file");
     format!(
-        "{directory}: {files} files were there before; they are not dispatched (--existing would), what comes from now on is"
+        "{directory}: {files} there before; not dispatched (--existing would), what comes from now on is"
     )
+}
+
+/// `1 file`, `2 files`; a word that ends in `y` makes `ies` of it.
+fn counted(count: u64, what: &str) -> String {
+    match what.strip_suffix('y') {
+        _ if count == 1 => format!("1 {what}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {what}s"),
+    }
 }
 
 /// What came of a dropped file, in a line.
@@ -160,7 +170,11 @@ fn dropped(event: &Event) -> Option<String> {
     };
     let what = match skipped {
         Some((reason, _)) => format!("skipped: {reason}"),
-        None => format!("{}, {deliveries} deliveries", bytes(*size)),
+        None => format!(
+            "{}, {}",
+            bytes(*size),
+            counted(*deliveries as u64, "delivery")
+        ),
     };
     Some(format!("{directory}/{path}: {what}"))
 }

@@ -66,7 +66,8 @@ pub(super) struct Args {
 
 fn after(text: &str) -> Result<After, String> {
     let cwd = std::env::current_dir().map_err(|error| error.to_string())?;
-    scans::after(text, &cwd.join("."), std::env::home_dir().as_deref())
+    // As if it stood in a file there.
+    scans::after(text, &cwd.join("typed"), std::env::home_dir().as_deref())
 }
 
 #[derive(Serialize)]
@@ -115,7 +116,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         work_and_scan(&context, &jobs)?;
         return Ok(0);
     }
-    scan_once(&context, &jobs)?;
+    let is_left = scan_once(&context, &jobs)?;
+    if context.stop.is_raised() {
+        return Err(
+            Error::new(ErrorKind::Interrupted, "interrupted; nothing is lost")
+                .with_hint("the next scan goes on where this one stopped"),
+        );
+    }
     let awaited = awaited(&context, &jobs, &batches)?;
     let code = if awaited.batches().is_empty() {
         if !args.json {
@@ -133,7 +140,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         )
         .with_hint("the next scan goes on where this one stopped"));
     }
-    Ok(code)
+    Ok(code.max(u8::from(is_left)))
 }
 
 /// One job for each directory.
@@ -209,7 +216,7 @@ fn agree(all: &[DropTerms], kind: ErrorKind) -> Result<()> {
             ));
         }
         scans::destination_is_outside(terms, all)
-            .map_err(|why| Error::new(kind, format!("--after {why}")))?;
+            .map_err(|why| Error::new(kind, format!("`after` {why}")))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Which files the terms of a drop directory reach at all, kept over restarts: what new terms reach and the former ones
-//! did not was there before, and is not dispatched when somebody writes `include = *`.
+//! did not may have been there before the first start, and is not dispatched then when somebody writes `include = *`.
 
 use serde::{Deserialize, Serialize};
 

@@ -4,22 +4,37 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 
-/// The place where the file system is mounted that `path` lies on; none where the system does not tell.
+/// The place where the file system is mounted that `path` lies on; none where the system does not tell. A place where
+/// a part of the same file system is mounted once more, as services see it that may write nowhere else, is none.
 pub fn mount_point_of(path: &Path) -> Option<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
-    deepest(points(&table, 4), path)
+    let mut above: Vec<PathBuf> = points(&table, 4)
+        .filter(|point| path.starts_with(point))
+        .collect();
+    above.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    above.into_iter().find(|point| is_of_its_own(point))
+}
+
+/// Whether another file system begins at `point` than lies above it.
+fn is_of_its_own(point: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    match point.parent() {
+        Some(parent) => device(point) != device(parent),
+        None => true,
+    }
 }
 
 /// The place above `path` where `/etc/fstab` wants a file system that is not mounted.
 pub fn missing_mount(path: &Path) -> Option<PathBuf> {
     let wanted = deepest(points(&fs::read("/etc/fstab").ok()?, 1), path)?;
-    let mounted = mount_point_of(path)?;
+    let mounted = deepest(points(&fs::read("/proc/self/mountinfo").ok()?, 4), path)?;
     // Something may be mounted deeper than what is wanted.
-    (wanted != mounted && !mounted.starts_with(&wanted)).then_some(wanted)
+    (!mounted.starts_with(&wanted)).then_some(wanted)
 }
 
 /// The name of the kind of file system, where it is one that others change without events coming here.

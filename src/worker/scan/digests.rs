@@ -44,14 +44,20 @@ impl Scanner<'_> {
             return Ok(None);
         }
         let end = Instant::now() + AT_WORK;
+        let mut piece = vec![0_u8; PIECE];
         while Instant::now() < end {
             if self.digests.current.is_none() && !self.next_to_digest()? {
                 self.digests.is_over = true;
                 return Ok(None);
             }
             if let Some((file, read, digester)) = self.digests.current.take() {
-                self.digests.current =
-                    read_on(root, file, read, digester, end, &mut self.digests.done);
+                self.digests.current = read_on(
+                    root,
+                    (file, read, digester),
+                    end,
+                    &mut piece,
+                    &mut self.digests.done,
+                );
             }
         }
         Ok(Some(BREATH))
@@ -83,10 +89,9 @@ impl Scanner<'_> {
 /// start, if it is still of interest then.
 fn read_on(
     root: &Root,
-    file: Undigested,
-    mut read: u64,
-    mut digester: Digester,
+    (file, mut read, mut digester): (Undigested, u64, Digester),
     end: Instant,
+    piece: &mut [u8],
     done: &mut Vec<(Undigested, String)>,
 ) -> Option<(Undigested, u64, Digester)> {
     let (mut open, stamp) = root.file(&file.path).ok()?;
@@ -94,9 +99,8 @@ fn read_on(
         return None;
     }
     open.seek(SeekFrom::Start(read)).ok()?;
-    let mut piece = vec![0_u8; PIECE];
     loop {
-        match open.read(&mut piece) {
+        match open.read(piece) {
             Ok(0) => {
                 if root.stamp_of_file(&open).is_ok_and(|now| now == file.stamp) {
                     done.push((file, digester.finish()));

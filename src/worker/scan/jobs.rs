@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::lock::lock;
@@ -49,10 +50,15 @@ pub fn work_and_scan(context: &Arc<Context>, jobs: &[Job]) -> Result<Ended> {
 }
 
 /// Looks through the directories once, and records what is new and settles; what still changes after a while is
-/// left for the next time.
-pub fn scan_once(context: &Arc<Context>, jobs: &[Job]) -> Result<()> {
+/// left for the next time. Whether there is something that cannot be taken.
+pub fn scan_once(context: &Arc<Context>, jobs: &[Job]) -> Result<bool> {
     look_for_all(jobs)?;
-    at_the_same_time(context, jobs, &|scanner| scanner.scan_once())
+    let is_left = AtomicBool::new(false);
+    at_the_same_time(context, jobs, &|scanner| {
+        is_left.fetch_or(scanner.scan_once()?, Ordering::SeqCst);
+        Ok(())
+    })?;
+    Ok(is_left.into_inner())
 }
 
 /// Has the files leave whose deliveries are done, and reads what was not read yet. Where another process has begun to

@@ -241,13 +241,14 @@ impl<'a> Scanner<'a> {
         until_due.max(until_rules)
     }
 
-    /// One walk; then waits for what it found until that has settled, or for long enough.
-    fn scan_once(&mut self) -> Result<()> {
+    /// One walk; then waits for what it found until that has settled, or for long enough. Whether something cannot be
+    /// taken.
+    fn scan_once(&mut self) -> Result<bool> {
         let patience = Duration::from_secs(self.terms.settle_s) * 2 + Duration::from_secs(2);
         let mut end = Instant::now();
         loop {
             if self.context.stop.is_raised() {
-                return Ok(());
+                return Ok(false);
             }
             let Some(root) = self.look()? else {
                 let why = self.troubles.values().cloned().collect::<Vec<_>>();
@@ -262,7 +263,7 @@ impl<'a> Scanner<'a> {
             self.finish_copying(&root)?;
             self.take_what_is_due(&root)?;
             if self.settling.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             if self.copying.is_some() {
                 end = Instant::now() + patience;
@@ -271,22 +272,28 @@ impl<'a> Scanner<'a> {
             }
             let until_due = self.until_due();
             if Instant::now() >= end && !until_due.is_zero() {
-                self.leave_for_next_time();
-                return Ok(());
+                return Ok(self.leave_for_next_time());
             }
             self.rest(until_due.min(SLEEP_MAX));
         }
     }
 
-    fn leave_for_next_time(&self) {
+    /// Tells of what is not taken, unless it was complained of. Whether it was.
+    fn leave_for_next_time(&self) -> bool {
+        let mut is_left = !self.held.is_empty();
         for path in self.settling.paths() {
+            if self.told.iter().any(|(told, _)| told == path) {
+                is_left = true;
+                continue;
+            }
             let file = self.terms.directory.join(path);
             let message = format!(
-                "{} still changes, or cannot be taken; it is left for the next time",
+                "{}: still changes, or waits for room; it is left for the next time",
                 file.display()
             );
             self.context.emit(&Event::Notice { message });
         }
+        is_left
     }
 
     fn finish_once(&mut self) -> Result<()> {

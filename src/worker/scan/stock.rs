@@ -30,7 +30,7 @@ impl Scanner<'_> {
             }
         } else if stocked > 0 {
             let message = format!(
-                "{}: {stocked} files come into view that were there before; they are not dispatched",
+                "{}: files that were there before come into view: {stocked}; they are not dispatched",
                 self.terms.directory.display()
             );
             self.context.emit(&Event::News { message });

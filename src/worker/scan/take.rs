@@ -215,7 +215,7 @@ impl Scanner<'_> {
             return Ok(Taken::Restless);
         }
         let ready = planned(loaded, path, stamp);
-        // What no rule took then is new when one takes it now.
+        // What no rule took then is new when it comes again and one takes it.
         if let Some(known) = known
             && (!known.is_skipped || ready.plan.deliveries.is_empty())
         {

@@ -40,7 +40,8 @@ fn two_hundred_thousand_files_are_taken_stock_of_with_little_memory_and_progress
     );
     inbox.write("d3/e160/app-new", b"new");
     inbox.settled(&["app-new"]);
-    wait_until("all are read", LIMIT, || {
+    // In pauses, beside everything else.
+    wait_until("all are read", LIMIT * 5, || {
         inbox
             .pipeline
             .sql("SELECT count(*) FROM dropped WHERE sha256 IS NULL")

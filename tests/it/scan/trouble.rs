@@ -103,7 +103,7 @@ fn what_cannot_be_read_is_told_once_and_taken_when_it_can_be() {
     let known = |name: &str| {
         let log = inbox.log();
         log.lines()
-            .any(|line| line.contains(&format!("/{name}: ")) && line.contains("deliveries"))
+            .any(|line| line.contains(&format!("/{name}: ")) && line.contains("deliver"))
     };
     wait_until("the open one goes", LIMIT, || known("app-open"));
     wait_until("both are told of", LIMIT, || {

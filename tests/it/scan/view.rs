@@ -21,7 +21,7 @@ fn wider_terms_do_not_dispatch_what_was_there_before_the_first_start() {
     inbox.write("app-new.zip", "came later");
     let ran = inbox.once(&[]).exits(0);
     assert_eq!(inbox.installed(), ["app-new.zip"]);
-    assert!(ran.stderr.contains("2 files come into view"), "{ran}");
+    assert!(ran.stderr.contains("come into view: 2;"), "{ran}");
     inbox.write("sub/app-old.zip", "another version");
     inbox.once(&[]).exits(0);
     assert_eq!(inbox.installed(), ["app-new.zip", "app-old.zip"]);
@@ -50,7 +50,7 @@ fn a_file_system_that_is_mounted_after_the_first_start_is_taken_stock_of() {
         .status();
     drop(disk);
     assert_eq!(inbox.installed(), Vec::<String>::new(), "{ran}");
-    assert!(ran.stderr.contains("1 files come into view"), "{ran}");
+    assert!(ran.stderr.contains("come into view: 1;"), "{ran}");
 }
 
 #[test]
@@ -71,13 +71,13 @@ fn a_directory_that_could_not_be_read_at_the_first_start_holds_nothing_new_when_
     }
     let first = scan();
     wait_until("stock is taken", LIMIT, || {
-        inbox.log().contains("0 files were there before")
+        inbox.log().contains("0 files there before")
     });
     drop(first);
     fs::set_permissions(inbox.file("closed"), mode(0o755)).expect("chmod");
     let _second = scan();
     wait_until("it comes into view", LIMIT, || {
-        inbox.log().contains("1 files come into view")
+        inbox.log().contains("come into view: 1;")
     });
     inbox.write("closed/deep/app-new", "came later");
     let readable = fs::set_permissions(inbox.file("closed/deep/app-new"), mode(0o644));
