@@ -19,7 +19,6 @@ pub(super) struct DeliveryJson<'a> {
     source: &'static str,
     repository: Option<&'a str>,
     revision: Option<u64>,
-    directory: Option<&'a str>,
     package: &'a str,
     path: &'a str,
     rule: &'a str,
@@ -37,6 +36,7 @@ pub(super) struct DeliveryJson<'a> {
     error: Option<&'a str>,
     queued_at: String,
     settled_at: Option<String>,
+    directory: Option<&'a str>,
 }
 
 impl<'a> DeliveryJson<'a> {
@@ -47,7 +47,6 @@ impl<'a> DeliveryJson<'a> {
             source: row.source.as_str(),
             repository: row.repository.as_deref(),
             revision: row.revision,
-            directory: row.directory.as_deref(),
             package: &row.package,
             path: &row.path,
             rule: &row.rule,
@@ -65,6 +64,7 @@ impl<'a> DeliveryJson<'a> {
             error: row.error.as_deref(),
             queued_at: rfc3339(row.queued_at),
             settled_at: row.settled_at.map(rfc3339),
+            directory: row.directory.as_deref(),
         }
     }
 }

@@ -318,7 +318,7 @@ impl Journal {
         self.read("cannot read the dropped files of", |connection| {
             connection
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM dropped f WHERE f.directory_id = ?1 AND f.leaves > 0 AND f.gone_at IS NULL
+                    "SELECT {COLUMNS} FROM dropped f WHERE f.directory_id = ?1 AND f.leaves > 0 AND (f.gone_at IS NULL OR f.leaves = 2)
                        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.batch_id = f.batch_id)
                        AND NOT EXISTS (SELECT 1 FROM deliveries d
                                        WHERE d.batch_id = f.batch_id AND d.state <> 'done')

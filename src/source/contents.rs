@@ -19,14 +19,8 @@ pub fn copy(
 ) -> Result<()> {
     let mut buffer = vec![0_u8; PIECE];
     while let Some(bytes) = piece(file, path, go_on, &mut buffer)? {
-        out.write_all(bytes).map_err(|error| {
-            Error::io(
-                ErrorKind::State,
-                "cannot write to the spool a copy of",
-                path,
-                &error,
-            )
-        })?;
+        out.write_all(bytes)
+            .map_err(|error| Error::io(ErrorKind::State, "cannot write a copy of", path, &error))?;
     }
     Ok(())
 }

@@ -78,7 +78,12 @@ impl Settling {
         self.put(path, stamp, now);
     }
 
-    /// Somebody writes to the file.
+    /// Somebody has written to the file, which looks like this now.
+    pub fn wrote(&mut self, path: &str, stamp: FileStamp, now: Duration) {
+        self.put(path, stamp, now + self.quiet);
+    }
+
+    /// The file has changed, nobody knows how.
     pub fn changes(&mut self, path: &str, now: Duration) {
         if let Some(stamp) = self.files.get(path).map(|known| known.stamp) {
             self.put(path, stamp, now + self.quiet);
@@ -86,11 +91,11 @@ impl Settling {
     }
 
     /// Somebody who wrote to the file has closed it. If it waited for that alone, it is due.
-    pub fn closed(&mut self, path: &str, now: Duration) {
-        if let Some(known) = self.files.get(path)
-            && known.open.is_some()
-        {
-            self.put(path, known.stamp, now);
+    pub fn closed(&mut self, path: &str, stamp: FileStamp, now: Duration) {
+        match self.files.get(path) {
+            Some(known) if known.stamp != stamp => self.wrote(path, stamp, now),
+            Some(known) if known.open.is_some() => self.put(path, stamp, now),
+            _ => {}
         }
     }
 

@@ -46,6 +46,11 @@ fn an_event_begins_the_quiet_time_anew_and_seeing_the_same_again_does_not() {
     assert_eq!(settling.next_due(), Some(s(9)));
     settling.saw("a", stamp(2), s(6));
     assert_eq!(settling.next_due(), Some(s(11)));
+    // What an event told of is no change when it is looked at.
+    settling.wrote("a", stamp(3), s(7));
+    settling.closed("a", stamp(3), s(8));
+    assert_eq!(settling.due(s(12), 9), ["a"]);
+    assert_eq!(settling.look("a", stamp(3), s(12)), Look::Settled);
 }
 
 #[test]
@@ -64,11 +69,11 @@ fn what_is_open_for_writing_waits_to_be_closed() {
     assert_eq!(settling.next_due(), Some(s(6)));
     assert_eq!(settling.is_open("a", s(6)), s(1));
     assert_eq!(settling.next_due(), Some(s(8)));
-    settling.closed("a", s(7));
+    settling.closed("a", stamp(1), s(7));
     assert_eq!(settling.due(s(7), 9), ["a"]);
     // What was not waited for changes nothing.
     settling.saw("b", stamp(1), s(7));
-    settling.closed("b", s(8));
+    settling.closed("b", stamp(1), s(8));
     assert_eq!(settling.due(s(8), 9), ["a"]);
 }
 

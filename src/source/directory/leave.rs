@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -99,8 +99,21 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
         give_back(&parent, &aside, name)?;
         return Ok(stays);
     }
+    let to = match departure.destination {
+        None => {
+            unlinkat(&parent, aside.as_str(), AtFlags::empty())?;
+            None
+        }
+        Some(destination) => match go_to(root, &parent, &aside, &stat, destination, departure) {
+            Ok(to) => Some(to),
+            Err(error) => {
+                give_back(&parent, &aside, name)?;
+                return Err(error);
+            }
+        },
+    };
     if let Some(marker) = departure.marker {
-        // Before the name is seen to be free: the next file's marker is not this one's.
+        // Only if it was there when the file stepped aside: the next file's marker is not this one's.
         remove_marker(
             root,
             &parent,
@@ -109,19 +122,6 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
             stamp.changed_ns,
         )?;
     }
-    let to = match departure.destination {
-        None => {
-            unlinkat(&parent, aside.as_str(), AtFlags::empty())?;
-            None
-        }
-        Some(destination) => match go_to(&parent, &aside, &stat, destination, departure) {
-            Ok(to) => Some(to),
-            Err(error) => {
-                give_back(&parent, &aside, name)?;
-                return Err(error);
-            }
-        },
-    };
     Ok(Left::Gone(to))
 }
 
@@ -184,6 +184,7 @@ fn give_back(parent: &OwnedFd, aside: &str, name: &str) -> io::Result<()> {
 }
 
 fn go_to(
+    root: &Root,
     parent: &OwnedFd,
     aside: &str,
     stat: &Stat,
@@ -197,6 +198,16 @@ fn go_to(
         destination.join(below)
     };
     fs::create_dir_all(&directory)?;
+    // By a mount, too, nothing comes back to where it came from.
+    let leads_back = |above: &Path| {
+        fs::metadata(above).is_ok_and(|found| (found.dev(), found.ino()) == root.identity)
+    };
+    if directory.ancestors().any(leads_back) {
+        return Err(io::Error::other(format!(
+            "{} lies in the drop directory itself",
+            directory.display()
+        )));
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = openat(CWD, &directory, flags, Mode::empty())?;
     let name = name_of(departure.path)?;
@@ -204,7 +215,12 @@ fn go_to(
     let name = match moved {
         Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
             let part = format!(".ad-{}.part", departure.token);
-            copy_to((parent, aside), stat, (&target, &part), departure.go_on)?;
+            let copied = copy_to((parent, aside), stat, (&target, &part), departure.go_on);
+            if copied.is_err() {
+                // What is half there takes room, and is of no use.
+                let _ = unlinkat(&target, part.as_str(), AtFlags::empty());
+            }
+            copied?;
             let name = free_name(name, |name| rename(&target, &part, &target, name))?;
             rustix::fs::fsync(&target)?;
             unlinkat(parent, aside, AtFlags::empty())?;
@@ -228,7 +244,7 @@ fn copy_to(
     let _ = unlinkat(target, part, AtFlags::empty());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut copy = File::from(openat(target, part, flags, Mode::RUSR | Mode::WUSR)?);
-    contents::copy(&mut from, Path::new(part), go_on, &mut copy)
+    contents::copy(&mut from, Path::new(aside), go_on, &mut copy)
         .map_err(|error| io::Error::other(error.message))?;
     // Only root can give it away. Never the bits that make a program run as its owner.
     let _ = fchown(

@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxFlags, fstat, openat, statat, statx,
+};
 
 use rustix::io::Errno;
 
@@ -79,6 +81,16 @@ impl Root {
         };
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         Ok(is_file.then(|| self.stamp_of(&stat)))
+    }
+
+    /// When the file at `path` was made, in nanoseconds since 1970, where the file system tells: neither a rename nor
+    /// other permissions change that.
+    pub fn born_ns(&self, path: &str) -> Option<i64> {
+        let parent = self.directory(parent_of(path)).ok()?;
+        let name = name_of(path).ok()?;
+        let found = statx(&parent, name, self.stat_flags(), StatxFlags::BTIME).ok()?;
+        let is_told = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+        is_told.then(|| nanoseconds(found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
     }
 
     /// How the directory at `path` looks, without opening it.

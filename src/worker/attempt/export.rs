@@ -32,7 +32,7 @@ impl Attempt<'_> {
             let path = escape(&self.work.path);
             return Err(Error::new(
                 ErrorKind::Delivery,
-                format!("the spool {what} {path}; `auto-dispatcher send` the file again"),
+                format!("the spool {what} {path}; send the file again"),
             ));
         };
         let repository = self.context.svnlook.repository(path)?;

@@ -134,8 +134,12 @@ impl Scanner<'_> {
         match what {
             // Where there are markers they say when it is whole, and not how long nothing happens.
             _ if self.terms.filter.marker.is_some() => self.see_now(root, path, false),
-            What::Changed if self.settling.has(path) => self.settling.changes(path, now),
-            What::Closed if self.settling.has(path) => self.settling.closed(path, now),
+            What::Changed | What::Closed if self.settling.has(path) => match root.stamp(path) {
+                Ok(Some(stamp)) if what == What::Changed => self.settling.wrote(path, stamp, now),
+                Ok(Some(stamp)) => self.settling.closed(path, stamp, now),
+                Ok(None) => self.is_gone(path),
+                Err(_) => self.settling.changes(path, now),
+            },
             _ => self.see_now(root, path, what == What::Arrived && !is_returned),
         }
     }
@@ -150,7 +154,7 @@ impl Scanner<'_> {
                     self.settling.is_whole(path, stamp, self.now());
                 } else {
                     let now = self.now();
-                    self.see(path, stamp, marker, Some(now));
+                    self.see(root, path, stamp, marker, Some(now));
                 }
             }
             Ok(None) => self.is_gone(path),

@@ -66,9 +66,9 @@ impl Scanner<'_> {
             if claimed.contains(&row.id) || !has_left(root, &row, stamp) {
                 continue;
             }
-            if rule_at(&row.path) == rule_at(path)
-                && self.is_same(&row, path, stamp, file, &mut digest)?
-            {
+            // Of one that another file has displaced nobody knows any more where it was.
+            let is_by_same_rule = is_displaced(&row) || rule_at(&row.path) == rule_at(path);
+            if is_by_same_rule && self.is_same(&row, path, stamp, file, &mut digest)? {
                 return Ok(Some(row));
             }
         }
@@ -128,9 +128,9 @@ impl Scanner<'_> {
 /// Whether a known file is no longer where it was: nothing is there, or another file while this one has come here. What
 /// lies on a file system that is not mounted has not left.
 fn has_left(root: &Root, row: &DroppedRow, stamp: FileStamp) -> bool {
-    // Displaced by another one: no name holds a NUL.
-    if row.path.starts_with('\0') {
-        return true;
+    if is_displaced(row) {
+        // Only the file itself, moved: what comes as an older version did goes back to it.
+        return row.stamp.has_content_of(&stamp);
     }
     let is_itself = (row.stamp.device, row.stamp.inode) == (stamp.device, stamp.inode);
     match root.stamp(&row.path) {
@@ -138,4 +138,9 @@ fn has_left(root: &Root, row: &DroppedRow, stamp: FileStamp) -> bool {
         Ok(Some(found)) => is_itself && found.inode != row.stamp.inode,
         Err(_) => false,
     }
+}
+
+/// Whether another file has taken the path of a known one, as the journal notes it: no name holds a NUL.
+fn is_displaced(row: &DroppedRow) -> bool {
+    row.path.starts_with('\0')
 }

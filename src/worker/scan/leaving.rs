@@ -1,6 +1,6 @@
 //! Files leave the drop directory once all their deliveries are done, if `after` says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -18,6 +18,8 @@ const EVERY_MIN: Duration = Duration::from_secs(1);
 const EVERY_MAX: Duration = Duration::from_secs(15);
 /// How long files leave in one go: others want to be taken.
 const AT_WORK: Duration = Duration::from_millis(100);
+/// Complaints that are made, at most.
+const TOLD_MAX: usize = 1000;
 
 /// Who may leave.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Leaving {
     pause: Duration,
     /// Files that could not leave, and when they are tried again.
     stuck: HashMap<i64, Instant>,
+    /// What was complained of. Such a file may be seen again meanwhile, and still not leave.
+    told: HashSet<(i64, String)>,
     /// Whether those were seen to that stepped aside when somebody was killed.
     has_begun: bool,
 }
@@ -36,6 +40,7 @@ impl Default for Leaving {
             next: Instant::now(),
             pause: EVERY_MIN,
             stuck: HashMap::new(),
+            told: HashSet::new(),
             has_begun: false,
         }
     }
@@ -168,9 +173,13 @@ impl Scanner<'_> {
             }
             Err(error) => {
                 self.returned.insert(row.path.clone());
-                if !self.context.stop.is_raised() {
-                    let why = format!("cannot leave the directory: {error}; it is tried again");
-                    self.complain(&row.path, &why);
+                let is_told = self.leaving.told.len() >= TOLD_MAX
+                    || !self.leaving.told.insert((row.id, error.to_string()));
+                if !self.context.stop.is_raised() && !is_told {
+                    let shown = shown.display();
+                    let message =
+                        format!("{shown}: cannot leave the directory: {error}; it is tried again");
+                    self.context.emit(&Event::Notice { message });
                 }
                 self.later(row);
             }

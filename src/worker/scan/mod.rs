@@ -215,6 +215,7 @@ impl<'a> Scanner<'a> {
         let is_more = self.let_leave(&root)?;
         self.finish_copying(&root)?;
         self.take_what_is_due(&root)?;
+        self.see_whether_there_is_room();
         if is_more {
             return Ok(Duration::ZERO);
         }
@@ -260,6 +261,7 @@ impl<'a> Scanner<'a> {
                 end = Instant::now() + patience;
             }
             self.flush_gone()?;
+            while !self.context.stop.is_raised() && self.let_leave(&root)? {}
             self.finish_copying(&root)?;
             self.take_what_is_due(&root)?;
             if self.settling.is_empty() {

@@ -10,6 +10,7 @@ use crate::domain::drop_directory::{FileStamp, is_within};
 use crate::domain::event::Event;
 use crate::error::{Error, Result};
 use crate::fail_points;
+use crate::source::directory::Root;
 
 /// Pause between two lines about how far the stock-taking has come.
 const STOCK_TOLD_EVERY: Duration = Duration::from_secs(2);
@@ -61,7 +62,10 @@ impl Scanner<'_> {
     pub(super) fn cannot_list(&mut self, path: &str, error: &io::Error) -> Result<()> {
         self.complain(path, &format!("cannot be read: {error}"));
         self.tree.enter(path).read_as = None;
-        let takes_stock = !self.is_stocked() || self.is_in_unread(path);
+        let takes_stock = !self.is_stocked()
+            || self.former.is_some()
+            || self.new_mount.is_some()
+            || self.is_in_unread(path);
         if takes_stock && !self.terms.existing && self.unread.insert(path.to_owned()) {
             self.journal.note_unread(self.row.id, path, true)?;
         }
@@ -74,23 +78,32 @@ impl Scanner<'_> {
 
     /// Whether a file that was never judged was there before: before the first start; or out of sight until now,
     /// because its directory could not be read, its file system was not mounted, or other terms did not reach it.
-    pub(super) fn is_stock(&self, path: &str, stamp: FileStamp) -> bool {
+    pub(super) fn is_stock(&self, root: &Root, path: &str, stamp: FileStamp) -> bool {
         if self.terms.existing {
             return false;
         }
-        let first_ns = self.row.first_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
-        let is_old = stamp.changed_ns < first_ns;
         if !self.is_stocked() || self.new_mount.is_some() {
             // Where another machine's clock sets the times, what comes during the first walk cannot be told from
             // what was there.
-            return is_old || self.blind.is_some();
+            return self.blind.is_some() || self.is_old(root, path, stamp);
         }
         // What came later and was left out until now is new: it is not lost.
-        let is_unreached = self
-            .former
-            .as_ref()
-            .is_some_and(|former| !former.reached(path, &self.reach, stamp.device != 0));
-        is_old && (is_unreached || (!self.unread.is_empty() && self.is_in_unread(path)))
+        let is_unreached = || {
+            self.former
+                .as_ref()
+                .is_some_and(|former| !former.reached(path, &self.reach, stamp.device != 0))
+        };
+        let was_out_of_sight = stamp.device != 0 || self.is_in_unread(path) || is_unreached();
+        was_out_of_sight && self.is_old(root, path, stamp)
+    }
+
+    /// Whether a file is older than the first start. Other permissions, owners and links change its inode, and do not
+    /// make it younger.
+    fn is_old(&self, root: &Root, path: &str, stamp: FileStamp) -> bool {
+        let first_ns = self.row.first_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        stamp.changed_ns < first_ns
+            || (stamp.modified_ns < first_ns
+                && root.born_ns(path).is_some_and(|born_ns| born_ns < first_ns))
     }
 
     pub(super) fn tell_of_stock(&mut self) {

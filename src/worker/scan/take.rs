@@ -25,6 +25,8 @@ use crate::worker::planner::plan_changes;
 
 /// Pause before a file that found no room is tried again.
 pub(super) const ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// Files that wait are looked at together.
+const ROOM_TICK: Duration = Duration::from_millis(250);
 /// So much longer for each file that waits.
 const ROOM_PAUSE_EACH: Duration = Duration::from_micros(500);
 /// Pause before a file with its marker is looked at again that changed while it was read.
@@ -56,6 +58,7 @@ impl Scanner<'_> {
         }
         let due = self.settling.due(self.now(), usize::MAX);
         let mut settled = self.look_at(root, &due);
+        self.leave_out_what_waits(&mut settled);
         self.leave_out_what_is_written(root, &mut settled);
         if settled.is_empty() {
             return Ok(());
@@ -88,9 +91,6 @@ impl Scanner<'_> {
         }
         self.record(&mut round)?;
         self.tell_of_known(&round);
-        if self.held.is_empty() {
-            self.trouble("room", None);
-        }
         Ok(())
     }
 
@@ -155,6 +155,20 @@ impl Scanner<'_> {
             }
         }
         settled
+    }
+
+    /// What is being copied, or stands behind another file, waits: all of it for the next turn of the same clock.
+    fn leave_out_what_waits(&mut self, settled: &mut Vec<(String, FileStamp)>) {
+        if self.held.is_empty() {
+            return;
+        }
+        settled.retain(|(path, stamp)| {
+            let Some(pause) = self.waits(path, *stamp) else {
+                return true;
+            };
+            self.settling.postpone(path, self.now(), pause);
+            false
+        });
     }
 
     fn leave_out_what_is_written(&mut self, root: &Root, settled: &mut Vec<(String, FileStamp)>) {
@@ -307,9 +321,25 @@ impl Scanner<'_> {
         }
     }
 
-    /// Pause before files are tried again that found no room: the more there are, the longer.
+    /// Pause before files are tried again that found no room: the more there are, the longer. It ends for all of them
+    /// at the same moment.
     fn room_pause(&self) -> Duration {
-        ROOM_PAUSE.max(ROOM_PAUSE_EACH * u32::try_from(self.held.len()).unwrap_or(u32::MAX))
+        let least =
+            ROOM_PAUSE.max(ROOM_PAUSE_EACH * u32::try_from(self.held.len()).unwrap_or(u32::MAX));
+        let end = (self.now() + least).as_millis() / ROOM_TICK.as_millis() + 1;
+        let end = ROOM_TICK * u32::try_from(end).unwrap_or(u32::MAX);
+        end.saturating_sub(self.now())
+    }
+
+    /// What waited for room may have gone.
+    pub(super) fn see_whether_there_is_room(&mut self) {
+        if self.troubles.contains_key("room") {
+            let settling = &self.settling;
+            self.held.retain(|path| settling.has(path));
+            if self.held.is_empty() {
+                self.trouble("room", None);
+            }
+        }
     }
 
     fn unreadable(&mut self, path: &str, why: &str) -> Taken {

@@ -15,6 +15,8 @@ pub(super) struct Directory {
     pub(super) directories: Vec<Box<str>>,
     /// How it looked when it was last read; none: not yet, or it is to be read again in any case.
     pub(super) read_as: Option<FileStamp>,
+    /// Its device and inode then.
+    pub(super) is: (u64, u64),
     /// Whether the kernel tells what happens in it.
     pub(super) is_watched: bool,
     /// Whether symbolic links are followed from here: what happens behind them is told by nobody.

@@ -108,13 +108,12 @@ impl Scanner<'_> {
                 .collect());
         }
         let directory = root.directory(path)?;
-        let was_watched = self
-            .tree
-            .directory(path)
-            .is_some_and(|known| known.is_watched);
+        let was = self.tree.directory(path);
+        let was_watched_as = was.filter(|known| known.is_watched).map(|known| known.is);
         // First watched, then read: what comes in between is told.
         let is_watched = self.watch_directory(&directory, path);
         let stamp = root.directory_stamp(path)?;
+        let is = (stamp.device, stamp.inode);
         let filter = &self.terms.filter;
         let listing = list(root, &directory, &|name| {
             let path = join(path, name);
@@ -127,11 +126,14 @@ impl Scanner<'_> {
             > Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
         let known = self.tree.enter(path);
         known.is_watched = is_watched;
+        known.is = is;
         known.has_links = listing.has_links;
         // What changes in the same moment leaves the same time: then it is read once more.
         known.read_as = (!is_fresh).then_some(stamp);
-        let is_told = was_watched && is_watched && self.blind.is_none() && !self.reads_all;
-        let found = self.look_at_files(path, &listing);
+        // Where something is mounted now, nobody was told that.
+        let is_told =
+            was_watched_as == Some(is) && is_watched && self.blind.is_none() && !self.reads_all;
+        let found = self.look_at_files(root, path, &listing);
         if is_told && found {
             self.suspects
                 .entry(path.to_owned())
@@ -161,7 +163,7 @@ impl Scanner<'_> {
     }
 
     /// Compares the files of a directory with what was judged. Whether there was something new.
-    fn look_at_files(&mut self, path: &str, listing: &Listing) -> bool {
+    fn look_at_files(&mut self, root: &Root, path: &str, listing: &Listing) -> bool {
         let mut names: HashSet<&str> = HashSet::with_capacity(listing.entries.len());
         let markers = self.markers_in(&listing.entries);
         let mut found = false;
@@ -176,7 +178,7 @@ impl Scanner<'_> {
             names.insert(&entry.name);
             let marker = markers.get(entry.name.as_str()).copied();
             let was = self.tree.judged(&file);
-            let is_new = self.see(&file, stamp, marker, None);
+            let is_new = self.see(root, &file, stamp, marker, None);
             // Links and permissions change without a word to the directory.
             found |= is_new && was.is_none_or(|was| !was.has_content_of(&stamp));
         }
@@ -204,6 +206,7 @@ impl Scanner<'_> {
     /// A file was found with this stamp, at this time or in the walk that is under way. Whether that is new.
     pub(super) fn see(
         &mut self,
+        root: &Root,
         path: &str,
         stamp: FileStamp,
         marker: Option<FileStamp>,
@@ -218,7 +221,7 @@ impl Scanner<'_> {
             self.settling.forget(path);
             return false;
         }
-        if self.tree.judged(path).is_none() && self.is_stock(path, stamp) {
+        if self.tree.judged(path).is_none() && self.is_stock(root, path, stamp) {
             self.tree.judge(path, stamp);
             self.stock.push((path.to_owned(), stamp));
             self.stocked += 1;

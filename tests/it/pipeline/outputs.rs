@@ -6,7 +6,7 @@ use super::Pipeline;
 use super::host::Host;
 
 /// The names that the design promises, in its order.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "id",
     "batch",
     "source",
@@ -29,6 +29,8 @@ const NAMES: [&str; 22] = [
     "error",
     "queued_at",
     "settled_at",
+    // Came later.
+    "directory",
 ];
 
 fn names(row: &Value) -> Vec<&str> {
@@ -83,7 +85,7 @@ fn history_status_and_show_have_exactly_the_names_that_are_promised() {
         [["repository", "uuid", "last_revision", "unplanned"]]
     );
     let shown = pipeline.show(deliveries[0]);
-    assert_eq!(names(&shown)[..22], NAMES);
+    assert_eq!(names(&shown)[..NAMES.len()], NAMES);
     let attempt = &shown["attempt_list"][0];
     assert_eq!(
         (&attempt["exit_status"], &attempt["output"]),

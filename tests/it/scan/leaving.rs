@@ -151,3 +151,34 @@ fn a_destination_in_the_way_of_the_drop_directory_is_refused() {
         assert!(ran.stderr.contains("in the way"), "{ran}");
     }
 }
+
+#[test]
+fn what_stands_aside_when_scanning_is_killed_leaves_afterwards_and_a_successor_is_new() {
+    let inbox = Inbox::new();
+    let args = ["--settle", "0", "--after", "delete"];
+    inbox.once(&args).exits(0);
+    inbox.write("app-one", b"one");
+    inbox.once(&["--settle", "0"]).exits(0);
+    inbox.settled(&["app-one"]);
+    // As somebody leaves it who is killed in the midst of it.
+    let row = inbox.pipeline.sql("SELECT id FROM dropped")[0].expect("a row");
+    let batch = inbox
+        .pipeline
+        .sql("UPDATE dropped SET leaves = 2 RETURNING batch_id")[0];
+    let journal =
+        auto_dispatcher::journal::Journal::open(&inbox.pipeline.state().join("journal.sqlite"));
+    let token = format!(
+        "{}-{row}-{}",
+        journal.expect("a journal").id(),
+        batch.expect("a batch")
+    );
+    let aside = inbox.dir.join(format!(".ad-{token}.leaving"));
+    fs::rename(inbox.file("app-one"), &aside).expect("rename");
+    inbox.once(&args).exits(0);
+    assert!(!aside.exists());
+    assert!(inbox.names().is_empty());
+    // It has left: whoever drops the same again means it.
+    inbox.write("app-one", b"one");
+    inbox.once(&args).exits(0);
+    inbox.settled(&["app-one", "app-one"]);
+}
