@@ -6,6 +6,7 @@ use auto_dispatcher::domain::delivery::State;
 
 use super::Inbox;
 use crate::crash::disks::Disk;
+use crate::pipeline::host::Host;
 use crate::pipeline::{LIMIT, holds};
 use crate::testenv::{needs_root, wait_until};
 
@@ -31,13 +32,19 @@ fn a_delivered_file_is_deleted_and_may_come_again() {
 #[test]
 fn a_file_stays_until_every_delivery_is_done() {
     let mut inbox = Inbox::new();
+    let up = Host::up();
+    inbox.pipeline.rules(&[inbox.rule("app"), up.rule("other")]);
     inbox.host.stop();
     let _scan = inbox.scan(&["--after", "delete"]);
     inbox.write("app-one", b"one");
     inbox.pipeline.awaits("app-one", State::Waiting);
-    assert_eq!(inbox.names(), ["app-one"]);
+    inbox.write("other", b"to a host that is up");
+    // By then both were looked at.
+    wait_until("the other one leaves", LIMIT, || {
+        inbox.names() == ["app-one"]
+    });
     inbox.host.resume();
-    inbox.settled(&["app-one"]);
+    inbox.settled(&["app-one", "other"]);
     wait_until("it is gone", LIMIT, || inbox.names().is_empty());
 }
 
