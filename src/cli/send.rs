@@ -128,6 +128,7 @@ fn store(
     let outside = Outside {
         want: &|sha256| journal.artifact_want(sha256),
         tell: &|message| report::log_event(&Event::Notice { message }),
+        is_its_turn: false,
     };
     files
         .iter()

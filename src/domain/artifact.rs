@@ -12,7 +12,9 @@ pub enum Want {
     Maybe,
     /// Deliveries that do not run just now; its repository can give it again.
     Later,
-    /// A running delivery, or it was sent by hand and nothing could give it again.
+    /// Nothing could give it again, for it was sent by hand or dropped; it waits behind others of its lane.
+    Kept,
+    /// A running delivery, or the next one of a lane, or one that failed, where nothing could give it again.
     Now,
 }
 
@@ -23,6 +25,7 @@ impl Want {
             0 => Self::Nobody,
             1 => Self::Maybe,
             2 => Self::Later,
+            3 => Self::Kept,
             _ => Self::Now,
         }
     }

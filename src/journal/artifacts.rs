@@ -53,9 +53,13 @@ impl Journal {
             connection
                 .prepare_cached(
                     "SELECT coalesce(max(CASE
-                       WHEN b.source NOT IN ('revision', 'replay') THEN 3
-                       WHEN d.step = 'install' AND d.remote_path IS NOT NULL AND NOT d.replaced THEN 1
-                       WHEN d.state = 'running' THEN 3
+                       WHEN b.source IN ('revision', 'replay')
+                           AND d.step = 'install' AND d.remote_path IS NOT NULL AND NOT d.replaced THEN 1
+                       WHEN d.state = 'running' THEN 4
+                       WHEN b.source NOT IN ('revision', 'replay') THEN
+                         CASE WHEN d.state = 'queued' AND d.id > (SELECT min(e.id) FROM deliveries e
+                             WHERE e.lane = d.lane AND e.state IN ('queued', 'running', 'waiting'))
+                           THEN 3 ELSE 4 END
                        WHEN d.state IN ('queued', 'waiting') THEN 2
                        ELSE 1 END), 0)
                      FROM packages p JOIN deliveries d ON d.package_id = p.id JOIN batches b ON b.id = d.batch_id

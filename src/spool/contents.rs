@@ -77,21 +77,23 @@ impl Contents {
         Ok(kept)
     }
 
-    /// Removes what processes left that are dead. Returns the bytes that came free.
-    pub(super) fn remove_orphans(&self) -> Result<u64> {
-        let mut freed = 0;
-        for (path, bytes) in &self.temporaries {
-            if owned(path)?.is_none() {
-                remove(path)?;
-                freed += bytes;
+    /// Removes what processes left that are dead.
+    pub(super) fn remove_orphans(&mut self) -> Result<()> {
+        let mut temporaries = Vec::new();
+        for (path, bytes) in std::mem::take(&mut self.temporaries) {
+            if owned(&path)?.is_some() {
+                temporaries.push((path, bytes));
+            } else {
+                remove(&path)?;
             }
         }
+        self.temporaries = temporaries;
         for path in &self.keeps {
             if owned(path)?.is_none() {
                 remove(path)?;
             }
         }
-        Ok(freed)
+        Ok(())
     }
 }
 

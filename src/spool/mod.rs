@@ -56,6 +56,10 @@ pub struct Outside<'a> {
     pub want: &'a dyn Fn(&str) -> Result<Want>,
     /// Hears what was given up for want of room.
     pub tell: &'a dyn Fn(String),
+    /// Whether the artifact is for a delivery whose turn it is, out of a repository. Such a one may lie in the spool
+    /// beyond `spool_max` where nothing else would make room: all that is there was sent or dropped and waits behind
+    /// others, perhaps behind this very delivery.
+    pub is_its_turn: bool,
 }
 
 /// While one of these lives, no artifact that was stored with it is purged: held from the writing of an
@@ -121,7 +125,7 @@ impl Spool {
     /// Removes every artifact that nothing wants any more, and what the dead left.
     pub fn sweep(&self, is_needed: &dyn Fn(&str) -> Result<bool>) -> Result<()> {
         let _turn = self.turn()?;
-        let contents = Contents::read(&self.dir)?;
+        let mut contents = Contents::read(&self.dir)?;
         contents.remove_orphans()?;
         let kept = contents.kept()?;
         for artifact in &contents.artifacts {

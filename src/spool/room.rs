@@ -1,6 +1,7 @@
 //! Room in the spool: never more than `spool_max` over all processes, and never so much that the file system
 //! has none left for journal and log. What is in the making counts with the size that it will have, for that
-//! is reserved before the first byte is written. What can be had again goes first when room is short.
+//! is reserved before the first byte is written. What can be had again goes first when room is short. The one
+//! exception keeps the lanes going: see [`Outside::is_its_turn`].
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -26,17 +27,19 @@ struct Level {
 }
 
 impl Spool {
-    /// Bytes that could be had for one more artifact, by giving up what can be had again.
+    /// Bytes that could be had for one more artifact whose turn it is, by giving up what can be had again.
     pub fn room(&self, want: &dyn Fn(&str) -> Result<Want>) -> Result<u64> {
         let _turn = self.turn()?;
-        let contents = Contents::read(&self.dir)?;
-        let freed = contents.remove_orphans()?;
-        let level = self.level(contents.bytes() - freed)?;
-        let spare: u64 = spare(&contents, want)?
-            .iter()
-            .map(|(_, artifact)| artifact.bytes)
-            .sum();
-        Ok(self.available(&level).saturating_add(spare))
+        let mut contents = Contents::read(&self.dir)?;
+        contents.remove_orphans()?;
+        let level = self.level(contents.bytes())?;
+        let wishes = Wishes::of(&contents, want)?;
+        let spare = wishes.spare_bytes();
+        let room = self.available(&level).saturating_add(spare);
+        if wishes.nothing_moves {
+            return Ok(room.max(level.disk.saturating_add(spare).min(self.max_bytes)));
+        }
+        Ok(room)
     }
 
     /// A temporary file of `bytes`, which are ours from then on.
@@ -69,21 +72,28 @@ impl Spool {
 
     /// Sees to it that `more` bytes can be had; `whole` is the size of the artifact that wants them.
     fn make_room(&self, more: u64, whole: u64, outside: &Outside<'_>) -> Result<()> {
-        let contents = Contents::read(&self.dir)?;
+        let mut contents = Contents::read(&self.dir)?;
         if self.available(&self.level(contents.bytes())?) >= more {
             return Ok(());
         }
-        let freed = contents.remove_orphans()?;
-        let mut used = contents.bytes() - freed;
-        let mut spare = spare(&contents, outside.want)?;
+        contents.remove_orphans()?;
+        let mut used = contents.bytes();
+        let mut wishes = Wishes::of(&contents, outside.want)?;
         // What nobody wants, what only a retry could want, what is wanted later; the oldest first.
-        spare.sort_by_key(|(want, artifact)| (*want, artifact.modified));
-        let all: u64 = spare.iter().map(|(_, artifact)| artifact.bytes).sum();
+        wishes
+            .spare
+            .sort_by_key(|(want, artifact)| (*want, artifact.modified));
+        let all = wishes.spare_bytes();
         let level = self.level(used)?;
-        if self.available(&level).saturating_add(all) < more {
+        // Once all that is spare is gone, nothing that is left makes room by itself.
+        let may_exceed = outside.is_its_turn
+            && wishes.nothing_moves
+            && whole <= self.max_bytes
+            && level.disk.saturating_add(all) >= more;
+        if self.available(&level).saturating_add(all) < more && !may_exceed {
             return Err(self.no_room(whole, &level, all));
         }
-        for (want, artifact) in spare {
+        for (want, artifact) in wishes.spare {
             if self.available(&self.level(used)?) >= more {
                 break;
             }
@@ -146,23 +156,38 @@ impl Spool {
     }
 }
 
-/// What may go, and how badly it is wanted.
-fn spare<'a>(
-    contents: &'a Contents,
-    want: &dyn Fn(&str) -> Result<Want>,
-) -> Result<Vec<(Want, &'a Lying)>> {
-    let kept = contents.kept()?;
-    let mut spare = Vec::new();
-    for artifact in &contents.artifacts {
-        if kept.contains(&artifact.sha256) {
-            continue;
+/// What is wanted of what lies there.
+struct Wishes<'a> {
+    /// What may go, and how badly it is wanted.
+    spare: Vec<(Want, &'a Lying)>,
+    /// Whether nothing of the rest is in use, nor in the making.
+    nothing_moves: bool,
+}
+
+impl<'a> Wishes<'a> {
+    fn of(contents: &'a Contents, want: &dyn Fn(&str) -> Result<Want>) -> Result<Self> {
+        let kept = contents.kept()?;
+        let mut wishes = Self {
+            spare: Vec::new(),
+            nothing_moves: contents.temporaries.is_empty(),
+        };
+        for artifact in &contents.artifacts {
+            if kept.contains(&artifact.sha256) {
+                wishes.nothing_moves = false;
+                continue;
+            }
+            match want(&artifact.sha256)? {
+                Want::Now => wishes.nothing_moves = false,
+                Want::Kept => {}
+                want => wishes.spare.push((want, artifact)),
+            }
         }
-        let want = want(&artifact.sha256)?;
-        if want < Want::Now {
-            spare.push((want, artifact));
-        }
+        Ok(wishes)
     }
-    Ok(spare)
+
+    fn spare_bytes(&self) -> u64 {
+        self.spare.iter().map(|(_, artifact)| artifact.bytes).sum()
+    }
 }
 
 /// Takes the bytes on the disk, where the file system can, so that a full one is noticed before anything is

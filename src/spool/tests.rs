@@ -1,6 +1,6 @@
 //! The spool on a real file system.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -30,7 +30,11 @@ fn try_store(
     bytes: &[u8],
     want: &dyn Fn(&str) -> Result<Want>,
 ) -> Result<Artifact> {
-    let outside = Outside { want, tell: &drop };
+    let outside = Outside {
+        want,
+        tell: &drop,
+        is_its_turn: false,
+    };
     spool.store(keep, bytes.len() as u64, &outside, |out| {
         out.write_all(bytes)
             .map_err(|error| Error::io(ErrorKind::Source, "write", Path::new("x"), &error))
@@ -83,6 +87,7 @@ fn a_failed_export_leaves_nothing() {
     let outside = Outside {
         want: &wanted,
         tell: &drop,
+        is_its_turn: false,
     };
     let failed = spool.store(&keep, 4, &outside, |out| {
         out.write_all(b"half").expect("write");
@@ -115,6 +120,7 @@ fn a_purge_does_not_wait_for_the_export_of_something_else() {
     let outside = Outside {
         want: &wanted,
         tell: &drop,
+        is_its_turn: false,
     };
     let stored = spool.store(&keep, 1, &outside, |out| {
         spool.purge(&artifact.sha256, || Ok(false))?;
@@ -137,6 +143,7 @@ fn a_sweep_removes_what_nothing_wants_and_what_the_dead_left() {
     let outside = Outside {
         want: &wanted,
         tell: &drop,
+        is_its_turn: false,
     };
     let written = spool.store(&keep, 3, &outside, |out| {
         spool.sweep(&|sha256| Ok(sha256 == needed.sha256))?;
@@ -212,6 +219,7 @@ fn the_spool_never_holds_more_than_it_may() {
     let outside = Outside {
         want: &wanted,
         tell: &drop,
+        is_its_turn: false,
     };
     let stored = spool.store(&keep, MAX / 2, &outside, |out| {
         let keep = another.keep()?;
@@ -232,6 +240,7 @@ fn a_source_that_grows_meanwhile_finds_its_limit() {
     let outside = Outside {
         want: &wanted,
         tell: &drop,
+        is_its_turn: false,
     };
     let mut written = 0;
     let grown = spool.store(&keep, 10, &outside, |out| {
@@ -263,6 +272,7 @@ fn what_can_be_had_again_goes_first_and_the_least_wanted_before_the_rest() {
     let outside = Outside {
         want: &want,
         tell: &|message| told.borrow_mut().push(message),
+        is_its_turn: false,
     };
     let grab = |bytes: usize| {
         spool.store(&keep, bytes as u64, &outside, |out| {
@@ -281,4 +291,40 @@ fn what_can_be_had_again_goes_first_and_the_least_wanted_before_the_rest() {
     grab(part * 3).expect("room");
     assert_eq!(there(), [true, false, false, false]);
     assert_eq!(told.borrow().len(), 2, "{told:?}");
+}
+
+#[test]
+fn whose_turn_it_is_goes_beyond_the_limit_where_all_that_lies_there_waits() {
+    let (_dir, spool) = spool();
+    let most = usize::try_from(MAX).expect("small");
+    let sent = store(&spool, &vec![1; most / 4 * 3]);
+    let moves = Cell::new(true);
+    let want = |sha256: &str| {
+        Ok(match (sha256 == sent.sha256, moves.get()) {
+            (true, false) => Want::Kept,
+            _ => Want::Now,
+        })
+    };
+    let keep = spool.keep().expect("a lock");
+    let grab = |bytes: usize, is_its_turn: bool| {
+        let outside = Outside {
+            want: &want,
+            tell: &drop,
+            is_its_turn,
+        };
+        spool.store(&keep, bytes as u64, &outside, |out| {
+            out.write_all(&vec![9; bytes])
+                .map_err(|error| Error::io(ErrorKind::Source, "write", Path::new("x"), &error))
+        })
+    };
+    assert_eq!(spool.room(&want).expect("room"), MAX / 4);
+    grab(most / 2, true).expect_err("what runs makes room when it ends");
+    moves.set(false);
+    assert_eq!(spool.room(&want).expect("room"), MAX);
+    grab(most / 2, false).expect_err("it is not its turn");
+    grab(most + 1, true).expect_err("more than the spool may ever hold");
+    grab(most / 2, true).expect("room for one");
+    assert_eq!(spool.room(&want).expect("room"), 0);
+    grab(1, true).expect_err("one is beyond the limit already");
+    assert!(sent.path.exists());
 }

@@ -46,6 +46,7 @@ impl Attempt<'_> {
         let outside = Outside {
             want: &|sha256| journal.artifact_want(sha256),
             tell: &|message| self.context.emit(&Event::Notice { message }),
+            is_its_turn: true,
         };
         let stored = spool.store(&keep, size, &outside, |out| {
             repository.export_sized(revision, &self.work.path, size, out)

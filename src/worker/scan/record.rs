@@ -215,6 +215,7 @@ pub(super) fn store(
     let outside = Outside {
         want: &|sha256| journal.artifact_want(sha256),
         tell: &|message| context.emit(&Event::Notice { message }),
+        is_its_turn: false,
     };
     let artifact = context.spool.store(keep, size, &outside, |out| {
         let mut most = (&mut *file).take(size + 1);

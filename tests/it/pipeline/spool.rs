@@ -129,6 +129,26 @@ fn what_finds_no_room_waits_while_other_lanes_go_on_and_goes_when_there_is_some(
 }
 
 #[test]
+fn what_was_sent_and_waits_behind_another_package_leaves_it_room() {
+    let mut host = Host::down();
+    let pipeline = tight();
+    pipeline.rules(&[host.rule("app").with("retries", 50)]);
+    pipeline.install_hook();
+    pipeline.commit(&[("app-1", &vec![b'1'; PART])]);
+    pipeline.awaits("app-1", State::Waiting);
+    // The first one's bytes go, for its repository has them.
+    let file = pipeline.env.write("app-2", vec![b'2'; PART]);
+    let mut sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
+    pipeline.awaits("app-2", State::Queued);
+    assert_eq!(artifacts(&pipeline).len(), 1, "room for both");
+    host.resume();
+    assert_eq!(sending.ends(), Some(0));
+    assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
+    holds(&host.file("in/app-1"), &vec![b'1'; PART]);
+    holds(&host.file("in/app-2"), &vec![b'2'; PART]);
+}
+
+#[test]
 fn what_waits_for_a_host_keeps_no_room_from_others_if_its_repository_has_it() {
     let mut slow = Host::down();
     let host = Host::up();
