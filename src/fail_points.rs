@@ -8,6 +8,7 @@ pub const ALL: &[&str] = &[
     "hook.opened",
     "hook.recorded",
     "hook.worker_started",
+    "incoming.recorded",
     "worker.entered",
     "worker.rescuing",
     "worker.rescued",

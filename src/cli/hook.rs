@@ -12,6 +12,7 @@ use super::Globals;
 use super::foreground::{see_through, wake_or_start};
 use super::lines::line_of;
 use super::setup::{Setup, environment};
+use crate::domain::incoming::Note;
 use crate::domain::revision;
 use crate::domain::text::shell_quote;
 use crate::error::{Error, Result};
@@ -47,18 +48,19 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let repository = repository_files::canonical(&args.repository)?;
     let uuid = repository_files::read_uuid(&repository)?;
     let setup = Setup::for_recording(globals, &repository)?;
+    check_that_it_exists(args, &repository)?;
+    if let Some(incoming) = setup.incoming_of_others()? {
+        incoming.leave(&note(&repository, uuid, args.revision))?;
+        if args.wait {
+            let line =
+                "noted for the worker, which runs as another user; --wait cannot follow it there";
+            line_of(out, line)?;
+        }
+        return Ok(0);
+    }
     let state = setup.state()?;
     let mut journal = Journal::open(&state.journal())?;
     fail_points::hit("hook.opened");
-    if let Some(youngest) = repository_files::youngest(&repository)
-        && args.revision > youngest
-    {
-        return Err(Error::source(format!(
-            "{} has no revision {}; its youngest is {youngest}",
-            repository.display(),
-            args.revision
-        )));
-    }
     let recorded = journal.record_revision(
         &NewBatch {
             repository: &repository,
@@ -101,6 +103,26 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     wake_or_start(&setup, &state, globals)?;
     fail_points::hit("hook.worker_started");
     Ok(0)
+}
+
+fn check_that_it_exists(args: &Args, repository: &Path) -> Result<()> {
+    match repository_files::youngest(repository) {
+        Some(youngest) if args.revision > youngest => Err(Error::source(format!(
+            "{} has no revision {}; its youngest is {youngest}",
+            repository.display(),
+            args.revision
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn note(repository: &Path, uuid: String, revision: u64) -> Note {
+    Note {
+        // A canonical path is UTF-8.
+        repository: repository.to_string_lossy().into_owned(),
+        uuid,
+        revision,
+    }
 }
 
 /// The line that reaches the committer: short, ASCII, with the revision and the command that repeats it.

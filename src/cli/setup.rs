@@ -13,12 +13,13 @@ use crate::domain::event::Event;
 use crate::domain::log_settings::{LogSettings, Sink, SinkKind};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
+use crate::source::incoming::Incoming;
 use crate::source::svnlook::Svnlook;
 use crate::spool::Spool;
 use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
-use crate::worker::{Context, Exports, Wake};
+use crate::worker::{Context, Exports, Notes, Wake};
 
 /// Where the state lies unless auto-dispatcher.cfg says otherwise.
 const SYSTEM_STATE_DIR: &str = "/var/lib/auto-dispatcher";
@@ -38,6 +39,14 @@ pub(super) struct Setup {
     /// HOME, or that of the password database.
     pub home: Option<PathBuf>,
     environment: Environment,
+    /// What was named on the command line.
+    named: Request,
+}
+
+fn is_mine(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw())
 }
 
 pub(super) fn environment() -> Environment {
@@ -70,14 +79,11 @@ impl Setup {
         })
     }
 
-    /// The same for the hook, which only needs the state directory: other mistakes in the settings must
+    /// The same for the hook, which only needs to know where to record: other mistakes in the settings must
     /// not keep a revision from being recorded.
     pub(super) fn for_recording(globals: &Globals, repository: &Path) -> Result<Self> {
         Self::with(globals, Some(repository), false, |path, home| {
-            Ok(Settings {
-                state_dir: settings::state_dir_only(path, home)?,
-                ..Settings::default()
-            })
+            settings::for_recording(path, home)
         })
     }
 
@@ -101,6 +107,11 @@ impl Setup {
             settings,
             home: environment.home.clone(),
             environment,
+            named: Request {
+                repository: None,
+                typed: false,
+                ..request
+            },
         })
     }
 
@@ -114,12 +125,7 @@ impl Setup {
             return Ok(path.clone());
         }
         let system = Path::new(SYSTEM_STATE_DIR);
-        let mine = |path: &Path| {
-            use std::os::unix::fs::MetadataExt as _;
-            std::fs::metadata(path)
-                .is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw())
-        };
-        if mine(system) || (!system.exists() && rustix::process::geteuid().is_root()) {
+        if is_mine(system) || (!system.exists() && rustix::process::geteuid().is_root()) {
             return Ok(system.to_owned());
         }
         let home = self.home.as_ref().ok_or_else(|| {
@@ -129,6 +135,30 @@ impl Setup {
             .with_hint("name one by `state_dir` in auto-dispatcher.cfg")
         })?;
         Ok(home.join(".local/state/auto-dispatcher"))
+    }
+
+    /// Where this process leaves a note instead of recording: it runs as another user than the worker. None: it
+    /// records.
+    pub(super) fn incoming_of_others(&self) -> Result<Option<Incoming>> {
+        let Some(path) = &self.settings.incoming else {
+            return Ok(None);
+        };
+        match Incoming::open(path) {
+            Ok(incoming) => Ok((!incoming.is_ours()).then_some(incoming)),
+            // The worker was never started; its own user needs no note.
+            Err(_) if self.state_path().is_ok_and(|state| is_mine(&state)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a worker that serves everybody has to know to take up notes.
+    fn notes(&self) -> Option<Notes> {
+        Some(Notes {
+            directory: self.settings.incoming.clone()?,
+            repositories: self.settings.repositories.clone(),
+            environment: self.environment.clone(),
+            request: self.named.clone(),
+        })
     }
 
     /// Absolute path of svnlook.
@@ -238,6 +268,7 @@ impl Setup {
             }),
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
+            notes: self.notes(),
             state,
         }))
     }

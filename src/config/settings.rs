@@ -11,7 +11,7 @@ use crate::config::{private, value};
 const SECTION: &str = "auto-dispatcher";
 
 /// Every key of `[auto-dispatcher]`.
-pub const KEYS: [&str; 9] = [
+pub const KEYS: [&str; 11] = [
     "state_dir",
     "svnlook",
     "workers",
@@ -21,6 +21,8 @@ pub const KEYS: [&str; 9] = [
     "catch_up_max",
     "plan_retry",
     "copied_directories",
+    "incoming",
+    "repositories",
 ];
 
 /// The settings, defaults filled in.
@@ -44,6 +46,10 @@ pub struct Settings {
     pub plan_retry_s: u64,
     /// Whether the files inside a copied directory are dispatched.
     pub copied_directories: bool,
+    /// Where hooks of other users leave their notes; none: only the owner of the state directory records.
+    pub incoming: Option<PathBuf>,
+    /// Whose revisions such notes may name: repositories, and directories of them (`DIR/*`).
+    pub repositories: Vec<PathBuf>,
     /// The drop directories, in file order.
     pub scans: Vec<Scan>,
     /// What is odd; for the log, once, and for `check`.
@@ -62,6 +68,8 @@ impl Default for Settings {
             catch_up_max: 100,
             plan_retry_s: 30,
             copied_directories: false,
+            incoming: None,
+            repositories: Vec::new(),
             scans: Vec::new(),
             warnings: Vec::new(),
         }
@@ -98,7 +106,10 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
         })
     };
     let number = |text: &str| value::number_within(text, 0, 1_000_000);
-    settings.state_dir = reader.state_dir(home);
+    settings.state_dir = reader.path("state_dir", home);
+    settings.incoming = reader.path("incoming", home);
+    let repositories = reader.get("repositories", |text| repositories(text, path, home));
+    settings.repositories = repositories.unwrap_or_default();
     settings.svnlook = reader.get("svnlook", |text| {
         if text.starts_with(['/', '~']) {
             value::path(text, path, home)
@@ -131,21 +142,39 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
     }
 }
 
-/// Reads `state_dir` only, for the hook: a commit is recorded whatever else the file gets wrong. That
-/// stays a mistake for [`load`]. Errors: the file cannot be read or parsed, or `state_dir` is wrong.
-pub fn state_dir_only(path: &Path, home: Option<&Path>) -> Result<Option<PathBuf>, Mistakes> {
+/// Reads what the hook needs, `state_dir` and `incoming`, and leaves the rest at its defaults: a commit is recorded
+/// whatever else the file gets wrong. That stays a mistake for [`load`]. Errors: the file cannot be read or parsed, or
+/// one of the two is wrong.
+pub fn for_recording(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
     let Some(text) = private::read(path)? else {
-        return Ok(None);
+        return Ok(Settings::default());
     };
     let document = Document::parse(path, &text.bytes)?;
     let nothing = Section::default();
     let mut reader = Reader::new(&document, &nothing);
-    let state_dir = reader.state_dir(home);
+    let settings = Settings {
+        state_dir: reader.path("state_dir", home),
+        incoming: reader.path("incoming", home),
+        ..Settings::default()
+    };
     if reader.mistakes.is_empty() {
-        Ok(state_dir)
+        Ok(settings)
     } else {
         Err(Mistakes(reader.mistakes))
     }
+}
+
+/// Paths of repositories, one a line.
+fn repositories(text: &str, file: &Path, home: Option<&Path>) -> Result<Vec<PathBuf>, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            if !line.starts_with(['/', '~']) {
+                return Err(format!("names {line:?}, which is no absolute path"));
+            }
+            value::path(line, file, home)
+        })
+        .collect()
 }
 
 /// Reads the keys of one section, and keeps its mistakes.
@@ -172,9 +201,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn state_dir(&mut self, home: Option<&Path>) -> Option<PathBuf> {
+    fn path(&mut self, key: &str, home: Option<&Path>) -> Option<PathBuf> {
         let file = &self.document.file;
-        self.get("state_dir", |text| value::path(text, file, home))
+        self.get(key, |text| value::path(text, file, home))
     }
 
     pub(super) fn get<T>(
@@ -278,7 +307,8 @@ mod tests {
     fn every_key_is_read() {
         let settings = load_text(
             "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nworkers = 3\nidle_exit = 5m\n\
-             spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n",
+             spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n\
+             incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\n",
         )
         .unwrap();
         let expected = Settings {
@@ -291,6 +321,8 @@ mod tests {
             catch_up_max: 0,
             plan_retry_s: 3600,
             copied_directories: true,
+            incoming: Some("/var/spool/ad".into()),
+            repositories: vec!["/srv/svn/*".into(), "/data/a b".into()],
             scans: Vec::new(),
             warnings: Vec::new(),
         };
@@ -311,7 +343,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("auto-dispatcher.cfg");
         let home = Some(Path::new("/home/ad"));
-        assert_eq!(state_dir_only(&path, home), Ok(None));
+        let state_dir = |path: &Path| for_recording(path, home).map(|settings| settings.state_dir);
+        assert_eq!(state_dir(&path), Ok(None));
         for (text, expected) in [
             ("[auto-dispatcher]\nworkers = 0\n", None),
             (
@@ -322,7 +355,7 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             let expected = expected.map(PathBuf::from);
-            assert_eq!(state_dir_only(&path, home), Ok(expected), "{text}");
+            assert_eq!(state_dir(&path), Ok(expected), "{text}");
         }
         for (text, line) in [
             ("[auto-dispatcher]\nworkers = 1\nstate_dir = ~tom/s\n", 3),
@@ -330,7 +363,7 @@ mod tests {
             ("[auto-dispatcher]\nstate_dir = /a\nstate_dir = /b\n", 3),
         ] {
             std::fs::write(&path, text).unwrap();
-            let mistakes = state_dir_only(&path, home).unwrap_err();
+            let mistakes = state_dir(&path).unwrap_err();
             assert_eq!(mistakes.0.len(), 1, "{mistakes}");
             assert_eq!(mistakes.0[0].line, Some(line), "{mistakes}");
         }

@@ -1,5 +1,7 @@
 //! The ledger: which revisions were recorded, and in which order they are planned.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, params};
 
@@ -22,6 +24,19 @@ pub struct Recorded {
     /// UUID of the repository that holds the path, if it is another one: the batch is held until the
     /// operator has decided.
     pub holder: Option<String>,
+}
+
+/// How a revision stands in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is known of its repository.
+    Unknown,
+    /// It is recorded.
+    Recorded,
+    /// It lies below this revision, at which the ledger begins.
+    Below(u64),
+    /// It is not recorded.
+    New,
 }
 
 /// What planning has before it; not what is held until the operator decides.
@@ -96,6 +111,29 @@ impl Journal {
                 is_new: inserted == 1,
                 is_dismissed,
                 holder,
+            })
+        })
+    }
+
+    /// How a revision of the repository at `path` with this UUID stands.
+    pub fn standing(&self, path: &Path, uuid: &str, revision: u64) -> Result<Standing> {
+        self.read("cannot read the ledger of", |connection| {
+            let found = connection
+                .prepare_cached(
+                    "SELECT r.first_revision, EXISTS (SELECT 1 FROM batches b
+                         WHERE b.source = 'revision' AND b.repository_id = r.id AND b.revision = ?3)
+                     FROM repositories r WHERE r.path = ?1 AND r.uuid = ?2 AND r.first_revision IS NOT NULL",
+                )?
+                .query_row(
+                    params![path.to_string_lossy(), uuid, revision],
+                    |row| Ok((row.get::<_, u64>(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            Ok(match found {
+                None => Standing::Unknown,
+                Some((_, true)) => Standing::Recorded,
+                Some((first, false)) if revision < first => Standing::Below(first),
+                Some(_) => Standing::New,
             })
         })
     }

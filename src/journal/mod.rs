@@ -52,7 +52,7 @@ pub use dropped::{Dropped, DroppedRow, Undigested};
 pub use former::Retired;
 pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
-pub use ledger::{Recorded, UnplannedOutlook};
+pub use ledger::{Recorded, Standing, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
 pub use patience::hurry;
 pub use prune::{PruneCursor, Pruned};

@@ -2,5 +2,6 @@
 
 pub mod contents;
 pub mod directory;
+pub mod incoming;
 pub mod repository_files;
 pub mod svnlook;

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::catch_up::CatchUp;
 use super::ending::{Ended, Until};
+use super::incoming::Taking;
 use super::planners::Planners;
 use super::pruner::Pruner;
 use super::{Context, lane, presence, upkeep};
@@ -51,6 +52,7 @@ enum Finished {
     Lane(String, Result<()>),
     Planner(i64, Result<()>),
     CatchUp(Result<()>),
+    Taking(Result<bool>),
     Pruner(Result<()>),
 }
 
@@ -64,6 +66,8 @@ struct Coordinator<'a> {
     planners: Planners,
     /// None: somebody waits at a terminal, and what others forgot is not his business.
     catch_up: Option<CatchUp>,
+    /// None: notes of other users are the service's business.
+    taking: Option<Taking>,
     idle_since: Instant,
     kept_up: bool,
     pruner: Pruner,
@@ -119,6 +123,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         resting: HashMap::new(),
         planners: Planners::default(),
         catch_up: (role != Role::Foreground).then(CatchUp::default),
+        taking: (role == Role::Background && context.notes.is_some()).then(Taking::default),
         idle_since: Instant::now(),
         kept_up: false,
         pruner: Pruner::new(),
@@ -183,7 +188,7 @@ impl<'a> Coordinator<'a> {
             };
             select! {
                 recv(finished) -> done => if let Ok(done) = done { self.note(done); },
-                recv(self.context.wake.receiver) -> _ => {},
+                recv(self.context.wake.receiver) -> _ => self.taking.iter_mut().for_each(Taking::hasten),
                 default(pause) => {},
             }
             while let Ok(done) = finished.try_recv() {
@@ -207,6 +212,12 @@ impl<'a> Coordinator<'a> {
             let looked = sender.clone();
             catch_up.start(self.context, scope, move |result| {
                 let _ = looked.send(Finished::CatchUp(result));
+            });
+        }
+        if let Some(taking) = &mut self.taking {
+            let looked = sender.clone();
+            taking.start(self.context, scope, move |result| {
+                let _ = looked.send(Finished::Taking(result));
             });
         }
         let unplanned = self.journal.unplanned_outlook(Utc::now())?;
@@ -267,7 +278,9 @@ impl<'a> Coordinator<'a> {
     /// Whether this is the end.
     fn end(&self, busy: bool, heads: &[LaneHead]) -> Result<Option<Ended>> {
         // Looking whether something was forgotten keeps nobody from being idle, but it may find something.
-        let idle = !busy && !self.is_catching_up();
+        let idle = !busy
+            && !self.is_catching_up()
+            && !self.taking.as_ref().is_some_and(Taking::may_find_more);
         match self.until {
             Until::Told => Ok(None),
             Until::Idle => Ok(idle.then_some(Ended::Idle)),
@@ -371,6 +384,11 @@ impl<'a> Coordinator<'a> {
                 }
                 self.complain("catching up", result);
             }
+            Finished::Taking(result) => {
+                if let Some(taking) = &mut self.taking {
+                    taking.ended(self.context, result);
+                }
+            }
         }
     }
 
@@ -395,7 +413,8 @@ impl<'a> Coordinator<'a> {
 
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
-        while self.is_at_work() || self.is_catching_up() {
+        let takes = |taking: &Option<Taking>| taking.as_ref().is_some_and(Taking::is_at_work);
+        while self.is_at_work() || self.is_catching_up() || takes(&self.taking) {
             match finished.recv() {
                 Ok(done) => self.note(done),
                 Err(_) => return,
@@ -420,7 +439,7 @@ impl<'a> Coordinator<'a> {
 }
 
 /// A panic of a thread is a bug, and an error of that thread alone.
-pub(super) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
 }

@@ -23,6 +23,7 @@ pub mod configurations;
 mod coordinator;
 pub mod detach;
 mod ending;
+mod incoming;
 mod lane;
 mod leftovers;
 pub mod planner;
@@ -35,6 +36,7 @@ mod upkeep;
 
 pub use coordinator::{Role, work};
 pub use ending::{Ended, Until};
+pub use incoming::Notes;
 
 /// What every thread of a worker shares.
 pub struct Context {
@@ -60,6 +62,8 @@ pub struct Context {
     pub trouble: AtomicBool,
     /// One lock for each package that is being exported, so that its targets share one export.
     pub exports: Exports,
+    /// Where hooks of other users leave notes, if they may.
+    pub notes: Option<Notes>,
 }
 
 impl Context {

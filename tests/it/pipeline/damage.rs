@@ -70,9 +70,14 @@ fn put_back(pipeline: &Pipeline, kept: &Path) {
 
 /// Damages one of the two files and says how.
 fn damage(random: &mut fastrand::Rng, state: &Path) -> String {
-    let name = FILES[random.usize(..2)];
+    let mut name = FILES[random.usize(..2)];
+    let mut bytes = fs::read(state.join(name)).expect("a file");
+    if bytes.is_empty() {
+        // Everything was written back from the log just before.
+        name = FILES[0];
+        bytes = fs::read(state.join(name)).expect("a file");
+    }
     let path = state.join(name);
-    let mut bytes = fs::read(&path).expect("a file");
     let what = match random.u8(..4) {
         0 => {
             let length = random.usize(..bytes.len());

@@ -140,7 +140,6 @@ fn what_was_sent_and_waits_behind_another_package_leaves_it_room() {
     let file = pipeline.env.write("app-2", vec![b'2'; PART]);
     let mut sending = pipeline.spawn(&["send", file.to_str().unwrap()]);
     pipeline.awaits("app-2", State::Queued);
-    assert_eq!(artifacts(&pipeline).len(), 1, "room for both");
     host.resume();
     assert_eq!(sending.ends(), Some(0));
     assert_eq!(field(&pipeline.settled(2), "state"), ["done"; 2]);
