@@ -21,6 +21,7 @@ mod foreground;
 mod history;
 mod hook;
 mod lines;
+mod power;
 mod replay;
 mod report;
 mod retry;
@@ -98,7 +99,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     // Not locked for the whole run: the log may go to stdout, too, from other threads.
     let mut out = io::stdout();
-    let result = dispatch(&cli, &mut out).and_then(|code| {
+    let result = power::check().and_then(|()| dispatch(&cli, &mut out));
+    let result = result.and_then(|code| {
         out.flush().map_err(|error| output_error(&error))?;
         Ok(code)
     });

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::setup::Setup;
-use super::{Globals, scan, signals};
+use super::{Globals, power, scan, signals};
+use crate::domain::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_dir::StateDir;
 use crate::worker::scan::work_and_scan;
@@ -40,6 +41,10 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
 
 fn serve(args: &Args, setup: &Setup, globals: &Globals, state: StateDir) -> Result<u8> {
     let context = setup.context(state, |_| {})?;
+    if let Some(message) = power::excess() {
+        let message = message.to_owned();
+        (context.report)(&Event::Notice { message });
+    }
     signals::watch(&context)?;
     let (role, until) = if args.detached {
         let limit = Duration::from_secs(setup.settings.idle_exit_s);

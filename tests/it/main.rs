@@ -15,6 +15,7 @@ mod crash;
 mod differential_ini;
 mod differential_re;
 mod ftp;
+mod incoming;
 mod logging;
 mod pipeline;
 mod re_generator;
