@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MODE: u32 = 0o1733;
 /// How old what is no whole note may become before it goes.
 const BEGINNING_MAX: Duration = Duration::from_mins(1);
-/// Entries that are looked at in one go.
+/// Notes, and what is none, that one look deals with. What cannot be removed does not count: it must hide nothing.
 const LOOK_MAX: usize = 1000;
 
 /// The directory, opened.
@@ -169,13 +169,12 @@ impl Incoming {
         }
     }
 
-    /// Looks at what lies there, at most a thousand entries, and removes what is no note.
+    /// Looks at what lies there until it has dealt with a thousand entries, and removes what is no note.
     pub fn look(&self) -> Result<Look> {
         let cannot = |error: Errno| failed("cannot list", &self.path, &error.into());
         let mut look = Look::default();
-        for (seen, entry) in Dir::read_from(&self.fd).map_err(cannot)?.enumerate() {
-            // `.` and `..` are two of them.
-            if seen >= LOOK_MAX + 2 {
+        for entry in Dir::read_from(&self.fd).map_err(cannot)? {
+            if look.left.len() + look.refused.len() >= LOOK_MAX {
                 look.more = true;
                 break;
             }

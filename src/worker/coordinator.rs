@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::catch_up::CatchUp;
 use super::ending::{Ended, Until};
-use super::incoming::Taking;
+use super::incoming::{Taken, Taking};
 use super::planners::Planners;
 use super::pruner::Pruner;
 use super::{Context, lane, presence, upkeep};
@@ -52,7 +52,7 @@ enum Finished {
     Lane(String, Result<()>),
     Planner(i64, Result<()>),
     CatchUp(Result<()>),
-    Taking(Result<bool>),
+    Taking(Result<Taken>),
     Pruner(Result<()>),
 }
 

@@ -23,8 +23,11 @@ use crate::source::repository_files;
 const EVERY: Duration = Duration::from_secs(1);
 /// Shortest pause: whoever writes there without end keeps nobody busy.
 const REST: Duration = Duration::from_millis(20);
-/// How many refusals of one look are told one by one.
+/// A look that took long is followed by a pause of so many times as much.
+const REST_FACTOR: u32 = 4;
+/// How many refusals are told one by one, and how often that may be.
 const TOLD_MAX: usize = 3;
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// What the operator says about notes.
 #[derive(Debug, Clone)]
@@ -46,9 +49,30 @@ pub(super) struct Taking {
     watches: bool,
     may_find_more: bool,
     rests_until: Option<Instant>,
-    last: Option<Instant>,
+    began: Option<Instant>,
+    /// End of the last look, and the shortest pause after it.
+    last: Option<(Instant, Duration)>,
     /// What was told last, so that it is told once.
     told: Option<String>,
+    refusals: Refusals,
+}
+
+/// What was refused and not told yet.
+#[derive(Debug, Default)]
+struct Refusals {
+    shown: Vec<String>,
+    more: usize,
+    told_at: Option<Instant>,
+}
+
+/// What a look came to.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Whether there may be more.
+    more: bool,
+    /// What cannot be removed.
+    stuck: usize,
+    refused: Vec<String>,
 }
 
 impl Taking {
@@ -64,16 +88,15 @@ impl Taking {
 
     /// Something came.
     pub(super) fn hasten(&mut self) {
-        self.rests_until = self.last.map(|last| last + REST);
+        self.rests_until = self.last.map(|(last, rest)| last + rest);
     }
 
-    /// Looks in a thread of its own, for a file system that hangs must hold up nothing else; `done` hears of its end,
-    /// and whether there may be more.
+    /// Looks in a thread of its own, for a file system that hangs must hold up nothing else; `done` hears of its end.
     pub(super) fn start<'scope, 'env: 'scope>(
         &mut self,
         context: &'env Context,
         scope: &'scope Scope<'scope, 'env>,
-        done: impl FnOnce(Result<bool>) + Send + 'scope,
+        done: impl FnOnce(Result<Taken>) + Send + 'scope,
     ) {
         let Some(notes) = &context.notes else {
             return;
@@ -83,32 +106,43 @@ impl Taking {
             return;
         }
         self.is_at_work = true;
+        self.began = Some(Instant::now());
         let watches = std::mem::replace(&mut self.watches, true);
         scope.spawn(move || done(coordinator::catch(|| take_up(context, notes, !watches))));
     }
 
     /// A look has ended.
-    pub(super) fn ended(&mut self, context: &Context, result: Result<bool>) {
+    pub(super) fn ended(&mut self, context: &Context, result: Result<Taken>) {
         let now = Instant::now();
         self.is_at_work = false;
-        self.last = Some(now);
+        // Whoever fills the directory with what cannot be removed makes looks long, and not frequent.
+        let took = self.began.map_or(Duration::ZERO, |began| now - began);
+        let rest = REST.max(took * REST_FACTOR);
+        self.last = Some((now, rest));
         let trouble = match result {
-            Ok(more) => {
-                self.may_find_more = more;
-                self.rests_until = Some(now + if more { REST } else { EVERY });
-                None
+            Ok(taken) => {
+                self.may_find_more = taken.more;
+                self.rests_until = Some(now + if taken.more { rest } else { rest.max(EVERY) });
+                self.refusals.add(taken.refused);
+                (taken.stuck > 0).then(|| {
+                    "some of what lies there cannot be removed (somebody's directories that are not empty): root can"
+                        .to_owned()
+                })
             }
             Err(error) => {
                 self.may_find_more = false;
                 self.watches = false;
                 self.rests_until = Some(now + EVERY);
-                Some(error.one_line())
+                Some(format!("{}; trying on", error.one_line()))
             }
         };
+        if let Some(notes) = &context.notes {
+            self.refusals.tell(context, &notes.directory);
+        }
         if trouble != self.told {
             if let Some(message) = &trouble {
                 context.emit(&Event::Notice {
-                    message: format!("notes of other users\u{2019} hooks: {message}; trying on"),
+                    message: format!("notes of other users' hooks: {message}"),
                 });
             }
             self.told = trouble;
@@ -116,8 +150,41 @@ impl Taking {
     }
 }
 
-/// Records what the notes name, and removes them. Returns whether there may be more.
-fn take_up(context: &Context, notes: &Notes, watches_not: bool) -> Result<bool> {
+impl Refusals {
+    fn add(&mut self, refused: Vec<String>) {
+        for refusal in refused {
+            if self.shown.len() < TOLD_MAX {
+                self.shown.push(refusal);
+            } else {
+                self.more += 1;
+            }
+        }
+    }
+
+    /// Tells some of them, and how many more, once in a while: whoever leaves thousands does not fill the log.
+    fn tell(&mut self, context: &Context, directory: &Path) {
+        let waits = |at: Instant| at.elapsed() < TOLD_EVERY;
+        if self.shown.is_empty() || self.told_at.is_some_and(waits) {
+            return;
+        }
+        self.told_at = Some(Instant::now());
+        let shown = directory.display();
+        for refusal in std::mem::take(&mut self.shown) {
+            context.emit(&Event::Notice {
+                message: format!("a note in {shown} was refused and removed: {refusal}"),
+            });
+        }
+        let more = std::mem::take(&mut self.more);
+        if more > 0 {
+            context.emit(&Event::Notice {
+                message: format!("{more} more notes in {shown} were refused and removed"),
+            });
+        }
+    }
+}
+
+/// Records what the notes name, and removes them.
+fn take_up(context: &Context, notes: &Notes, watches_not: bool) -> Result<Taken> {
     let incoming = Incoming::own(&notes.directory)?;
     if watches_not {
         let wake = context.wake.clone();
@@ -141,7 +208,7 @@ fn take_up(context: &Context, notes: &Notes, watches_not: bool) -> Result<bool> 
     left.sort_by_key(|left| left.note.revision);
     for left in left {
         if context.stop.is_raised() {
-            return Ok(true);
+            break;
         }
         match record(&left.note, &allowed, (notes, most), &mut journal)? {
             Ok(recorded) => is_new |= recorded,
@@ -155,11 +222,14 @@ fn take_up(context: &Context, notes: &Notes, watches_not: bool) -> Result<bool> 
             ));
         }
     }
-    tell(context, &notes.directory, &refused);
     if is_new {
         context.wake.now();
     }
-    Ok(look.more)
+    Ok(Taken {
+        more: look.more,
+        stuck: look.stuck,
+        refused,
+    })
 }
 
 fn refusals(look: &Look) -> Vec<String> {
@@ -167,21 +237,6 @@ fn refusals(look: &Look) -> Vec<String> {
         .iter()
         .map(|(uid, why)| format!("one of uid {uid}: {why}"))
         .collect()
-}
-
-/// Some of the refusals, and how many more: whoever leaves thousands does not fill the log.
-fn tell(context: &Context, directory: &Path, refused: &[String]) {
-    let shown = directory.display();
-    for refusal in refused.iter().take(TOLD_MAX) {
-        context.emit(&Event::Notice {
-            message: format!("a note in {shown} was refused and removed: {refusal}"),
-        });
-    }
-    if let Some(more @ 1..) = refused.len().checked_sub(TOLD_MAX) {
-        context.emit(&Event::Notice {
-            message: format!("{more} more notes in {shown} were refused and removed"),
-        });
-    }
 }
 
 /// The repositories that notes may name, symbolic links of the operator resolved: paths, and patterns `DIR/*`.

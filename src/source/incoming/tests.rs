@@ -103,10 +103,17 @@ fn a_look_is_bounded_and_says_that_there_is_more() {
     let own = Incoming::own(&path).expect("made");
     for number in 0..=LOOK_MAX {
         fs::write(path.join(number.to_string()), "junk\n").expect("write");
+        // These stay, and do not count.
+        fs::create_dir_all(path.join(format!("full-{number}/of"))).expect("mkdir");
     }
+    own.leave(&note(1)).expect("left");
     let look = own.look().expect("listed");
-    assert!(look.more && look.refused.len() >= LOOK_MAX - 1, "{look:?}");
-    assert!(!own.look().expect("listed").more);
+    assert!(look.more && look.refused.len() + look.left.len() == LOOK_MAX);
+    let rest = own.look().expect("listed");
+    assert!(!rest.more);
+    assert_eq!(rest.stuck, LOOK_MAX + 1);
+    assert_eq!(look.refused.len() + rest.refused.len(), LOOK_MAX + 1);
+    assert!(look.left.len() + rest.left.len() >= 1);
 }
 
 #[test]
