@@ -163,7 +163,17 @@ fn answer<'a>(
         rule: &rule.name,
         host: PerHost::of(terms.hosts.iter().map(String::as_str).collect()),
         login: PerHost::of(known.iter().map(|known| known.login.clone()).collect()),
-        account: PerHost::of(known.iter().map(|known| known.account.clone()).collect()),
+        account: PerHost::of(
+            known
+                .iter()
+                .map(|known| {
+                    known
+                        .account
+                        .as_ref()
+                        .map(|account| account.expose().to_owned())
+                })
+                .collect(),
+        ),
         dest_dir,
         install_command: terms.service.install_command.as_deref(),
         password_source: PerHost::of(known.iter().map(|known| known.source).collect()),

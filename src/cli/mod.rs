@@ -18,6 +18,7 @@ mod decide;
 mod dismiss;
 mod explain;
 mod foreground;
+mod hardening;
 mod history;
 mod hook;
 mod lines;
@@ -86,8 +87,7 @@ enum Command {
 
 /// Runs what the arguments ask for and returns the exit code of the process.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    // Whatever is made below is ours alone, whoever's umask we inherit.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    hardening::close_up();
     let args = with_send(args.collect());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -36,7 +36,7 @@ pub struct Found {
     /// None: there is no password; keys or an agent have to do.
     pub password: Option<Secret>,
     /// `ACCT` of FTP.
-    pub account: Option<String>,
+    pub account: Option<Secret>,
     /// Where the password comes from.
     pub source: Option<PasswordSource>,
 }
@@ -53,7 +53,7 @@ pub struct Described {
     /// Who logs in.
     pub login: Option<String>,
     /// `ACCT` of FTP.
-    pub account: Option<String>,
+    pub account: Option<Secret>,
     /// Where the password would come from; none: there is none.
     pub source: Option<PasswordSource>,
 }
@@ -192,9 +192,27 @@ impl CredentialStore {
 
     /// What FTP's `ACCT` is to be told for `login` at `host`; runs nothing. Errors: as with
     /// [`CredentialStore::lookup`].
-    pub fn account(&self, rule_name: &str, host: &str, login: &str) -> Result<Option<String>> {
+    pub fn account(&self, rule_name: &str, host: &str, login: &str) -> Result<Option<Secret>> {
         let (rule, secrets) = self.entitled(rule_name, host, login)?;
         Ok(account(secrets, self.entry(rule, host, Some(login))))
+    }
+
+    /// The secrets of `login` at `host` that are in memory anyway, to be hidden in what the host says; runs
+    /// nothing. None where [`CredentialStore::lookup`] would refuse.
+    pub fn at_hand(&self, rule_name: &str, host: &str, login: &str) -> Vec<Secret> {
+        let Ok((rule, secrets)) = self.entitled(rule_name, host, login) else {
+            return Vec::new();
+        };
+        let entry = self.entry(rule, host, Some(login));
+        let of_netrc = entry.map(|entry| entry.password.clone());
+        secrets
+            .password
+            .clone()
+            .into_iter()
+            .chain(of_netrc)
+            .chain(account(secrets, entry))
+            .filter(|secret| !secret.is_empty())
+            .collect()
     }
 
     /// The rule of that name, if its credentials are meant for `login` at `host`. A delivery keeps host
@@ -257,7 +275,7 @@ impl CredentialStore {
     }
 }
 
-fn account(secrets: &RuleSecrets, entry: Option<&NetrcEntry>) -> Option<String> {
+fn account(secrets: &RuleSecrets, entry: Option<&NetrcEntry>) -> Option<Secret> {
     secrets.account.clone().or_else(|| {
         entry
             .map(|entry| entry.account.clone())

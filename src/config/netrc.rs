@@ -22,7 +22,7 @@ pub struct NetrcEntry {
     /// Who logs in.
     pub login: String,
     /// `ACCT` of FTP.
-    pub account: String,
+    pub account: Secret,
     /// The password.
     pub password: Secret,
     /// Line of its `machine` or `default`, from 1.
@@ -73,7 +73,7 @@ impl Netrc {
             Ok(NetrcEntry {
                 machine,
                 login: entry.login,
-                account: entry.account,
+                account: Secret::new(entry.account),
                 password: Secret::new(entry.password),
                 line: piece.line,
             })

@@ -56,7 +56,7 @@ pub struct RuleSecrets {
     /// The rule's own password, not empty.
     pub password: Option<Secret>,
     /// The rule's own account (`ACCT` of FTP), not empty.
-    pub account: Option<String>,
+    pub account: Option<Secret>,
     /// The program, with its arguments, that prints the password.
     pub password_command: Option<Vec<String>>,
 }
@@ -171,7 +171,7 @@ fn read_rule(
         password: reader
             .text("password")
             .map(|value| Secret::new(value.text.to_string())),
-        account: reader.line_text("account"),
+        account: reader.line_text("account").map(Secret::new),
         password_command: reader.parsed("password_command", |text| {
             match shell_words::split(text) {
                 Ok(words) if !words.is_empty() => Ok(words),

@@ -19,7 +19,7 @@ pub const PLAIN_LATE_STATUS: i32 = 200;
 pub const OUTPUT_ON_HOST_MAX_BYTES: u64 = 64 << 20;
 
 /// What stands in an output where the host emptied the file.
-const CUT_MARK: &str =
+pub(super) const CUT_MARK: &str =
     "[auto-dispatcher: the output grew too long for the host's disk and was cut here]";
 
 /// What one run of an install command needs. Every path is one on the host, `~` resolved.

@@ -11,6 +11,7 @@ pub mod incoming;
 pub mod install;
 pub mod log_format;
 pub mod log_settings;
+pub mod mask;
 pub mod pattern;
 mod percent;
 pub mod plan;

@@ -4,15 +4,19 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroize as _;
 
 /// A password, pass phrase or account.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes the text over.
-    pub fn new(text: String) -> Self {
-        Self(SecretString::from(text))
+    /// Takes the text over and wipes where it was.
+    pub fn new(mut text: String) -> Self {
+        // Not the String itself: what has room to spare is moved when it is boxed, and left behind unwiped.
+        let exact: Box<str> = text.as_str().into();
+        text.zeroize();
+        Self(SecretString::from(exact))
     }
 
     /// The text itself; only for handing it to the host it belongs to, or to mask it.
@@ -25,6 +29,14 @@ impl Secret {
         self.expose().is_empty()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

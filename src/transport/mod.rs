@@ -23,7 +23,7 @@ pub trait Credentials {
     /// (`password_command`, unreadable netrc) is a fault that says so.
     fn password(&self) -> Result<Option<Secret>, Fault>;
     /// What FTP's `ACCT` is to be told, if anything.
-    fn account(&self) -> Result<Option<String>, Fault>;
+    fn account(&self) -> Result<Option<Secret>, Fault>;
 }
 
 /// What a person-independent place of this machine contributes to logins. Filled by `cli/`: the

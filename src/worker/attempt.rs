@@ -91,9 +91,11 @@ impl<'a> Attempt<'a> {
     }
 
     pub(super) fn run(&mut self) -> Outcome {
+        self.sessions.learn(self.caller());
         match self.steps() {
             Ok(outcome) => outcome,
-            Err(fault) => {
+            Err(mut fault) => {
+                fault.message = self.sessions.hide(&fault.message);
                 let passing =
                     matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient);
                 if passing || fault.class == FaultClass::Unknown {

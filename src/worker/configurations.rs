@@ -1,6 +1,7 @@
 //! Rules, netrc and secrets as the worker needs them: read when they are asked for, kept while the files
 //! stay the same, so that a mended rule or a new password counts at the next attempt.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use crate::config::credentials::CredentialStore;
 use crate::config::locate::{Environment, Request, locate};
 use crate::config::settings::{self, Settings};
 use crate::domain::fault::Fault;
+use crate::domain::mask::Mask;
 use crate::domain::rule::{Rule, RuleSet};
 use crate::domain::secret::Secret;
 use crate::error::Result;
@@ -141,6 +143,8 @@ pub(super) struct LateCredentials<'a> {
     configurations: &'a Configurations,
     work: &'a Work,
     stop: &'a StopFlag,
+    /// Learns every secret that is given out.
+    mask: &'a RefCell<Mask>,
 }
 
 impl<'a> LateCredentials<'a> {
@@ -148,11 +152,26 @@ impl<'a> LateCredentials<'a> {
         configurations: &'a Configurations,
         work: &'a Work,
         stop: &'a StopFlag,
+        mask: &'a RefCell<Mask>,
     ) -> Self {
         Self {
             configurations,
             work,
             stop,
+            mask,
+        }
+    }
+
+    /// Has the mask learn what rules and netrc hold for this delivery, whether or not a transport asks for it: a
+    /// command may print a password that a key made needless. Runs nothing, and says nothing of mistakes.
+    pub(super) fn teach(&self) {
+        let Ok(loaded) = self.store() else { return };
+        let (work, target) = (self.work, &self.work.target);
+        for secret in loaded
+            .store
+            .at_hand(&work.rule, &target.host, &target.login)
+        {
+            self.mask.borrow_mut().add(&secret);
         }
     }
 
@@ -178,20 +197,29 @@ impl Credentials for LateCredentials<'_> {
                 self.stop.is_raised()
             })
             .map(|found| found.password)
+            .inspect(|password| {
+                if let Some(password) = password {
+                    self.mask.borrow_mut().add(password);
+                }
+            })
             // What is left is the rule's password_command, which may recover.
             .map_err(|error| Fault::ours(error.one_line()))
     }
 
-    fn account(&self) -> Result<Option<String>, Fault> {
+    fn account(&self) -> Result<Option<Secret>, Fault> {
         let store = self.store()?;
-        self.entitled(&store)
+        let account = self.entitled(&store)?;
+        if let Some(account) = &account {
+            self.mask.borrow_mut().add(account);
+        }
+        Ok(account)
     }
 }
 
 impl LateCredentials<'_> {
     /// The account, if the rule still names this host and login; credentials of a rule that was changed
     /// are not for the old target, and waiting does not mend that.
-    fn entitled(&self, loaded: &Loaded) -> Result<Option<String>, Fault> {
+    fn entitled(&self, loaded: &Loaded) -> Result<Option<Secret>, Fault> {
         let work = self.work;
         loaded
             .store

@@ -15,9 +15,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::error::{Error, Result};
 
-/// Marks every descriptor but 0-2 as closed on exec: a lock or pipe that the hook inherited from whoever
-/// called it would be held for the worker's whole life. What cannot be marked is as it was.
-fn keep_descriptors_from_children() {
+/// Marks every descriptor but 0-2 as closed on exec: a lock or pipe that we inherited from whoever called us is
+/// nobody's business whom we call, and would be held for a worker's whole life. What cannot be marked is as it was.
+pub fn keep_descriptors_from_children() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
         return;
     };
@@ -44,7 +44,6 @@ pub fn start(program: &Path, arguments: &[OsString]) -> Result<u32> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    keep_descriptors_from_children();
     // SAFETY: setsid(2) is async-signal-safe, and the closure touches no memory but its own.
     unsafe {
         command.pre_exec(|| {

@@ -32,8 +32,9 @@ pub(super) fn tidy(context: &Context, journal: &mut Journal, sessions: &mut Sess
                 } else {
                     "tried again later"
                 };
+                let said = sessions.hide(&fault.to_string());
                 context.emit(&Event::Notice {
-                    message: format!("{lane}: {}: {fault}; {then}", what(&leftover)),
+                    message: format!("{lane}: {}: {said}; {then}", what(&leftover)),
                 });
             }
         }

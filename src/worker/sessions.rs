@@ -1,10 +1,13 @@
 //! The sessions of a lane: opened when they are needed, kept while the terms stay the same, dropped when
-//! they failed. Decides nothing about deliveries.
+//! they failed; and the mask for what their hosts say. Decides nothing about deliveries.
+
+use std::cell::RefCell;
 
 use super::Context;
 use super::configurations::LateCredentials;
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::Fault;
+use crate::domain::mask::Mask;
 use crate::domain::target::{ConnectionTerms, TransportKind};
 use crate::journal::{Leftover, Remains, Work};
 use crate::transport::{self, Dial, Session, fallback, ssh};
@@ -18,11 +21,15 @@ pub(super) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    fn credentials(self) -> LateCredentials<'a> {
-        LateCredentials::new(&self.context.configurations, self.work, &self.context.stop)
+    fn credentials<'d>(self, mask: &'d RefCell<Mask>) -> LateCredentials<'d>
+    where
+        'a: 'd,
+    {
+        let context = self.context;
+        LateCredentials::new(&context.configurations, self.work, &context.stop, mask)
     }
 
-    fn dial<'d>(self, credentials: &'d LateCredentials<'a>) -> Dial<'d>
+    fn dial<'d>(self, credentials: &'d LateCredentials<'d>) -> Dial<'d>
     where
         'a: 'd,
     {
@@ -35,21 +42,21 @@ impl<'a> Caller<'a> {
         }
     }
 
-    pub(super) fn fell_back(self, from: TransportKind, fault: &Fault) {
+    fn fell_back(self, from: TransportKind, fault: &Fault, mask: &RefCell<Mask>) {
         self.context.emit(&Event::FellBack {
             subject: self.subject.clone(),
             from,
-            fault: fault.to_string(),
+            fault: mask.borrow().text(&fault.to_string()).into_owned(),
         });
     }
 
-    fn connected(self, session: &dyn Session) {
+    fn connected(self, session: &dyn Session, mask: &RefCell<Mask>) {
         let facts = session.facts();
         self.context.emit(&Event::Connected {
             subject: self.subject.clone(),
             transport: facts.kind,
             fingerprint: facts.fingerprint.clone(),
-            detail: facts.detail.clone(),
+            detail: mask.borrow().text(&facts.detail).into_owned(),
         });
     }
 }
@@ -66,9 +73,31 @@ pub(super) struct Sessions {
     forgotten: Vec<String>,
     /// Something was not removed from the host; the next time the lane is worked is soon enough.
     tidying_failed: bool,
+    /// Knows the secrets of every delivery that the lane has had in this turn.
+    mask: RefCell<Mask>,
 }
 
 impl Sessions {
+    /// Learns the secrets of a delivery that are at hand, to hide them in what its host says.
+    pub(super) fn learn(&self, caller: Caller<'_>) {
+        caller.credentials(&self.mask).teach();
+    }
+
+    /// What a host said, without the secrets that are known.
+    pub(super) fn hide(&self, text: &str) -> String {
+        self.mask.borrow().text(text).into_owned()
+    }
+
+    /// The same for the output of an install command; `is_cut`: there was more before it.
+    pub(super) fn hide_in_output(&self, output: Vec<u8>, is_cut: bool) -> Vec<u8> {
+        self.mask.borrow().output(output, is_cut)
+    }
+
+    /// Tells that a transport was given up.
+    pub(super) fn fell_back(&self, caller: Caller<'_>, from: TransportKind, fault: &Fault) {
+        caller.fell_back(from, fault, &self.mask);
+    }
+
     /// A session that brings files, by the first transport that serves and is not given up.
     pub(super) fn for_files(
         &mut self,
@@ -77,11 +106,11 @@ impl Sessions {
     ) -> Result<&mut dyn Session, Fault> {
         close_unless(&mut self.files, &caller.work.connection);
         if self.files.is_none() {
-            let credentials = caller.credentials();
-            let mut passed_over = |kind, fault: &Fault| caller.fell_back(kind, fault);
+            let credentials = caller.credentials(&self.mask);
+            let mut passed_over = |kind, fault: &Fault| caller.fell_back(kind, fault, &self.mask);
             let session =
                 fallback::connect(&caller.dial(&credentials), given_up, &mut passed_over)?;
-            caller.connected(session.as_ref());
+            caller.connected(session.as_ref(), &self.mask);
             self.files = Some((session, caller.work.connection.clone()));
         }
         session_of(&mut self.files)
@@ -99,7 +128,7 @@ impl Sessions {
         }
         close_unless(&mut self.commands, &caller.work.connection);
         if self.commands.is_none() {
-            let credentials = caller.credentials();
+            let credentials = caller.credentials(&self.mask);
             let session = ssh::connect(&caller.dial(&credentials)).map_err(|error| {
                 let mut fault = error.fault;
                 fault.message = format!(
@@ -108,7 +137,7 @@ impl Sessions {
                 );
                 fault
             })?;
-            caller.connected(session.as_ref());
+            caller.connected(session.as_ref(), &self.mask);
             self.commands = Some((session, caller.work.connection.clone()));
         }
         session_of(&mut self.commands)

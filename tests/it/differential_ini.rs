@@ -204,7 +204,7 @@ fn netrc_answer(text: &str) -> Value {
         .map(|entry| {
             (
                 entry.machine.as_str(),
-                json!([entry.login, entry.account, entry.password.expose()]),
+                json!([entry.login, entry.account.expose(), entry.password.expose()]),
             )
         })
         .collect();

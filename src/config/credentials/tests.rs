@@ -27,7 +27,7 @@ fn own_values_come_first_and_what_is_missing_comes_from_netrc() {
     let own = store.lookup("own", "h", "me").unwrap();
     assert_eq!(own.password.unwrap().expose(), "mine");
     assert_eq!(
-        (own.account.as_deref(), own.source),
+        (own.account.as_ref().map(Secret::expose), own.source),
         (Some("acc"), Some(PasswordSource::Config))
     );
 
@@ -35,7 +35,7 @@ fn own_values_come_first_and_what_is_missing_comes_from_netrc() {
     let part = store.lookup("part", "h", "you").unwrap();
     assert_eq!(part.password.unwrap().expose(), "yours");
     assert_eq!(
-        (part.account.as_deref(), part.source),
+        (part.account.as_ref().map(Secret::expose), part.source),
         (Some("other"), Some(PasswordSource::Netrc))
     );
 
@@ -89,7 +89,11 @@ fn a_rule_that_was_edited_gives_its_secrets_to_no_delivery_of_before() {
     let found = store.lookup("app", "a", "me").unwrap();
     assert_eq!(found.password.unwrap().expose(), "p");
     assert_eq!(
-        store.account("app", "a", "me").unwrap().as_deref(),
+        store
+            .account("app", "a", "me")
+            .unwrap()
+            .as_ref()
+            .map(Secret::expose),
         Some("n")
     );
 }

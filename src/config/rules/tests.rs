@@ -94,7 +94,7 @@ fn every_key_is_read() {
         secrets.password_command.as_deref(),
         Some(["get".to_owned(), "a b".to_owned()].as_slice())
     );
-    assert_eq!(secrets.account.as_deref(), Some("acc"));
+    assert_eq!(secrets.account.as_ref().map(Secret::expose), Some("acc"));
     assert_eq!(format!("{secrets:?}"), "RuleSecrets(***)");
     assert_eq!(rules.warnings, []);
 }

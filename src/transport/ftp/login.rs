@@ -62,7 +62,6 @@ fn authenticate(wire: &mut Wire, dial: &Dial<'_>) -> Result<(), Fault> {
                 reply.quote()
             )));
         };
-        let account = Secret::new(account);
         check_secret("account", &account)?;
         reply = wire.ask_secret("ACCT", "ACCT", &account)?;
     }

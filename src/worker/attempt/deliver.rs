@@ -41,10 +41,10 @@ impl<'a> Attempt<'a> {
             fail_points::hit("attempt.connected");
             self.record.transport = Some(facts.kind.as_str());
             self.record.fingerprint = facts.fingerprint;
-            self.record.detail = Some(facts.detail);
+            self.record.detail = Some(self.sessions.hide(&facts.detail));
             match self.upload(artifact, facts.kind) {
                 Err(fault) if fault.class == FaultClass::Unsupported => {
-                    self.caller().fell_back(facts.kind, &fault);
+                    self.sessions.fell_back(self.caller(), facts.kind, &fault);
                     self.sessions.drop_files();
                     given_up.push(facts.kind);
                     let transports = &self.work.connection.transports;
@@ -197,8 +197,11 @@ impl<'a> Attempt<'a> {
         if let Some(why) = left {
             self.context.emit(&Event::Notice {
                 message: format!(
-                    "{}: {}/{} may stay there for now: {why}",
-                    self.subject.lane, upload.dir, upload.temporary
+                    "{}: {}/{} may stay there for now: {}",
+                    self.subject.lane,
+                    upload.dir,
+                    upload.temporary,
+                    self.sessions.hide(&why)
                 ),
             });
         }

@@ -34,7 +34,8 @@ impl Attempt<'_> {
             InstallEnd::Exited(status) => Some(status),
             InstallEnd::TimedOut => None,
         };
-        self.record.output = Some(outcome.output);
+        let is_cut = outcome.output_cut_bytes > 0;
+        self.record.output = Some(self.sessions.hide_in_output(outcome.output, is_cut));
         self.record.output_cut = outcome.output_cut_bytes;
         self.collected = Some(spec.token);
         Ok(outcome.end)

@@ -94,8 +94,8 @@ impl Credentials for Caller {
         Ok(self.password.clone().map(Secret::new))
     }
 
-    fn account(&self) -> Result<Option<String>, Fault> {
-        Ok(self.account.clone())
+    fn account(&self) -> Result<Option<Secret>, Fault> {
+        Ok(self.account.clone().map(Secret::new))
     }
 }
 

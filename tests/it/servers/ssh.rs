@@ -304,7 +304,7 @@ impl Credentials for Caller {
         Ok(self.password.clone().map(Secret::new))
     }
 
-    fn account(&self) -> Result<Option<String>, Fault> {
+    fn account(&self) -> Result<Option<Secret>, Fault> {
         Ok(None)
     }
 }
