@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// A state directory that was checked.
@@ -42,20 +44,8 @@ impl StateDir {
 
     fn check(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let metadata = fs::symlink_metadata(path).map_err(|error| {
-            Error::io(
-                ErrorKind::State,
-                "cannot look at the state directory",
-                path,
-                &error,
-            )
-        })?;
-        if !metadata.is_dir() {
-            return Err(
-                Error::state(format!("the state directory {shown} is not a directory"))
-                    .with_hint("name another one by `state_dir` in auto-dispatcher.cfg"),
-            );
-        }
+        let metadata = opened(path)?;
+        closed_ways(path)?;
         let me = rustix::process::geteuid().as_raw();
         if metadata.uid() != me {
             return Err(Error::state(format!(
@@ -102,6 +92,48 @@ impl StateDir {
     pub fn known_hosts(&self) -> PathBuf {
         self.path.join("known_hosts")
     }
+}
+
+/// What the directory is like, as it was opened: not what a name leads to at another moment, and no symbolic link.
+fn opened(path: &Path) -> Result<fs::Metadata> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+    opened
+        .and_then(|directory| File::from(directory).metadata())
+        .map_err(|error| {
+            let is_link = path.is_symlink();
+            let why = if is_link || error.kind() == io::ErrorKind::NotADirectory {
+                let what = if is_link {
+                    "a symbolic link"
+                } else {
+                    "no directory"
+                };
+                Error::state(format!("the state directory {} is {what}", path.display()))
+            } else {
+                let doing = "cannot open the state directory";
+                Error::io(ErrorKind::State, doing, path, &error)
+            };
+            why.with_hint("name another one by `state_dir` in auto-dispatcher.cfg")
+        })
+}
+
+/// Refuses a state directory that everybody can put another one in the place of. So its path leads to what was
+/// checked for as long as we run.
+fn closed_ways(path: &Path) -> Result<()> {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for directory in real.ancestors().skip(1) {
+        if directory
+            .metadata()
+            .is_ok_and(|metadata| metadata.mode() & 0o1002 == 0o002)
+        {
+            let (shown, open) = (path.display(), directory.display());
+            return Err(Error::state(format!(
+                "the state directory {shown} is not safe: everybody may write to {open} and put another in its place"
+            ))
+            .with_hint(format!("chmod o-w {open}")));
+        }
+    }
+    Ok(())
 }
 
 fn make(path: &Path) -> Result<()> {
@@ -160,5 +192,22 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).expect("chmod");
         let error = StateDir::open(&path).expect_err("refused");
         assert_eq!(error.hint, Some(format!("chmod 700 {}", path.display())));
+    }
+
+    #[test]
+    fn a_symbolic_link_and_a_directory_that_others_can_replace_are_refused() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("way/state");
+        StateDir::open(&path).expect("made");
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("symlink");
+        let error = StateDir::open(&link).expect_err("refused").to_string();
+        assert!(error.contains("is a symbolic link"), "{error}");
+        let way = root.path().join("way");
+        fs::set_permissions(&way, fs::Permissions::from_mode(0o777)).expect("chmod");
+        let error = StateDir::open(&path).expect_err("refused");
+        assert_eq!(error.hint, Some(format!("chmod o-w {}", way.display())));
+        fs::set_permissions(&way, fs::Permissions::from_mode(0o1777)).expect("chmod");
+        StateDir::open(&path).expect("sticky");
     }
 }

@@ -10,6 +10,7 @@ use crate::config::credentials::CredentialStore;
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::locate::Places;
 use crate::config::netrc::Netrc;
+use crate::config::private::open_way;
 use crate::config::review::review;
 use crate::config::{logger, rules, settings};
 use crate::error::{ErrorKind, Result};
@@ -84,10 +85,15 @@ fn findings(
         }
         warnings.extend(settings.warnings);
     }
-    keep(
+    let logger = keep(
         logger::load(&places.logger, std::path::Path::new("")),
         &mut mistakes,
     );
+    warnings.extend(logger.flatten().into_iter().flat_map(|(_, odd)| odd));
+    let files = [rules_file, &places.settings, &places.logger];
+    let files = files.into_iter().chain(places.netrc.as_deref());
+    let present = files.filter(|file| file.exists());
+    warnings.extend(present.filter_map(open_way));
     if let Some(rules) = rules {
         let reviewed = review(&CredentialStore::new(
             rules,

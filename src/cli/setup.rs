@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Globals, report};
-use crate::config::finding::Mistakes;
+use crate::config::finding::{Finding, Mistakes};
 use crate::config::locate::{Environment, Places, Request, locate};
 use crate::config::logger;
 use crate::config::settings::{self, Settings};
@@ -192,7 +192,8 @@ impl Setup {
     /// worker stderr; a foreground command says what it does itself then. Returns whether it is to.
     pub(super) fn start_logging(&self, state: &StateDir, foreground: bool) -> Result<bool> {
         let told = logger::load(&self.places.logger, state.path())?;
-        self.install_logger(told, state, foreground)
+        let (told, odd) = told.unzip();
+        self.install_logger(told, &odd.unwrap_or_default(), state, foreground)
     }
 
     /// The same for a worker whose stderr nobody sees: it logs by the standard settings where logger.cfg
@@ -203,7 +204,8 @@ impl Setup {
             Ok(told) => (told, None),
             Err(mistakes) => (None, Some(mistakes.to_string())),
         };
-        self.install_logger(told, state, false)?;
+        let (told, odd) = told.unzip();
+        self.install_logger(told, &odd.unwrap_or_default(), state, false)?;
         if let Some(message) = mistakes {
             report::log_event(&Event::Notice {
                 message: format!("{message}; until it is mended, this is the standard log"),
@@ -215,6 +217,7 @@ impl Setup {
     fn install_logger(
         &self,
         told: Option<LogSettings>,
+        odd: &[Finding],
         state: &StateDir,
         foreground: bool,
     ) -> Result<bool> {
@@ -225,7 +228,7 @@ impl Setup {
             standard
         });
         crate::logging::install(&logging)?;
-        for warning in &self.settings.warnings {
+        for warning in self.settings.warnings.iter().chain(odd) {
             report::log_event(&Event::Notice {
                 message: warning.to_string(),
             });

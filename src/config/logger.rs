@@ -39,12 +39,20 @@ pub fn standard(dir: &Path) -> LogSettings {
     }
 }
 
-/// Reads the file at `path`, if there is one. Relative log files lie in `dir`.
-pub fn load(path: &Path, dir: &Path) -> Result<Option<LogSettings>, Mistakes> {
+/// Reads the file at `path`, if there is one, and says what is odd about it. Relative log files lie in `dir`.
+pub fn load(path: &Path, dir: &Path) -> Result<Option<(LogSettings, Vec<Finding>)>, Mistakes> {
     let Some(text) = private::read(path)? else {
         return Ok(None);
     };
-    parse(path, &text.bytes, dir).map(Some)
+    // Whoever may write to it decides which files we write to.
+    if let Some(mistake) = text.in_the_open(path, false) {
+        return Err(mistake.into());
+    }
+    let settings = parse(path, &text.bytes, dir)?;
+    Ok(Some((
+        settings,
+        text.of_another(path).into_iter().collect(),
+    )))
 }
 
 /// Parses the bytes of the file `path`.

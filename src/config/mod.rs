@@ -8,7 +8,7 @@ pub mod ini;
 pub mod locate;
 pub mod logger;
 pub mod netrc;
-mod private;
+pub mod private;
 pub mod review;
 pub mod rules;
 pub mod scans;

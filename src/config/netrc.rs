@@ -34,6 +34,8 @@ pub struct NetrcEntry {
 pub struct Netrc {
     /// In file order.
     pub entries: Vec<NetrcEntry>,
+    /// What is odd; for the log, once, and for `check`.
+    pub warnings: Vec<Finding>,
 }
 
 impl Netrc {
@@ -49,11 +51,12 @@ impl Netrc {
                 Ok(Self::default())
             };
         };
-        let netrc = Self::parse(path, &text.bytes)?;
+        let mut netrc = Self::parse(path, &text.bytes)?;
         let holds_password = netrc.entries.iter().any(|entry| !entry.password.is_empty());
-        match text.in_the_open(path) {
-            Some(mistake) if holds_password => Err(mistake),
-            _ => Ok(netrc),
+        netrc.warnings.extend(text.of_another(path));
+        match text.in_the_open(path, holds_password) {
+            Some(mistake) => Err(mistake),
+            None => Ok(netrc),
         }
     }
 
@@ -80,6 +83,7 @@ impl Netrc {
         });
         Ok(Self {
             entries: entries.collect::<Result<_, Finding>>()?,
+            warnings: Vec::new(),
         })
     }
 

@@ -1,9 +1,9 @@
-//! Reading a file that may hold passwords: its text and its permissions come from one and the same
-//! open file, so that nobody can swap it in between.
+//! Reading a file that may hold passwords, or decides what goes where: its text, owner and permissions come
+//! from one and the same open file, so that nobody can swap it in between.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -20,6 +20,8 @@ pub(super) struct FileText {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// Its permission bits.
     mode: u32,
+    /// Whose it is.
+    owner: u32,
 }
 
 /// Reads `path`; `None`: there is no such file.
@@ -65,28 +67,60 @@ fn try_read(path: &Path) -> io::Result<FileText> {
     file.take(LENGTH_MAX).read_to_end(&mut bytes)?;
     Ok(FileText {
         bytes,
-        mode: metadata.permissions().mode(),
+        mode: metadata.mode(),
+        owner: metadata.uid(),
     })
 }
 
 impl FileText {
-    /// The mistake that a file with passwords makes which everybody can read.
-    pub(super) fn in_the_open(&self, path: &Path) -> Option<Finding> {
-        (self.mode & 0o004 != 0).then(|| {
-            let shown = shell_quote(&escape(&path.to_string_lossy()));
-            Finding::about(
-                path,
-                format!(
-                    "holds a password and everybody can read it; mend it with: chmod o-rwx {shown}"
-                ),
-            )
-        })
+    /// The mistake of a file that everybody can write to, or that `holds_password` and everybody can read.
+    pub(super) fn in_the_open(&self, path: &Path, holds_password: bool) -> Option<Finding> {
+        let is_shown = holds_password && self.mode & 0o004 != 0;
+        let (what, bits) = match (is_shown, self.mode & 0o002 != 0) {
+            (true, _) => ("holds a password and everybody can read it", "o-rwx"),
+            (false, true) => (
+                "everybody can write to it, and so decide what goes where",
+                "o-w",
+            ),
+            (false, false) => return None,
+        };
+        let shown = shell_quote(&escape(&path.to_string_lossy()));
+        let text = format!("{what}; mend it with: chmod {bits} {shown}");
+        Some(Finding::about(path, text))
     }
 
-    /// Whether everybody can write to it.
-    pub(super) fn is_writable_by_all(&self) -> bool {
-        self.mode & 0o002 != 0
+    /// A warning where the file is somebody else's, who decides what stands in it.
+    pub(super) fn of_another(&self, path: &Path) -> Option<Finding> {
+        let me = rustix::process::geteuid().as_raw();
+        (self.owner != 0 && self.owner != me).then(|| {
+            let text = format!(
+                "belongs to uid {}, which is neither root nor this user (uid {me}): its owner decides what stands \
+                 in it, whatever its permissions are; mend it with: chown {me} {}",
+                self.owner,
+                shell_quote(&escape(&path.to_string_lossy()))
+            );
+            Finding::about(path, text)
+        })
     }
+}
+
+/// A warning where somebody can put another file in the place of `path`: a directory on the way to it, or to what
+/// it is a link to, that everybody may write to and that has no sticky bit.
+pub fn open_way(path: &Path) -> Option<Finding> {
+    let target = path.canonicalize().ok();
+    let directories = [Some(path), target.as_deref()].into_iter().flatten();
+    let mut directories = directories.flat_map(|path| path.ancestors().skip(1));
+    let open = directories.find(|directory| {
+        directory
+            .metadata()
+            .is_ok_and(|metadata| metadata.mode() & 0o1002 == 0o002)
+    })?;
+    let shown = shell_quote(&escape(&open.to_string_lossy()));
+    let text = format!(
+        "everybody may write to a directory on the way to it, and so put another file in its place; mend it with: \
+         chmod o-w {shown}"
+    );
+    Some(Finding::about(path, text))
 }
 
 /// The text of a file in UTF-8, a byte order mark taken off, line ends made `\n` as Python's universal

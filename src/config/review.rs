@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::credentials::{CredentialStore, PasswordSource};
 use crate::config::finding::Finding;
 use crate::domain::rule::{Rule, RuleTerms};
+use crate::domain::secret::Secret;
 use crate::domain::target::TransportKind;
 
 /// What was found, by weight.
@@ -26,6 +27,7 @@ pub fn review(store: &CredentialStore) -> Review {
         mistakes: Vec::new(),
         warnings: store.rules().warnings.clone(),
     };
+    review.warnings.extend(store.netrc().warnings.clone());
     let file = &store.rules().path;
     let mut falls_back_to_ftp = Vec::new();
     for rule in &store.rules().set.rules {
@@ -67,9 +69,13 @@ fn identity(file: &Path, rule: &Rule, terms: &RuleTerms, review: &mut Review) {
             );
             review.mistakes.push(Finding::at(file, rule.line, text));
         }
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+        // As OpenSSH judges: who uses another's key has been let.
+        Ok(metadata)
+            if metadata.mode() & 0o077 != 0
+                && metadata.uid() == rustix::process::geteuid().as_raw() =>
+        {
             let text = format!(
-                "others can use the identity_file of rule [{}]: chmod 600 {shown}",
+                "others can use the identity_file of rule [{}], so it is left out: chmod 600 {shown}",
                 rule.name
             );
             review.warnings.push(Finding::at(file, rule.line, text));
@@ -124,6 +130,20 @@ fn credentials(
     {
         warn(format!(
             "rule [{}] has a password, so its password_command is never run",
+            rule.name
+        ));
+    }
+    let is_in_command = |secret: &Secret| {
+        let command = terms.service.install_command.as_deref();
+        secret.expose().len() >= 4 && command.is_some_and(|text| text.contains(secret.expose()))
+    };
+    if secrets
+        .and_then(|secrets| secrets.password.as_ref())
+        .is_some_and(is_in_command)
+    {
+        warn(format!(
+            "the install_command of rule [{}] holds its password, which is so in the record, in `show` and in command \
+             lines on the host; let the command read it there, and change the password",
             rule.name
         ));
     }

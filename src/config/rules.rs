@@ -122,12 +122,7 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<LoadedRules, Mistakes> {
         .map(|(index, rule)| (rule.name.clone(), index))
         .collect();
     let mut warnings = warnings::of_document(&document);
-    if text.is_writable_by_all() {
-        warnings.push(Finding::about(
-            path,
-            "everybody may write to it, and so decide what goes where: chmod o-w",
-        ));
-    }
+    warnings.extend(text.of_another(path));
     Ok(LoadedRules {
         path: path.to_owned(),
         set: RuleSet::new(rules),
@@ -145,11 +140,7 @@ fn permission_mistake(path: &Path, text: &FileText, document: &Document) -> Opti
                 .get_raw(section, "password")
                 .is_some_and(|value| !value.text.is_empty())
         });
-    if holds_password {
-        text.in_the_open(path)
-    } else {
-        None
-    }
+    text.in_the_open(path, holds_password)
 }
 
 /// One section; no rule where its name or a value is a mistake.

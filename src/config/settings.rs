@@ -81,17 +81,13 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
     let Some(text) = private::read(path)? else {
         return Ok(Settings::default());
     };
+    refuse_open(path, &text)?;
     let document = Document::parse(path, &text.bytes)?;
     let mut settings = Settings {
         warnings: warnings(&document),
         ..Settings::default()
     };
-    if text.is_writable_by_all() {
-        settings.warnings.push(Finding::about(
-            path,
-            "everybody may write to it, and so decide where everything is kept: chmod o-w",
-        ));
-    }
+    settings.warnings.extend(text.of_another(path));
     let nothing = Section::default();
     let mut reader = Reader::new(&document, &nothing);
 
@@ -149,6 +145,7 @@ pub fn for_recording(path: &Path, home: Option<&Path>) -> Result<Settings, Mista
     let Some(text) = private::read(path)? else {
         return Ok(Settings::default());
     };
+    refuse_open(path, &text)?;
     let document = Document::parse(path, &text.bytes)?;
     let nothing = Section::default();
     let mut reader = Reader::new(&document, &nothing);
@@ -175,6 +172,11 @@ fn repositories(text: &str, file: &Path, home: Option<&Path>) -> Result<Vec<Path
             value::path(line, file, home)
         })
         .collect()
+}
+
+/// Whoever may write to the settings decides where everything is kept, and which program svnlook is.
+fn refuse_open(path: &Path, text: &private::FileText) -> Result<(), Finding> {
+    text.in_the_open(path, false).map_or(Ok(()), Err)
 }
 
 /// Reads the keys of one section, and keeps its mistakes.

@@ -125,6 +125,7 @@ impl Configurations {
             .rules()
             .warnings
             .iter()
+            .chain(&store.netrc().warnings)
             .map(ToString::to_string)
             .collect();
         let settings = settings::load(&places.settings, self.environment.home.as_deref())?;

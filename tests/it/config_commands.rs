@@ -71,7 +71,7 @@ fn the_example_logger_is_the_default() {
     let mut standard = logger::standard(dir);
     standard.sinks[1].level = LogLevel::Debug;
     let example = logger::load(&conf().join("logger.cfg"), dir).unwrap();
-    assert_eq!(example, Some(standard));
+    assert_eq!(example, Some((standard, Vec::new())));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs a `password_command`: its words as they are, no shell, nothing on stdin, an environment of our
 //! own, a time limit after which its whole process group is killed. The first line that it prints is
-//! the password; what it prints is never quoted, but what it says on stderr is.
+//! the password; what it prints is never quoted, but what else it says on stderr is.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt as _;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
+use crate::domain::mask::Mask;
 use crate::domain::secret::Secret;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -20,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const STOP_CHECK: Duration = Duration::from_millis(100);
 const STDOUT_MAX_BYTES: usize = 64 << 10;
 const STDERR_SHOWN_MAX_BYTES: usize = 400;
+/// How much of what was printed is looked for on stderr.
+const HIDDEN_MAX_BYTES: usize = 4 << 10;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One call.
@@ -114,18 +117,26 @@ pub(super) fn run_within(call: &Call<'_>, limit: Duration) -> Result<Secret, Str
     };
     group.is_reaped = true;
     if !status.success() {
-        let said = String::from_utf8_lossy(&said);
-        let said = said.trim();
-        let said = if said.is_empty() {
-            String::new()
-        } else {
-            format!(": {said}")
-        };
+        let said = quoted(&said, &printed);
         return Err(format!("{program} ended with {status}{said}"));
     }
     password(&printed).ok_or_else(|| {
         format!("the first line that {program} printed is empty, too long or no UTF-8")
     })
+}
+
+/// What the command said on stderr, without what it printed: a shell that traces or a tool that complains repeats it.
+fn quoted(said: &[u8], printed: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let said_all = said.len() < STDERR_SHOWN_MAX_BYTES;
+    let text = format!(": {}{}", text.trim(), if said_all { "" } else { "..." });
+    if text == ": " {
+        return String::new();
+    }
+    let mut mask = Mask::default();
+    let printed = printed.get(..HIDDEN_MAX_BYTES).unwrap_or(printed);
+    mask.add(&Secret::new(String::from_utf8_lossy(printed).into_owned()));
+    mask.text(&text).into_owned()
 }
 
 /// Reads a pipe to its end, so that the command never blocks, and keeps its first bytes.

@@ -1,14 +1,12 @@
 //! Logging in: keys first, and the password only when they did not do. Answers prompts, handles hosts that
 //! want several methods, and says what was tried when all is refused.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-use super::answers::{Answers, is_encrypted};
+use super::answers::Answers;
 use super::dial::stopped;
+use super::key_file::{self, KeyFile};
 use super::wire::{Code, Halt, Wire, code, is_lost};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
@@ -35,6 +33,8 @@ pub(super) struct Login<'a> {
     /// What was tried and what came of it, for the message.
     tried: Vec<String>,
     keys_left: usize,
+    /// The public key of an encrypted `identity_file`, and its name: the agent may hold it.
+    encrypted: Option<(Vec<u8>, String)>,
     password: Option<Secret>,
 }
 
@@ -56,6 +56,7 @@ impl<'a> Login<'a> {
             limit,
             tried: Vec::new(),
             keys_left: MAX_KEYS,
+            encrypted: None,
             password: None,
         }
     }
@@ -157,9 +158,23 @@ impl<'a> Login<'a> {
 
     fn key_file(&mut self, file: &Path, named: bool) -> Result<Answer, Refusal> {
         let shown = file.display();
-        let text = match fs::read_to_string(file) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) => {
+        let text = match key_file::read(file) {
+            KeyFile::Open(text) => text,
+            KeyFile::Encrypted(Some(public)) if named && self.has_agent() => {
+                self.encrypted = Some((public, shown.to_string()));
+                return Ok(Answer::No);
+            }
+            KeyFile::Encrypted(_) => {
+                self.tried.push(format!(
+                    "key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"
+                ));
+                return Ok(Answer::No);
+            }
+            KeyFile::LeftOut(why) => {
+                self.tried.push(format!("key {shown}: {why}"));
+                return Ok(Answer::No);
+            }
+            KeyFile::Missing(error) => {
                 if named {
                     self.tried
                         .push(format!("identity_file {shown}: cannot be read ({error})"));
@@ -167,12 +182,6 @@ impl<'a> Login<'a> {
                 return Ok(Answer::No);
             }
         };
-        if is_encrypted(&text) {
-            self.tried.push(format!(
-                "key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"
-            ));
-            return Ok(Answer::No);
-        }
         if self.keys_left == 0 {
             return Ok(Answer::No);
         }
@@ -218,25 +227,48 @@ impl<'a> Login<'a> {
         among_keys(self.broken(halt, "trying keys"))
     }
 
+    fn has_agent(&self) -> bool {
+        self.dial.surroundings.agent_socket.is_some()
+    }
+
+    /// The agent's keys; that of an encrypted `identity_file` first, for it is the one that is meant.
     fn agent(&mut self) -> Result<Answer, Refusal> {
         let Some(socket) = self.dial.surroundings.agent_socket.clone() else {
             return Ok(Answer::No);
         };
         let opened = self.open_agent(&socket);
-        let (agent, identities) = match opened {
+        let (agent, mut identities) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.tried.push(format!("agent: {}", error.message()));
                 return Ok(Answer::No);
             }
         };
+        let encrypted = self.encrypted.take();
+        let is_meant = |identity: &ssh2::PublicKey| {
+            let public = encrypted.as_ref().map(|(public, _)| public.as_slice());
+            public == Some(identity.blob())
+        };
+        if let Some((_, file)) = &encrypted
+            && !identities.iter().any(is_meant)
+        {
+            self.tried.push(format!(
+                "key {file}: skipped, it is encrypted and the agent does not hold it (ssh-add)"
+            ));
+        }
+        identities.sort_by_key(|identity| !is_meant(identity));
         for identity in identities {
             if self.keys_left == 0 {
                 break;
             }
             self.keys_left -= 1;
             let answer = self.attempt(|| agent.userauth(&self.dial.target.login, &identity));
-            let what = format!("agent's key {}", identity.comment());
+            let what = match &encrypted {
+                Some((_, file)) if is_meant(&identity) => {
+                    format!("key {file}, encrypted, by the agent")
+                }
+                _ => format!("agent's key {}", identity.comment()),
+            };
             match self.key_answer(answer, what)? {
                 Answer::No => {}
                 answer => return Ok(answer),

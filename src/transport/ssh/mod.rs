@@ -1,5 +1,5 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `wire` (one connection, never
-//! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `answers` and `login`,
+//! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `answers`, `key_file` and `login`,
 //! `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `resume` (what is
 //! there already), `follow` and `install`, `session`.
 
@@ -8,6 +8,7 @@ mod dial;
 mod exec;
 mod follow;
 mod install;
+mod key_file;
 mod known_hosts;
 mod link;
 mod login;
