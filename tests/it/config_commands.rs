@@ -77,11 +77,14 @@ fn the_example_logger_is_the_default() {
 #[test]
 fn a_rules_file_with_passwords_that_everybody_can_read_is_refused_with_the_chmod_that_mends_it() {
     let env = TestEnv::new();
-    let config = env.write("rules.cfg", "[a]\nhost = h\nlogin = l\npassword = s3cret\n");
+    let config = env.write(
+        "rules.cfg",
+        "[a]\nhost = h\nlogin = l\npassword = sEcReT-1\n",
+    );
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
     let ran = with_config(&env, &config, &["explain", "a.tar"]).exits(3);
     let (_, way_out) = ran.stderr.split_once("mend it with: ").unwrap();
-    assert!(!ran.stderr.contains("s3cret"), "{ran}");
+    assert!(!ran.stderr.contains("sEcReT-1"), "{ran}");
     Ran::of(
         std::process::Command::new("sh")
             .arg("-c")
@@ -101,7 +104,7 @@ fn a_rules_file_with_passwords_that_everybody_can_read_is_refused_with_the_chmod
 fn a_netrc_that_everybody_can_read_is_refused() {
     let env = TestEnv::new();
     let config = env.write("rules.cfg", "[a]\nhost = h\n");
-    let netrc = env.write("home/.netrc", "machine h login l password s3cret\n");
+    let netrc = env.write("home/.netrc", "machine h login l password sEcReT-1\n");
     let ran = with_config(&env, &config, &["explain", "--json", "a.tar"]).exits(0);
     assert_eq!(ran.json()[0]["password_source"], "netrc");
     fs::set_permissions(&netrc, fs::Permissions::from_mode(0o604)).unwrap();
@@ -117,10 +120,13 @@ fn all_mistakes_of_rules_and_netrc_are_told_at_once_and_quote_no_value() {
     let env = TestEnv::new();
     let config = env.write(
         "rules.cfg",
-        "[DEFAULT]\nretries = s3cret\n[a]\nhost = h\nssh_port = s3cret\ntransports = ssh, s3cret\n[b]\nhost = h\n\
-         host_key = s3cret\nfile_mode = s3cret\nconnect_timeout = 0\npassword_command = 's3cret\n",
+        "[DEFAULT]\nretries = sEcReT-1\n[a]\nhost = h\nssh_port = sEcReT-1\ntransports = ssh, sEcReT-1\n[b]\nhost = h\n\
+         host_key = sEcReT-1\nfile_mode = sEcReT-1\nconnect_timeout = 0\npassword_command = 'sEcReT-1\n",
     );
-    env.write("home/.netrc", "machine h\nlogin l password s3cret s3cret\n");
+    env.write(
+        "home/.netrc",
+        "machine h\nlogin l password sEcReT-1 sEcReT-1\n",
+    );
     let ran = with_config(&env, &config, &["explain", "a.tar"]).exits(3);
     for line in [2, 5, 6, 9, 10, 11, 12] {
         assert_eq!(
@@ -130,11 +136,11 @@ fn all_mistakes_of_rules_and_netrc_are_told_at_once_and_quote_no_value() {
         );
     }
     assert!(ran.stderr.contains(".netrc:2:"), "{ran}");
-    assert!(!ran.stderr.contains("s3cret"), "{ran}");
+    assert!(!ran.stderr.contains("sEcReT-1"), "{ran}");
 
     let config = env.write(
         "broken.cfg",
-        "s3cret\n[a]\nhost = h\ns3cret\n[a]\n[]\n = s3cret\nhost: h\n",
+        "sEcReT-1\n[a]\nhost = h\nsEcReT-1\n[a]\n[]\n = sEcReT-1\nhost: h\n",
     );
     let ran = with_config(&env, &config, &["explain", "a.tar"]).exits(3);
     for line in [1, 4, 5, 6, 7] {
@@ -143,7 +149,7 @@ fn all_mistakes_of_rules_and_netrc_are_told_at_once_and_quote_no_value() {
             "line {line}: {ran}"
         );
     }
-    assert!(!ran.stderr.contains("s3cret"), "{ran}");
+    assert!(!ran.stderr.contains("sEcReT-1"), "{ran}");
 }
 
 #[test]
@@ -241,7 +247,7 @@ fn a_password_leaks_through_no_reference() {
     let env = TestEnv::new();
     let config = env.write(
         "rules.cfg",
-        "[DEFAULT]\npassword = s3cret\n[app]\nhost = h\nlogin = l\ninstall_command = echo %(word)s\nword = %(password)s\n\
+        "[DEFAULT]\npassword = sEcReT-1\n[app]\nhost = h\nlogin = l\ninstall_command = echo %(word)s\nword = %(password)s\n\
          [path]\nhost = h\nlogin = l\npath_pattern = (%(password)s\n[acc]\nhost = h\nlogin = l\naccount = %(password)s\n",
     );
     for args in [
@@ -256,7 +262,7 @@ fn a_password_leaks_through_no_reference() {
             let told = format!("rules.cfg:{line} refers to %(password)s");
             assert!(ran.stdout.contains(&told), "{told}: {ran}");
         }
-        assert!(!format!("{ran}").contains("s3cret"), "{ran}");
+        assert!(!format!("{ran}").contains("sEcReT-1"), "{ran}");
     }
 }
 
@@ -265,9 +271,9 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
     let env = TestEnv::new();
     let config = env.write(
         "rules.cfg",
-        "[DEFAULT]\nbase = /srv\n[app]\nhost = h\nlogin = l\npassword = s3cret\npasword = x\ndest_dir = %(base)s\n\
+        "[DEFAULT]\nbase = /srv\n[app]\nhost = h\nlogin = l\npassword = sEcReT-1\npasword = x\ndest_dir = %(base)s\n\
          [app_server]\nhost = h\nlogin = l\n[^/web]\nhost = h\nlogin = l\n[nohost]\nlogin = l\n\
-         [key]\nhost = h\nlogin = l\nidentity_file = missing_key\n[plain]\nhost = h\nlogin = l\npassword = p\ntransports = ftp\n",
+         [key]\nhost = h\nlogin = l\nidentity_file = missing_key\n[plain]\nhost = h\nlogin = l\npassword = sEcReT-p\ntransports = ftp\n",
     );
     env.write("auto-dispatcher.cfg", "[auto-dispatcher]\nworkers = 0\n");
     env.write("logger.cfg", "[loggers]\nkeys=root\n");
@@ -306,7 +312,7 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
         assert!(found, "{level} {text}: {ran}");
     }
     assert!(
-        !ran.stdout.contains("`base`") && !ran.stdout.contains("s3cret"),
+        !ran.stdout.contains("`base`") && !ran.stdout.contains("sEcReT-1"),
         "{ran}"
     );
     let json = with_config(&env, &config, &["check", "--json"])
@@ -396,8 +402,8 @@ fn check_tells_where_a_netrc_password_belongs_to_another_login() {
     );
     env.write(
         "home/.netrc",
-        "machine h1 login you password 1\nmachine h2 login you password 2\nmachine h2 login they password 3\n\
-         machine h3 login me password 4\nmachine h3 login you password 5\n",
+        "machine h1 login you password sEcReT-1\nmachine h2 login you password sEcReT-2\nmachine h2 login they password sEcReT-3\n\
+         machine h3 login me password sEcReT-4\nmachine h3 login you password sEcReT-5\n",
     );
     let ran = with_config(&env, &config, &["check"]).exits(0);
     assert!(

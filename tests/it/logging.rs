@@ -286,7 +286,7 @@ fn helper_that_logs_by_the_old_settings() {
     log::warn!(target: "auto_dispatcher", "second");
     log::error!(target: "auto_dispatcher::cli", "third");
     log::trace!(target: "auto_dispatcher", "too fine");
-    log::error!(target: "suppaftp", "PASS hunter2");
+    log::error!(target: "suppaftp", "PASS sEcReT-hunter2");
     assert!(
         install(&LogSettings {
             level: LogLevel::Debug,

@@ -21,6 +21,7 @@ mod pipeline;
 mod re_generator;
 mod readme;
 mod scan;
+mod secrets;
 mod servers;
 mod ssh;
 mod svn_changed;

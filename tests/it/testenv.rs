@@ -1,5 +1,8 @@
 //! A hermetic place for one test: its own root, home and state directory, an empty environment, and the
-//! binary under test. What a failed run printed is shown whole.
+//! binary under test. What a failed run printed is shown whole. Every password of the tests has a mark in it, and
+//! nothing that a run prints or leaves may show it.
+
+mod leaks;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,6 +13,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// A secret that is told from everything else.
+macro_rules! secret {
+    ($rest:literal) => {
+        concat!("sEcReT-", $rest)
+    };
+}
+pub(crate) use secret;
+
+/// What every secret of the tests begins with.
+pub const MARK: &str = secret!("");
 
 /// One test's world.
 pub struct TestEnv {
@@ -78,6 +92,16 @@ impl TestEnv {
     }
 }
 
+impl Drop for TestEnv {
+    /// No secret lies where none belongs.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let found = leaks::in_files(self.root());
+            assert!(found.is_empty(), "a secret lies in {found:?}");
+        }
+    }
+}
+
 impl Ran {
     /// Runs any command to its end.
     pub fn of(command: &mut Command) -> Self {
@@ -85,12 +109,15 @@ impl Ran {
         let output = command
             .output()
             .unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
-        Self {
+        let ran = Self {
             what,
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        };
+        let shows = ran.stdout.contains(MARK) || ran.stderr.contains(MARK);
+        assert!(!shows, "a secret was printed: {ran}");
+        ran
     }
 
     /// Asserts the exit code; everything printed is part of the message.
@@ -160,6 +187,8 @@ macro_rules! needs_root {
     };
 }
 pub(crate) use needs_root;
+
+pub use leaks::in_processes;
 
 pub fn say_skipped(place: &str, why: &str) {
     let mut err = std::io::stderr();

@@ -113,15 +113,15 @@ fn a_stop_ends_a_wait_for_the_greeting() {
 fn a_refused_login_is_denied_and_quotes_no_password() {
     let env = TestEnv::new();
     let server = Pyftpdlib::start(env.root(), None, json!({}));
-    let caller = Caller::new("127.0.0.1", server.port, pyftpdlib::LOGIN, "wr0ng!");
+    let caller = Caller::new("127.0.0.1", server.port, pyftpdlib::LOGIN, "sEcReT-no!");
     let fault = caller.fails(TransportKind::Ftp, FaultClass::Denied);
     assert_says(&fault, &[pyftpdlib::LOGIN, "530 "]);
-    assert!(!fault.to_string().contains("wr0ng!"), "{fault}");
+    assert!(!fault.to_string().contains("sEcReT-no!"), "{fault}");
     assert_eq!(
         server.commands(),
         [
             format!("USER {}", pyftpdlib::LOGIN),
-            "PASS wr0ng!".to_owned()
+            "PASS sEcReT-no!".to_owned()
         ]
     );
 }
@@ -131,7 +131,7 @@ fn vsftpd_refuses_a_wrong_password() {
     needs_root!();
     let env = TestEnv::new();
     let server = Vsftpd::start(env.root(), None, "");
-    let caller = Caller::new("127.0.0.1", server.port, vsftpd::LOGIN, "wr0ng!");
+    let caller = Caller::new("127.0.0.1", server.port, vsftpd::LOGIN, "sEcReT-no!");
     assert_says(
         &caller.fails(TransportKind::Ftp, FaultClass::Denied),
         &["530 Login incorrect"],
@@ -152,7 +152,7 @@ fn a_login_without_any_password_says_where_to_put_one() {
 #[test]
 fn an_account_is_told_when_it_is_asked_for_and_only_then() {
     let env = TestEnv::new();
-    let server = Pyftpdlib::start(env.root(), None, json!({ "account": "4711 x" }));
+    let server = Pyftpdlib::start(env.root(), None, json!({ "account": "sEcReT-4711 x" }));
     let mut caller = Caller::new(
         "127.0.0.1",
         server.port,
@@ -161,10 +161,10 @@ fn an_account_is_told_when_it_is_asked_for_and_only_then() {
     );
     let fault = caller.fails(TransportKind::Ftp, FaultClass::Denied);
     assert_says(&fault, &["asks for an account", "`account`"]);
-    caller.account = Some("wr0ng!".to_owned());
+    caller.account = Some("sEcReT-no!".to_owned());
     let fault = caller.fails(TransportKind::Ftp, FaultClass::Denied);
     assert_says(&fault, &["530 Wrong account ***"]);
-    caller.account = Some("4711 x".to_owned());
+    caller.account = Some("sEcReT-4711 x".to_owned());
     caller
         .connect(TransportKind::Ftp)
         .expect("a session")

@@ -246,11 +246,11 @@ fn each_kind_of_mistake_has_its_exit_code() {
         "{ran}"
     );
     // One that holds a password and that everybody can read.
-    pipeline.rules_text("[a]\nhost = h\nlogin = l\npassword = p4ss\n");
+    pipeline.rules_text("[a]\nhost = h\nlogin = l\npassword = sEcReT-p4ss\n");
     fs::set_permissions(pipeline.rules_file(), fs::Permissions::from_mode(0o644)).unwrap();
     let ran = pipeline.ad(&["send", file]).exits(3);
     assert!(
-        ran.stderr.contains("chmod") && !ran.stderr.contains("p4ss"),
+        ran.stderr.contains("chmod") && !ran.stderr.contains("sEcReT-p4ss"),
         "{ran}"
     );
     // Settings.

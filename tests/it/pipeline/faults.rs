@@ -74,7 +74,7 @@ fn a_refused_login_fails_at_once_and_is_not_tried_by_ftp() {
     pipeline.rules(&[host
         .rule("app")
         .with("identity_file", key)
-        .with("password", "wrong one")
+        .with("password", "sEcReT-wrong")
         .with("transports", "ssh, ftps, ftp")
         .with("ftp_port", ftp.port)]);
     let file = pipeline.env.write("app", "x");
@@ -98,7 +98,7 @@ fn a_changed_host_key_stops_everything_for_that_host() {
     pipeline.rules(&[host
         .rule("app")
         .with("transports", "ssh, ftps, ftp")
-        .with("password", "never sent")
+        .with("password", "sEcReT-never sent")
         .with("ftp_port", ftp.port)]);
     let first = pipeline.env.write("app-1", "1");
     pipeline.ad(&["send", first.to_str().unwrap()]).exits(0);

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::rule::Rule;
 use super::{LIMIT, Pipeline, processes_of};
 use crate::servers::pyftpdlib::{LOGIN, PASSWORD, Pyftpdlib};
-use crate::testenv::wait_until;
+use crate::testenv::{self, is_root, secret, wait_until};
 
 /// What every secret of these tests has in it; `PASSWORD` too.
-const MARK: &[u8] = b"s3cret";
+const MARK: &[u8] = testenv::MARK.as_bytes();
 
 fn has_mark(bytes: &[u8]) -> bool {
     bytes.windows(MARK.len()).any(|window| window == MARK)
@@ -63,7 +63,7 @@ fn passwords_of_every_origin_serve_and_are_seen_nowhere() {
         rule("rules", "127.0.0.1", ftp.port).with("password", PASSWORD),
         rule("netrc", "127.0.0.2", ftp.port),
         rule("command", "127.0.0.3", ftp.port).with("password_command", command.display()),
-        rule("wrong", "127.0.0.4", ftp.port).with("password", "s3cret, but wrong"),
+        rule("wrong", "127.0.0.4", ftp.port).with("password", secret!("but wrong")),
     ]);
     pipeline
         .env
@@ -122,10 +122,11 @@ fn no_process_of_ours_shows_a_password_while_it_uploads() {
     let processes = processes_of(pipeline.env.root().to_str().unwrap());
     assert!(!processes.is_empty());
     for pid in processes {
-        for name in ["cmdline", "environ"] {
-            let bytes = fs::read(format!("/proc/{pid}/{name}")).expect("/proc");
-            assert!(!has_mark(&bytes), "{name} of {pid}");
-        }
+        let line = fs::read(format!("/proc/{pid}/cmdline")).expect("/proc");
+        assert!(!line.is_empty() && !has_mark(&line), "of {pid}");
+        let environment = fs::read(format!("/proc/{pid}/environ"));
+        assert_eq!(environment.is_ok(), is_root(), "others may not look");
+        assert!(!environment.is_ok_and(|bytes| has_mark(&bytes)), "of {pid}");
     }
     no_secret_is_in(&pipeline);
 }

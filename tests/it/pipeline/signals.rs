@@ -143,7 +143,7 @@ fn waiting_for_an_ftp_server_that_says_nothing() {
         pipeline.rules(&[Rule::new("app")
             .with("host", "127.0.0.1")
             .with("login", "nobody")
-            .with("password", "x")
+            .with("password", "sEcReT-x")
             .with("transports", transport)
             .with("ftp_port", port)
             .with("connect_timeout", "2h")]);

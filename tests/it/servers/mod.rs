@@ -1,5 +1,6 @@
 //! Real servers on loopback, each ended by the test that started it.
 
+pub mod agent;
 pub mod certificates;
 pub mod pyftpdlib;
 pub mod relay;

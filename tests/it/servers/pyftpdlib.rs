@@ -11,11 +11,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use super::certificates::Certificate;
+use crate::testenv::secret;
 
 /// The login that the server knows.
 pub const LOGIN: &str = "packer";
 /// Its password.
-pub const PASSWORD: &str = "s3cret pass#word";
+pub const PASSWORD: &str = secret!("pass#word 1");
 
 /// A running server.
 pub struct Pyftpdlib {

@@ -7,6 +7,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::testenv::secret;
+
 /// One user of a private user database.
 pub struct PrivateUser {
     pub name: String,
@@ -32,7 +34,7 @@ impl PrivateUser {
         chown(&home, Some(UID), Some(UID)).expect("chown");
         let user = Self {
             name: "adtest".to_owned(),
-            password: "Geheim 'ä\" 1".to_owned(),
+            password: secret!("'ä\" 1").to_owned(),
             home,
             binds: Vec::new(),
             small_disks: Vec::new(),

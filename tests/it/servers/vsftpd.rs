@@ -17,11 +17,12 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::certificates::Certificate;
+use crate::testenv::secret;
 
 /// The login that the server knows.
 pub const LOGIN: &str = "packer";
 /// Its password.
-pub const PASSWORD: &str = "s3cret pass#word";
+pub const PASSWORD: &str = secret!("pass#word 1");
 /// Its user and group.
 const UID: u32 = 54_321;
 

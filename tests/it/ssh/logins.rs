@@ -2,15 +2,14 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use auto_dispatcher::domain::fault::FaultClass;
 
 use crate::conformance::{Package, deliver, install_spec};
+use crate::servers::agent::Agent;
 use crate::servers::running::free_port;
 use crate::servers::ssh::{Caller, SshServer, new_key};
-use crate::testenv::{needs_root, wait_until};
+use crate::testenv::needs_root;
 
 const QUESTIONS: &str = "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes";
 
@@ -18,7 +17,7 @@ const QUESTIONS: &str = "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAu
 fn a_key_that_works_never_asks_for_the_password() {
     let server = SshServer::sshd("");
     let mut caller = server.caller();
-    caller.password = Some("unused".to_owned());
+    caller.password = Some("sEcReT-unused".to_owned());
     caller.connect().close();
     assert_eq!(caller.asked.get(), 0);
 }
@@ -67,14 +66,14 @@ fn a_wrong_password_is_denied_asked_once_and_never_shown() {
     for config in ["", "MaxAuthTries 1", QUESTIONS, "UsePAM yes"] {
         let server = SshServer::sshd_with_user("/bin/sh", config);
         let mut caller = server.caller();
-        caller.password = Some("falsch-4711".to_owned());
+        caller.password = Some("sEcReT-4711".to_owned());
         let error = caller.refused();
         assert_eq!(error.fault.class, FaultClass::Denied, "{config}: {error}");
         assert!(
             error.proved.is_some(),
             "{config}: the host has proved its key"
         );
-        assert!(!error.fault.message.contains("falsch"), "{error}");
+        assert!(!error.fault.message.contains("sEcReT"), "{error}");
         let failures = server.running.log().matches("Failed password").count();
         assert!(
             failures <= 1,
@@ -114,45 +113,14 @@ fn the_usual_key_files_are_found_in_the_home() {
     caller.connect().close();
 }
 
-/// An agent, ended when dropped.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn agent(socket: &Path, key: &Path) -> Agent {
-    let child = Command::new("ssh-agent")
-        .arg("-D")
-        .arg("-a")
-        .arg(socket)
-        .stdout(Stdio::null())
-        .spawn();
-    let agent = Agent(child.expect("ssh-agent is missing: apt-get install openssh-client"));
-    wait_until(
-        "the agent listens",
-        std::time::Duration::from_secs(10),
-        || std::os::unix::net::UnixStream::connect(socket).is_ok(),
-    );
-    let added = Command::new("ssh-add")
-        .arg(key)
-        .env("SSH_AUTH_SOCK", socket)
-        .output()
-        .expect("ssh-add");
-    assert!(added.status.success(), "{added:?}");
-    agent
-}
-
 #[test]
 fn an_agent_logs_in() {
     let server = SshServer::sshd("");
     let mut caller = server.caller();
     caller.terms.identity_file = None;
     let socket = server.path("agent");
-    let _agent = agent(&socket, &server.path("client"));
+    let agent = Agent::start(&socket);
+    agent.add(&server.path("client"));
     caller.surroundings.agent_socket = Some(socket);
     caller.connect().close();
 }
