@@ -104,11 +104,11 @@ fn opened(path: &Path) -> Result<fs::Metadata> {
             let is_link = path.is_symlink();
             let why = if is_link || error.kind() == io::ErrorKind::NotADirectory {
                 let what = if is_link {
-                    "a symbolic link"
+                    "is a symbolic link"
                 } else {
-                    "no directory"
+                    "is not a directory"
                 };
-                Error::state(format!("the state directory {} is {what}", path.display()))
+                Error::state(format!("the state directory {} {what}", path.display()))
             } else {
                 let doing = "cannot open the state directory";
                 Error::io(ErrorKind::State, doing, path, &error)

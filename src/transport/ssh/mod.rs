@@ -1,5 +1,5 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `wire` (one connection, never
-//! blocking), `known_hosts` and `trust` (host keys), `dial` (to the key exchange), `answers`, `key_file` and `login`,
+//! blocking), `known_hosts`, `own_file` and `trust` (host keys), `dial` (to the key exchange), `answers`, `key_file` and `login`,
 //! `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `resume` (what is
 //! there already), `follow` and `install`, `session`.
 
@@ -12,6 +12,7 @@ mod key_file;
 mod known_hosts;
 mod link;
 mod login;
+mod own_file;
 mod resume;
 mod session;
 mod sftp;

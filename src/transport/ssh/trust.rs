@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::known_hosts::{self, Entry};
+use super::own_file;
 use crate::domain::fault::Fault;
 use crate::domain::target::HostKeyPolicy;
 use crate::transport::Dial;
@@ -56,7 +57,17 @@ impl Known {
         }
         let mut entries = Vec::new();
         for file in files {
-            let bytes = match fs::read(&file) {
+            let bytes = match File::open(&file) {
+                Ok(mut open) => {
+                    if file == own_file(dial) {
+                        own_file::judge(&open, &file)?;
+                    }
+                    let mut bytes = Vec::new();
+                    open.read_to_end(&mut bytes).map(|_| bytes)
+                }
+                Err(error) => Err(error),
+            };
+            let bytes = match bytes {
                 Ok(bytes) => bytes,
                 Err(error)
                     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
@@ -140,6 +151,7 @@ impl Known {
             }
         };
         let mut file = open_own(path).map_err(|error| trouble("cannot open", &error))?;
+        own_file::judge(&file, path)?;
         flock(&file, FlockOperation::LockExclusive)
             .map_err(|error| trouble("cannot lock", &error.into()))?;
         let mut bytes = Vec::new();

@@ -176,3 +176,25 @@ fn a_state_directory_that_is_a_link_or_can_be_replaced_is_refused() {
     chmod(&way, 0o1777);
     pipeline.ad(&["worker", "--until-idle"]).exits(0);
 }
+
+#[test]
+fn known_hosts_of_ours_that_everybody_can_write_to_or_that_is_anothers_is_not_trusted() {
+    let server = SshServer::sshd("");
+    let caller = server.caller();
+    caller.connect().close();
+    let known = &caller.surroundings.own_known_hosts;
+    let mode = fs::metadata(known).expect("recorded").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    chmod(known, 0o602);
+    let fault = caller.refused().fault;
+    let (_, mend) = fault
+        .message
+        .split_once("mend it with: ")
+        .unwrap_or_else(|| panic!("{fault}"));
+    type_in(mend);
+    caller.connect().close();
+    needs_root!();
+    chown(known, Some(64_002), None).expect("chown");
+    let fault = caller.refused().fault;
+    assert!(fault.message.contains("belongs to uid 64002"), "{fault}");
+}

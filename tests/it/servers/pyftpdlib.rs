@@ -39,7 +39,9 @@ impl Pyftpdlib {
         settings
             .entry("login".to_owned())
             .or_insert_with(|| json!(LOGIN));
-        settings.insert("password".to_owned(), json!(PASSWORD));
+        settings
+            .entry("password".to_owned())
+            .or_insert_with(|| json!(PASSWORD));
         if let Some(certificate) = certificate {
             settings.insert("cert".to_owned(), json!(certificate.cert));
             settings.insert("key".to_owned(), json!(certificate.key));

@@ -34,7 +34,7 @@ impl PrivateUser {
         chown(&home, Some(UID), Some(UID)).expect("chown");
         let user = Self {
             name: "adtest".to_owned(),
-            password: secret!("'ä\" 1").to_owned(),
+            password: secret!("0123456789abcdefghijklmnopqrstuvwxyz 'ä\" 1").to_owned(),
             home,
             binds: Vec::new(),
             small_disks: Vec::new(),
