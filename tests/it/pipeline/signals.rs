@@ -278,25 +278,25 @@ fn a_retry_that_is_waited_for() {
 fn a_second_signal_ends_what_the_first_cannot() {
     let host = Host::up();
     let pipeline = Pipeline::bare();
-    // A key on a file system that hangs, as far as a reader can tell.
-    let key = pipeline.env.path("key");
+    // Known keys on a file system that hangs, as far as a reader can tell.
+    let known = pipeline.env.path("known");
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        &key,
+        &known,
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
         0,
     )
     .expect("a FIFO");
-    pipeline.rules(&[host.rule("app").with("identity_file", key.display())]);
+    pipeline.rules(&[host.rule("app").with("known_hosts", known.display())]);
     let mut sending = send(&pipeline);
-    wait_until("the key is read", LIMIT, || {
+    wait_until("the host is dialled", LIMIT, || {
         !pipeline.history().is_empty() && pipeline.delivery("app")["step"] == "upload"
     });
     // Opening the other end does not block once somebody reads, or waits to.
-    wait_until("somebody reads the key", LIMIT, || {
+    wait_until("somebody reads the file", LIMIT, || {
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
-        let opened = rustix::fs::open(&key, flags, rustix::fs::Mode::empty());
+        let opened = rustix::fs::open(&known, flags, rustix::fs::Mode::empty());
         opened.is_ok_and(|end| {
             // Kept open, so that the reader goes on waiting.
             std::mem::forget(end);
