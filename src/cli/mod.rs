@@ -32,6 +32,7 @@ mod setup;
 mod show;
 mod signals;
 mod status;
+mod trust;
 mod worker;
 
 const EXIT_CODES: &str = "\
@@ -83,6 +84,7 @@ enum Command {
     Retry(retry::Args),
     Cancel(cancel::Args),
     Dismiss(dismiss::Args),
+    Trust(trust::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -146,6 +148,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Retry(args) => retry::run(args, globals, out),
         Command::Cancel(args) => cancel::run(args, globals, out),
         Command::Dismiss(args) => dismiss::run(args, globals, out),
+        Command::Trust(args) => trust::run(args, globals, out),
     }
 }
 

@@ -236,17 +236,27 @@ impl Setup {
         Ok(foreground && !logging.sinks.iter().any(speaks))
     }
 
+    /// What this machine contributes to logins.
+    pub(super) fn surroundings(&self, state: &StateDir) -> Surroundings {
+        let home = self.home.clone();
+        let mut other_known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
+        other_known_hosts.extend(home.as_ref().map(|home| home.join(".ssh/known_hosts")));
+        Surroundings {
+            agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+            own_known_hosts: state.known_hosts(),
+            other_known_hosts,
+            home,
+        }
+    }
+
     /// Everything that a worker needs. `report` hears of events after the log has.
     pub(super) fn context(
         &self,
         state: StateDir,
         report: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Arc<Context>> {
-        let home = self.home.clone();
         let stop = StopFlag::default();
         let svnlook_stop = stop.clone();
-        let mut other_known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
-        other_known_hosts.extend(home.as_ref().map(|home| home.join(".ssh/known_hosts")));
         Ok(Arc::new(Context {
             spool: Spool::open(&state.spool(), self.settings.spool_max_bytes)?,
             // Without svnlook each export says that it is missing, and waits.
@@ -255,12 +265,7 @@ impl Setup {
                     .unwrap_or_else(|_| PathBuf::from(SVNLOOK_PLACES[0])),
             )
             .stopped_by(move || svnlook_stop.is_raised()),
-            surroundings: Surroundings {
-                agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
-                own_known_hosts: state.known_hosts(),
-                other_known_hosts,
-                home,
-            },
+            surroundings: self.surroundings(&state),
             configurations: Configurations::new(self.environment.clone()),
             settings: self.settings.clone(),
             stop,

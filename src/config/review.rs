@@ -30,6 +30,7 @@ pub fn review(store: &CredentialStore) -> Review {
     review.warnings.extend(store.netrc().warnings.clone());
     let file = &store.rules().path;
     let mut falls_back_to_ftp = Vec::new();
+    let mut with_old_algorithms = Vec::new();
     for rule in &store.rules().set.rules {
         match &rule.terms {
             Err(why) => {
@@ -41,6 +42,9 @@ pub fn review(store: &CredentialStore) -> Review {
                 if credentials(store, rule, terms, &mut review) {
                     falls_back_to_ftp.push(rule.line);
                 }
+                if terms.connection.old_algorithms {
+                    with_old_algorithms.push(rule.line);
+                }
             }
         }
     }
@@ -48,6 +52,13 @@ pub fn review(store: &CredentialStore) -> Review {
         let text = format!(
             "{count} rule(s) from here on may send a password in clear where a host offers neither SSH nor FTPS; \
              to forbid it write `transports = ssh, ftps` into [DEFAULT]"
+        );
+        review.warnings.push(Finding::at(file, *first, text));
+    }
+    if let (Some(first), count) = (with_old_algorithms.first(), with_old_algorithms.len()) {
+        let text = format!(
+            "{count} rule(s) from here on allow SSH algorithms that are no longer safe (`old_algorithms`): who listens in \
+             may read or change what is sent to a host that knows no better; write it into the rules of such hosts alone"
         );
         review.warnings.push(Finding::at(file, *first, text));
     }

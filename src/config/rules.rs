@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::ini::{Document, Section};
 use crate::config::private::{self, FileText};
+use crate::config::value;
 use crate::domain::pattern::Pattern;
 use crate::domain::rule::{Rule, RuleSet, RuleTerms};
 use crate::domain::secret::Secret;
@@ -22,7 +23,7 @@ use crate::domain::target::{
 use reader::Reader;
 
 /// Every key that a rule may have.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 26] = [
     "host",
     "login",
     "account",
@@ -36,6 +37,7 @@ pub const KEYS: [&str; 25] = [
     "password_command",
     "host_key",
     "known_hosts",
+    "old_algorithms",
     "ftps_fingerprint",
     "file_mode",
     "path_pattern",
@@ -88,6 +90,24 @@ impl LoadedRules {
         let index = *self.by_name.get(name)?;
         Some((self.set.rules.get(index)?, self.secrets.get(index)?))
     }
+
+    /// The terms of the rules that name a host, with the host as each of them writes it.
+    pub fn naming(&self, host: &str) -> impl Iterator<Item = (&str, &RuleTerms)> {
+        let rules = self.set.rules.iter();
+        rules.filter_map(move |rule| {
+            let terms = rule.terms.as_ref().ok()?;
+            let named = terms
+                .hosts
+                .iter()
+                .find(|known| value::same_host(known, host))?;
+            Some((named.as_str(), terms))
+        })
+    }
+}
+
+/// Why a word names no host, if so.
+pub fn check_host(word: &str) -> Result<(), &'static str> {
+    value::host(word)
 }
 
 /// Reads the rules file at `path`; `home` stands for `~/` in the paths that it names.
@@ -218,8 +238,11 @@ fn read_connection(reader: &mut Reader<'_>) -> ConnectionTerms {
             ],
             standard.host_key,
         ),
+        old_algorithms: reader
+            .parsed("old_algorithms", value::yes_no)
+            .unwrap_or(standard.old_algorithms),
         known_hosts: reader.path("known_hosts"),
-        ftps_fingerprint: reader.parsed("ftps_fingerprint", super::value::fingerprint),
+        ftps_fingerprint: reader.parsed("ftps_fingerprint", value::fingerprint),
         ca_file: reader.path("ca_file"),
         connect_timeout_s: reader.limit_s("connect_timeout", standard.connect_timeout_s),
         stall_timeout_s: reader.limit_s("stall_timeout", standard.stall_timeout_s),
@@ -232,7 +255,7 @@ fn read_service(reader: &mut Reader<'_>) -> ServiceTerms {
         install_command: reader
             .text("install_command")
             .map(|value| value.text.to_string()),
-        file_mode: reader.parsed("file_mode", super::value::file_mode),
+        file_mode: reader.parsed("file_mode", value::file_mode),
         install_timeout_s: reader.limit_s("install_timeout", standard.install_timeout_s),
         install_mode: reader.word(
             "install_mode",
@@ -243,14 +266,14 @@ fn read_service(reader: &mut Reader<'_>) -> ServiceTerms {
             standard.install_mode,
         ),
         install_idempotent: reader
-            .parsed("install_idempotent", super::value::yes_no)
+            .parsed("install_idempotent", value::yes_no)
             .unwrap_or(standard.install_idempotent),
         retries: reader
-            .parsed("retries", |text| super::value::number_within(text, 0, 1000))
+            .parsed("retries", |text| value::number_within(text, 0, 1000))
             .and_then(|number| u32::try_from(number).ok())
             .unwrap_or(standard.retries),
         retry_delay_s: reader
-            .parsed("retry_delay", super::value::duration_s)
+            .parsed("retry_delay", value::duration_s)
             .unwrap_or(standard.retry_delay_s),
         on_failure: reader.word(
             "on_failure",

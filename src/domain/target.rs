@@ -97,6 +97,9 @@ pub struct ConnectionTerms {
     pub identity_file: Option<PathBuf>,
     /// What to do with unknown host keys.
     pub host_key: HostKeyPolicy,
+    /// Whether SSH algorithms are offered that are no longer safe. Terms of earlier versions lack it.
+    #[serde(default)]
+    pub old_algorithms: bool,
     /// The rule's own known_hosts file; accepted keys are added to it.
     pub known_hosts: Option<PathBuf>,
     /// SHA-256 of the FTPS server's certificate in lower-case hex without colons.
@@ -116,6 +119,7 @@ impl Default for ConnectionTerms {
             ftp_is_named: false,
             identity_file: None,
             host_key: HostKeyPolicy::AcceptNew,
+            old_algorithms: false,
             known_hosts: None,
             ftps_fingerprint: None,
             ca_file: None,
@@ -178,5 +182,18 @@ impl Default for ServiceTerms {
             retry_delay_s: 10,
             on_failure: OnFailure::Continue,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_of_an_earlier_version_allow_nothing_old() {
+        let mut terms = serde_json::to_value(ConnectionTerms::default()).unwrap();
+        terms.as_object_mut().unwrap().remove("old_algorithms");
+        let read: ConnectionTerms = serde_json::from_value(terms).unwrap();
+        assert_eq!(read, ConnectionTerms::default());
     }
 }

@@ -50,6 +50,8 @@ pub struct Dial<'a> {
     pub credentials: &'a dyn Credentials,
     /// From where.
     pub surroundings: &'a Surroundings,
+    /// Hears what has to be logged though nothing failed: a host key that was recorded, an old algorithm.
+    pub tell: Box<dyn Fn(String) + 'a>,
     /// Set when the worker has to end: long operations return a transient fault soon after.
     pub stop: &'a StopFlag,
 }

@@ -38,6 +38,11 @@ impl<'a> Caller<'a> {
             terms: &self.work.connection,
             credentials,
             surroundings: &self.context.surroundings,
+            tell: Box::new(move |message| {
+                self.context.emit(&Event::Notice {
+                    message: format!("{}: {message}", self.subject.lane),
+                });
+            }),
             stop: &self.context.stop,
         }
     }

@@ -273,7 +273,7 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
         "rules.cfg",
         "[DEFAULT]\nbase = /srv\n[app]\nhost = h\nlogin = l\npassword = sEcReT-1\npasword = x\ndest_dir = %(base)s\n\
          [app_server]\nhost = h\nlogin = l\n[^/web]\nhost = h\nlogin = l\n[nohost]\nlogin = l\n\
-         [key]\nhost = h\nlogin = l\nidentity_file = missing_key\n[plain]\nhost = h\nlogin = l\npassword = sEcReT-p\ntransports = ftp\n",
+         [key]\nhost = h\nlogin = l\nidentity_file = missing_key\n[plain]\nhost = h\nlogin = l\npassword = sEcReT-p\ntransports = ftp\nold_algorithms = yes\n",
     );
     env.write("auto-dispatcher.cfg", "[auto-dispatcher]\nworkers = 0\n");
     env.write("logger.cfg", "[loggers]\nkeys=root\n");
@@ -300,6 +300,10 @@ fn check_tells_every_kind_of_mistake_and_oddity() {
         (
             "warning",
             "rules.cfg:3: 1 rule(s) from here on may send a password in clear",
+        ),
+        (
+            "warning",
+            "rules.cfg:21: 1 rule(s) from here on allow SSH algorithms that are no longer safe",
         ),
         ("error", "auto-dispatcher.cfg:2: `workers`"),
         ("error", "logger.cfg: section [handlers] is missing"),

@@ -31,3 +31,4 @@ mod svn_source;
 mod testenv;
 mod tidy;
 mod transport_conformance;
+mod trust;

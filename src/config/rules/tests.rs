@@ -53,7 +53,7 @@ fn every_key_is_read() {
          ssh_port = 2222\nftp_port = 2121\nidentity_file = ~/key\npassword_command = get 'a b'\nhost_key = strict\n\
          known_hosts = hosts\nftps_fingerprint = AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\n\
          file_mode = 0750\npath_pattern = trunk/\nconnect_timeout = 5\nstall_timeout = 2m\ninstall_timeout = 3h\n\
-         install_mode = plain\ninstall_idempotent = Yes\nretries = 0\nretry_delay = 7s\non_failure = stop\nca_file = /ca\naccount = acc\n",
+         old_algorithms = on\ninstall_mode = plain\ninstall_idempotent = Yes\nretries = 0\nretry_delay = 7s\non_failure = stop\nca_file = /ca\naccount = acc\n",
     )
     .unwrap();
     let rule = &rules.set.rules[0];
@@ -71,6 +71,7 @@ fn every_key_is_read() {
         ftp_is_named: true,
         identity_file: Some("/home/ad/key".into()),
         host_key: HostKeyPolicy::Strict,
+        old_algorithms: true,
         known_hosts: Some(beside.join("hosts")),
         ftps_fingerprint: Some("aa".repeat(32)),
         ca_file: Some("/ca".into()),

@@ -1,28 +1,36 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `wire` (one connection, never
-//! blocking), `known_hosts`, `own_file` and `trust` (host keys), `dial` (to the key exchange), `answers`, `key_file` and `login`,
-//! `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `resume` (what is
-//! there already), `follow` and `install`, `session`.
+//! blocking), `known_hosts`, `hosts_file`, `own_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
+//! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
+//! `login`, `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files), `resume` (what is there
+//! already), `follow` and `install`, `session`.
 
+mod algorithms;
 mod answers;
 mod dial;
+mod disagreement;
 mod exec;
 mod follow;
+mod hosts_file;
 mod install;
+mod kexinit;
 mod key_file;
 mod known_hosts;
 mod link;
 mod login;
 mod own_file;
+mod reach;
 mod resume;
 mod session;
 mod sftp;
 mod shell;
+mod survey;
 mod trust;
 mod wire;
 
 use crate::domain::fault::Fault;
 use crate::transport::{Dial, Session};
 
+pub use survey::{MissingKey, ShownKey, Standing, Survey, record_keys, survey};
 pub use trust::known_key;
 
 use login::{Login, Refusal};

@@ -55,6 +55,7 @@ impl Caller {
             terms: &self.terms,
             credentials: self,
             surroundings: &Surroundings::default(),
+            tell: Box::new(|_| {}),
             stop: &self.stop,
         };
         ftp::connect(kind, &dial)
@@ -67,6 +68,7 @@ impl Caller {
             terms: &self.terms,
             credentials: self,
             surroundings: &Surroundings::default(),
+            tell: Box::new(|_| {}),
             stop: &self.stop,
         };
         match fallback::connect(&dial, &[], &mut |_, _| {}) {

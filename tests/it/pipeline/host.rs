@@ -213,6 +213,11 @@ impl Host {
         sessions.len()
     }
 
+    /// The file of its private key.
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("host")
+    }
+
     /// What sshd has logged.
     pub fn log(&self) -> String {
         self.running.as_ref().map(Running::log).unwrap_or_default()

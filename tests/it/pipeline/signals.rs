@@ -278,7 +278,7 @@ fn a_retry_that_is_waited_for() {
 fn a_second_signal_ends_what_the_first_cannot() {
     let host = Host::up();
     let pipeline = Pipeline::bare();
-    // Known keys on a file system that hangs, as far as a reader can tell.
+    // Authorities on a file system that hangs, as far as a reader can tell.
     let known = pipeline.env.path("known");
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -288,7 +288,10 @@ fn a_second_signal_ends_what_the_first_cannot() {
         0,
     )
     .expect("a FIFO");
-    pipeline.rules(&[host.rule("app").with("known_hosts", known.display())]);
+    pipeline.rules(&[host
+        .rule("app")
+        .with("transports", "ftps")
+        .with("ca_file", known.display())]);
     let mut sending = send(&pipeline);
     wait_until("the host is dialled", LIMIT, || {
         !pipeline.history().is_empty() && pipeline.delivery("app")["step"] == "upload"

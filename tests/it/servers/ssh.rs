@@ -1,6 +1,6 @@
 //! OpenSSH's sshd and dropbear, with host keys of their own, and a caller that dials them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -242,6 +242,8 @@ pub struct Caller {
     pub surroundings: Surroundings,
     pub password: Option<String>,
     pub asked: Cell<u32>,
+    /// What is to be logged.
+    pub told: RefCell<Vec<String>>,
     pub stop: StopFlag,
 }
 
@@ -265,6 +267,7 @@ impl Caller {
             },
             password: None,
             asked: Cell::new(0),
+            told: RefCell::new(Vec::new()),
             stop: StopFlag::default(),
         }
     }
@@ -275,6 +278,7 @@ impl Caller {
             terms: &self.terms,
             credentials: self,
             surroundings: &self.surroundings,
+            tell: Box::new(|line| self.told.borrow_mut().push(line)),
             stop: &self.stop,
         }
     }
