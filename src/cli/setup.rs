@@ -43,10 +43,13 @@ pub(super) struct Setup {
     named: Request,
 }
 
-fn is_mine(path: &Path) -> bool {
+fn owner_of(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path)
-        .is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw())
+    std::fs::metadata(path).ok().map(|metadata| metadata.uid())
+}
+
+fn is_mine(path: &Path) -> bool {
+    owner_of(path) == Some(rustix::process::geteuid().as_raw())
 }
 
 pub(super) fn environment() -> Environment {
@@ -143,10 +146,26 @@ impl Setup {
         let Some(path) = &self.settings.incoming else {
             return Ok(None);
         };
+        let named = self.settings.state_dir.as_deref();
+        let state = named.unwrap_or(Path::new(SYSTEM_STATE_DIR));
         match Incoming::open(path) {
-            Ok(incoming) => Ok((!incoming.is_ours()).then_some(incoming)),
+            Ok(incoming) if incoming.is_ours() => Ok(None),
+            Ok(incoming) => {
+                // Whoever owns it can remove what is left there.
+                let owner = owner_of(state).unwrap_or(incoming.owner());
+                if owner != incoming.owner() {
+                    return Err(Error::state(format!(
+                        "{} belongs to uid {}, and the state directory {} to uid {owner}: nothing is left there",
+                        path.display(),
+                        incoming.owner(),
+                        state.display()
+                    ))
+                    .with_hint("give both to the user of the worker"));
+                }
+                Ok(Some(incoming))
+            }
             // The worker was never started; its own user needs no note.
-            Err(_) if self.state_path().is_ok_and(|state| is_mine(&state)) => Ok(None),
+            Err(_) if is_mine(state) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -62,7 +62,8 @@ impl Note {
         if note.uuid.is_empty() || note.uuid.len() > UUID_MAX_BYTES || !fits {
             return Read::Wrong("its UUID is none");
         }
-        if note.revision > i64::MAX.unsigned_abs() {
+        // The empty revision 0 is nobody's commit.
+        if !(1..=i64::MAX.unsigned_abs()).contains(&note.revision) {
             return Read::Wrong("its revision is none");
         }
         Read::Whole(note)
@@ -139,6 +140,7 @@ mod tests {
             ("/srv", "/\\u0000"),
             ("1f3a", "1f 3a"),
             ("1f3a", "1f\\u001b3a"),
+            (":7", ":0"),
             (":7", ":-7"),
             (":7", ":7.5"),
             (":7", ":18446744073709551615"),

@@ -7,8 +7,11 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -21,40 +24,65 @@ use crate::error::{Error, ErrorKind, Result};
 const MODE: u32 = 0o1733;
 /// How old what is no whole note may become before it goes.
 const BEGINNING_MAX: Duration = Duration::from_mins(1);
-/// Notes, and what is none, that one look deals with. What cannot be removed does not count: it must hide nothing.
-const LOOK_MAX: usize = 1000;
+/// Pause between two wake-ups: whoever makes events without end keeps nobody busy.
+const REST: Duration = Duration::from_millis(200);
+/// How often a watch asks whether it is still wanted.
+const WATCH_CHECK: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// The directory, opened.
 #[derive(Debug)]
 pub struct Incoming {
     path: PathBuf,
     fd: OwnedFd,
-    owner: u32,
-    mode: u32,
+    stat: Stat,
+    /// How far a look has come.
+    listing: Option<Dir>,
+}
+
+/// Has somebody woken whenever something came, until it is dropped.
+#[derive(Debug)]
+pub struct Watch(Arc<AtomicBool>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A note that lies there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    /// The name of its file.
-    pub name: CString,
     /// The user who left it.
     pub uid: u32,
+    /// How long it lies there.
+    pub age: Duration,
     /// What it says.
     pub note: Note,
 }
 
-/// What one look found.
+/// What becomes of a note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was taken up, and goes.
+    Taken,
+    /// It stays, for another look.
+    Stays,
+    /// It goes, for this reason.
+    Refused(String),
+}
+
+/// What a look found, beside notes.
 #[derive(Debug, Default)]
 pub struct Look {
-    /// Notes.
-    pub left: Vec<Left>,
-    /// What was removed because it is no note: whose it was, and why.
+    /// What was removed: whose it was, and why.
     pub refused: Vec<(u32, String)>,
-    /// What cannot be removed, such as somebody's directory with something in it.
+    /// How many cannot be removed, such as somebody's directory with something in it.
     pub stuck: usize,
-    /// Whether there may be more.
-    pub more: bool,
+    /// Whether it came to the end of the directory; the next one goes on where this one stopped otherwise.
+    pub is_whole: bool,
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
@@ -86,28 +114,29 @@ impl Incoming {
                 "make its parent, or name another place by `incoming` in auto-dispatcher.cfg",
             ));
         }
-        let mut opened = Self::open_as(path, OFlags::RDONLY)
+        let opened = Self::open_as(path, OFlags::RDONLY)
             .map_err(|error| failed("cannot open", path, &error))?;
         if !opened.is_ours() {
             let me = rustix::process::geteuid().as_raw();
             return Err(Error::state(format!(
                 "{} belongs to uid {}, and this runs as uid {me}",
                 path.display(),
-                opened.owner
+                opened.owner()
             ))
             .with_hint(
                 "the worker has to own `incoming`: chown it, or run the worker as its owner",
             ));
         }
-        let wanted = if made.is_ok() {
+        let found = opened.stat.st_mode & 0o7777;
+        // Where nobody else may write, it was made a moment ago, perhaps by a process that was killed then.
+        let wanted = if found & 0o022 == 0 {
             MODE
         } else {
-            (opened.mode | 0o1300) & !0o044
+            (found | 0o1300) & !0o6044
         };
-        if wanted != opened.mode {
+        if wanted != found {
             rustix::fs::fchmod(&opened.fd, Mode::from_raw_mode(wanted))
                 .map_err(|error| failed("cannot change the mode of", path, &error.into()))?;
-            opened.mode = wanted;
         }
         Ok(opened)
     }
@@ -119,33 +148,52 @@ impl Incoming {
         Ok(Self {
             path: path.to_owned(),
             fd,
-            owner: stat.st_uid,
-            mode: stat.st_mode & 0o7777,
+            stat,
+            listing: None,
         })
+    }
+
+    /// The user who takes up what lies there.
+    pub fn owner(&self) -> u32 {
+        self.stat.st_uid
+    }
+
+    /// Whether it is the same directory as another one.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.stat.st_dev, self.stat.st_ino) == (other.stat.st_dev, other.stat.st_ino)
     }
 
     /// Whether it is this process's user who takes up what lies there.
     pub fn is_ours(&self) -> bool {
-        self.owner == rustix::process::geteuid().as_raw()
+        self.owner() == rustix::process::geteuid().as_raw()
     }
 
     /// Leaves a note, which lies on the disk when this returns.
     pub fn leave(&self, note: &Note) -> Result<()> {
         let cannot = |error: io::Error| failed("cannot leave a note in", &self.path, &error);
-        let (name, file) = self.new_file().map_err(cannot)?;
-        let written = (|| {
-            let mut file = File::from(file);
-            file.write_all(note.text().as_bytes())?;
-            // The worker is another user; the name tells nobody else where it is.
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-            file.sync_all()
-        })();
-        if let Err(error) = written {
-            let _ = rustix::fs::unlinkat(&self.fd, &name, AtFlags::empty());
-            return Err(cannot(error));
+        loop {
+            let (name, fd) = self.new_file().map_err(cannot)?;
+            let mut file = File::from(fd);
+            let written = (|| {
+                file.write_all(note.text().as_bytes())?;
+                // The worker is another user; the name tells nobody else where it is.
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+                file.sync_all()?;
+                Ok(rustix::fs::fstat(&file)?.st_nlink)
+            })();
+            match written {
+                // We were stopped for so long that it was removed for a beginning of which nothing comes.
+                Ok(0) => {}
+                Ok(_) => {
+                    self.sync();
+                    return Ok(());
+                }
+                Err(error) => {
+                    let _ = rustix::fs::unlinkat(&self.fd, &name, AtFlags::empty());
+                    return Err(cannot(error));
+                }
+            }
         }
-        self.sync();
-        Ok(())
     }
 
     /// Who may not list the directory cannot sync it either; common file systems write a new file's name with it.
@@ -169,25 +217,47 @@ impl Incoming {
         }
     }
 
-    /// Looks at what lies there until it has dealt with a thousand entries, and removes what is no note.
-    pub fn look(&self) -> Result<Look> {
-        let cannot = |error: Errno| failed("cannot list", &self.path, &error.into());
+    /// Looks at what lies there, from where the last look stopped, until the end or until `is_over`. `take` decides on
+    /// notes; what is none goes. An error of `take` ends the look; the note stays.
+    pub fn look(
+        &mut self,
+        is_over: &dyn Fn() -> bool,
+        take: &mut dyn FnMut(&Left) -> Result<Fate>,
+    ) -> Result<Look> {
         let mut look = Look::default();
-        for entry in Dir::read_from(&self.fd).map_err(cannot)? {
-            if look.left.len() + look.refused.len() >= LOOK_MAX {
-                look.more = true;
-                break;
-            }
-            let entry = entry.map_err(cannot)?;
+        let mut listing = match self.listing.take() {
+            Some(listing) => listing,
+            None => Dir::read_from(&self.fd)
+                .map_err(|error| failed("cannot list", &self.path, &error.into()))?,
+        };
+        while !is_over() {
+            let Some(entry) = listing.next() else {
+                look.is_whole = true;
+                return Ok(look);
+            };
+            let entry = entry.map_err(|error| failed("cannot list", &self.path, &error.into()))?;
             let name = entry.file_name();
             if !matches!(name.to_bytes(), b"." | b"..") {
-                self.look_at(name, &mut look);
+                self.look_at(name, entry.file_type(), &mut look, take)?;
             }
         }
+        self.listing = Some(listing);
         Ok(look)
     }
 
-    fn look_at(&self, name: &CStr, look: &mut Look) {
+    fn look_at(
+        &self,
+        name: &CStr,
+        kind: FileType,
+        look: &mut Look,
+        take: &mut dyn FnMut(&Left) -> Result<Fate>,
+    ) -> Result<()> {
+        if kind == FileType::Directory
+            && rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_err()
+        {
+            look.stuck += 1;
+            return Ok(());
+        }
         // Nothing in this can hang: neither a FIFO, nor a lease that somebody holds.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&self.fd, name, flags, Mode::empty());
@@ -197,37 +267,40 @@ impl Incoming {
         };
         let Ok(stat) = stat else {
             // Gone again.
-            return;
+            return Ok(());
         };
-        let refusal = match opened
+        let age = age(&stat);
+        let fate = match opened
             .map_err(io::Error::from)
             .and_then(|fd| read(fd, &stat))
         {
             Ok(Read::Whole(note)) => {
-                look.left.push(Left {
-                    name: name.to_owned(),
-                    uid: stat.st_uid,
-                    note,
-                });
-                return;
+                let uid = stat.st_uid;
+                take(&Left { uid, age, note })?
             }
-            Ok(Read::Wrong(why)) => why.to_owned(),
+            Ok(Read::Wrong(why)) => Fate::Refused(why.to_owned()),
             // Somebody may be at it.
-            Ok(Read::Beginning) if !is_old(&stat) => return,
-            Ok(Read::Beginning) => "it is no whole note".to_owned(),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_old(&stat) => {
-                return;
+            Ok(Read::Beginning) if age <= BEGINNING_MAX => Fate::Stays,
+            Ok(Read::Beginning) => Fate::Refused("it is no whole note".to_owned()),
+            // Of ours, such as too many open files.
+            Err(error) if is_passing(&error) => Fate::Stays,
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied && age <= BEGINNING_MAX =>
+            {
+                Fate::Stays
             }
-            Err(error) => format!("it cannot be read: {error}"),
+            Err(error) => Fate::Refused(format!("it cannot be read: {error}")),
         };
-        match self.remove(name) {
-            Ok(()) => look.refused.push((stat.st_uid, refusal)),
-            Err(_) => look.stuck += 1,
+        if fate != Fate::Stays && self.remove(name).is_err() {
+            look.stuck += 1;
+        } else if let Fate::Refused(why) = fate {
+            look.refused.push((stat.st_uid, why));
         }
+        Ok(())
     }
 
     /// Removes an entry. One that is gone is no trouble.
-    pub fn remove(&self, name: &CStr) -> io::Result<()> {
+    fn remove(&self, name: &CStr) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(Errno::ISDIR | Errno::PERM) => {
                 rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?;
@@ -238,28 +311,40 @@ impl Incoming {
         Ok(())
     }
 
-    /// Calls `wake` whenever something came, in a thread that ends with the process.
-    pub fn watch(&self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
+    /// Calls `wake` whenever something came, in a thread that ends soon after the watch is dropped.
+    pub fn watch(&self, wake: impl Fn() + Send + 'static) -> io::Result<Watch> {
         let watching = inotify::init(CreateFlags::CLOEXEC)?;
         let place = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
         // A note's mode changes when it is whole.
         let events = WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::MOVED_TO;
         inotify::add_watch(&watching, place, events | WatchFlags::ONLYDIR)?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watch = Watch(Arc::clone(&is_over));
         std::thread::Builder::new()
             .name("incoming".to_owned())
             .spawn(move || {
                 let mut events = [0; 4096];
-                loop {
-                    match rustix::io::read(&watching, &mut events) {
-                        Ok(_) => wake(),
-                        Err(Errno::INTR) => {}
-                        // It is looked at every second all the same.
-                        Err(_) => return,
+                while !is_over.load(Ordering::SeqCst) {
+                    let mut ready = [PollFd::new(&watching, PollFlags::IN)];
+                    if poll(&mut ready, Some(&WATCH_CHECK)).is_ok_and(|ready| ready > 0)
+                        && rustix::io::read(&watching, &mut events).is_ok()
+                    {
+                        wake();
+                        std::thread::sleep(REST);
                     }
                 }
-            })
-            .map(|_| ())
+            })?;
+        Ok(watch)
     }
+}
+
+/// Whether something of ours, or of the disk, is in the way for now.
+fn is_passing(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO | Errno::STALE | Errno::INTR)
+    )
 }
 
 /// What an opened file says; as much of it is read as a note may be long.
@@ -277,12 +362,15 @@ fn read(fd: OwnedFd, stat: &Stat) -> io::Result<Read> {
     Ok(Note::read(&bytes))
 }
 
-/// Whether it is long since it was changed in any way: that time its owner cannot set.
-fn is_old(stat: &Stat) -> bool {
+/// How long it is since it was changed in any way: that time its owner cannot set. What was changed in the future, for
+/// the clock was set back, is as old as can be.
+fn age(stat: &Stat) -> Duration {
     let changed = UNIX_EPOCH + Duration::from_secs(stat.st_ctime.try_into().unwrap_or(0));
-    SystemTime::now()
-        .duration_since(changed)
-        .is_ok_and(|age| age > BEGINNING_MAX)
+    match SystemTime::now().duration_since(changed) {
+        Ok(age) => age,
+        Err(ahead) if ahead.duration() < BEGINNING_MAX => Duration::ZERO,
+        Err(_) => Duration::MAX,
+    }
 }
 
 /// 32 hexadecimal digits that nobody guesses.

@@ -3,8 +3,10 @@
 //! commit can make large.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind as Io, Read as _};
+use std::io::{self, ErrorKind as Io, Read as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::domain::revision;
 use crate::domain::text::escape;
@@ -85,7 +87,7 @@ pub fn read_uuid(path: &Path) -> Result<String> {
     };
     let mut start = Vec::new();
     let limit = UUID_MAX_BYTES as u64 + 1;
-    File::open(&file)
+    open_file(&file)
         .and_then(|open| open.take(limit).read_to_end(&mut start))
         .map_err(failed)?;
     let line = start
@@ -99,11 +101,21 @@ pub fn read_uuid(path: &Path) -> Result<String> {
 /// number, for svnlook will tell.
 pub fn youngest(repository: &Path) -> Option<u64> {
     let mut start = Vec::new();
-    File::open(repository.join("db/current"))
+    open_file(&repository.join("db/current"))
         .and_then(|open| open.take(64).read_to_end(&mut start))
         .ok()?;
     let text = String::from_utf8(start).ok()?;
     revision::parse(text.split_ascii_whitespace().next()?)
+}
+
+/// Opens a regular file. Committers may write to `db/`: a FIFO there must not hang whoever serves other repositories.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(file)
 }
 
 /// `text` as the UUID of the repository in `path`; an error if no UUID looks like that.

@@ -1,5 +1,6 @@
 //! Notes that are left, and everything else that may lie there.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -23,24 +24,34 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("stat").permissions().mode() & 0o7777
 }
 
+/// Looks once, with this fate for every note; gives the revisions.
+fn look(own: &mut Incoming, fate: &Fate) -> (Vec<u64>, Look) {
+    let mut revisions = Vec::new();
+    let look = own.look(&|| false, &mut |left| {
+        assert_eq!(left.uid, rustix::process::geteuid().as_raw());
+        revisions.push(left.note.revision);
+        Ok(fate.clone())
+    });
+    revisions.sort_unstable();
+    (revisions, look.expect("listed"))
+}
+
 #[test]
-fn a_note_that_is_left_is_found_once_and_removed() {
+fn a_note_that_is_left_lies_there_until_it_is_taken() {
     let (_root, path) = world();
-    let own = Incoming::own(&path).expect("made");
+    let mut own = Incoming::own(&path).expect("made");
     for revision in [3, 1, 2] {
         let incoming = Incoming::open(&path).expect("opened");
         incoming.leave(&note(revision)).expect("left");
     }
-    let look = own.look().expect("listed");
-    let mut revisions: Vec<u64> = look.left.iter().map(|left| left.note.revision).collect();
-    revisions.sort_unstable();
-    assert_eq!(revisions, [1, 2, 3]);
-    for left in &look.left {
-        assert_eq!(left.uid, rustix::process::geteuid().as_raw());
-        own.remove(&left.name).expect("removed");
-        own.remove(&left.name).expect("gone already");
+    for fate in [Fate::Stays, Fate::Stays, Fate::Taken] {
+        assert_eq!(look(&mut own, &fate).0, [1, 2, 3]);
     }
-    assert!(own.look().expect("listed").left.is_empty());
+    assert!(look(&mut own, &Fate::Taken).0.is_empty());
+    own.leave(&note(4)).expect("left");
+    let (_, refused) = look(&mut own, &Fate::Refused("no".to_owned()));
+    assert_eq!(refused.refused.len(), 1);
+    assert!(look(&mut own, &Fate::Taken).0.is_empty());
 }
 
 #[test]
@@ -52,8 +63,9 @@ fn the_directory_is_made_such_as_it_must_be_and_mended() {
         (0o777, 0o1733),
         (0o770, 0o1730),
         (0o1730, 0o1730),
-        (0o755, 0o1711),
-        (0o500, 0o1700),
+        (0o2770, 0o1730),
+        (0o700, 0o1733),
+        (0o755, 0o1733),
     ] {
         fs::set_permissions(&path, fs::Permissions::from_mode(found)).expect("chmod");
         Incoming::own(&path).expect("mended");
@@ -68,7 +80,7 @@ fn the_directory_is_made_such_as_it_must_be_and_mended() {
 #[test]
 fn what_is_no_note_goes_and_what_cannot_go_hinders_nothing() {
     let (root, path) = world();
-    let own = Incoming::own(&path).expect("made");
+    let mut own = Incoming::own(&path).expect("made");
     let at = |name: &str| path.join(name);
     fs::write(at("long"), vec![b' '; LENGTH_MAX + 1]).expect("write");
     fs::write(at("wrong"), "{}\n").expect("write");
@@ -82,10 +94,9 @@ fn what_is_no_note_goes_and_what_cannot_go_hinders_nothing() {
     fs::write(&whole, note(5).text()).expect("write");
     fs::hard_link(&whole, at("hard")).expect("link");
     own.leave(&note(6)).expect("left");
-    let look = own.look().expect("listed");
-    let revisions: Vec<u64> = look.left.iter().map(|left| left.note.revision).collect();
+    let (revisions, look) = look(&mut own, &Fate::Stays);
     assert_eq!(revisions, [6]);
-    assert_eq!((look.refused.len(), look.stuck), (7, 1), "{look:?}");
+    assert_eq!((look.refused.len(), look.stuck), (6, 1), "{look:?}");
     let mut names: Vec<String> = fs::read_dir(&path)
         .expect("ours")
         .flatten()
@@ -98,35 +109,49 @@ fn what_is_no_note_goes_and_what_cannot_go_hinders_nothing() {
 }
 
 #[test]
-fn a_look_is_bounded_and_says_that_there_is_more() {
+fn a_look_that_is_cut_short_is_gone_on_with() {
     let (_root, path) = world();
-    let own = Incoming::own(&path).expect("made");
-    for number in 0..=LOOK_MAX {
-        fs::write(path.join(number.to_string()), "junk\n").expect("write");
-        // These stay, and do not count.
+    let mut own = Incoming::own(&path).expect("made");
+    for number in 0..300 {
         fs::create_dir_all(path.join(format!("full-{number}/of"))).expect("mkdir");
     }
     own.leave(&note(1)).expect("left");
-    let look = own.look().expect("listed");
-    assert!(look.more && look.refused.len() + look.left.len() == LOOK_MAX);
-    let rest = own.look().expect("listed");
-    assert!(!rest.more);
-    assert_eq!(rest.stuck, LOOK_MAX + 1);
-    assert_eq!(look.refused.len() + rest.refused.len(), LOOK_MAX + 1);
-    assert!(look.left.len() + rest.left.len() >= 1);
+    let (mut found, mut looks, mut stuck) = (0, 0, 0);
+    loop {
+        let left = Cell::new(50);
+        let is_over = || left.replace(left.get() - 1) == 0;
+        let look = own.look(&is_over, &mut |_| {
+            found += 1;
+            Ok(Fate::Stays)
+        });
+        let look = look.expect("listed");
+        looks += 1;
+        stuck += look.stuck;
+        if look.is_whole {
+            break;
+        }
+    }
+    assert_eq!((found, looks, stuck), (1, 7, 300));
 }
 
 #[test]
-fn whoever_watches_hears_of_a_note() {
+fn whoever_watches_hears_of_a_note_and_no_more_once_it_is_dropped() {
     let (_root, path) = world();
     let own = Incoming::own(&path).expect("made");
     let (sender, receiver) = std::sync::mpsc::channel();
-    own.watch(move || {
+    let watch = own.watch(move || {
         let _ = sender.send(());
-    })
-    .expect("watched");
+    });
+    let watch = watch.expect("watched");
     own.leave(&note(1)).expect("left");
     receiver
         .recv_timeout(Duration::from_mins(1))
         .expect("a wake-up");
+    drop(watch);
+    // The thread ends, and with it the sender.
+    while receiver.recv_timeout(Duration::from_mins(1)).is_ok() {}
+    assert!(matches!(
+        receiver.try_recv(),
+        Err(std::sync::mpsc::TryRecvError::Disconnected)
+    ));
 }

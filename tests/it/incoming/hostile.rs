@@ -1,11 +1,12 @@
 //! What a committer with a shell on the machine can do to the service, its secrets and the others: nothing.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use auto_dispatcher::domain::incoming::Note;
 
-use super::{ALICE, DISPATCHER, MALLORY, Site, run};
+use super::{ALICE, MALLORY, Site, run};
 use crate::pipeline::LIMIT;
 use crate::servers::svn::program;
 use crate::testenv::{Ran, needs_root, wait_until};
@@ -59,10 +60,9 @@ fn nobody_else_reads_rules_journal_notes_or_the_memory_of_the_service() {
 fn nothing_is_forged_by_a_note() {
     needs_root!();
     let site = Site::new();
-    let idle = || Ran::of(&mut site.command(DISPATCHER, &["worker", "--until-idle"])).exits(0);
-    idle();
+    site.work();
     site.commit("alice", "app-1", "1").exits(0);
-    idle();
+    site.work();
     site.delivered(1);
     // A repository of her own, with a package in it.
     let own = site.path("mallory");
@@ -98,10 +98,6 @@ fn nothing_is_forged_by_a_note() {
             ..true_one.clone()
         },
         Note {
-            revision: 2,
-            ..true_one.clone()
-        },
-        Note {
             revision: 0,
             ..true_one.clone()
         },
@@ -124,7 +120,7 @@ fn nothing_is_forged_by_a_note() {
     for (number, text) in texts.iter().enumerate() {
         site.leave(MALLORY, &format!("forged-{number}"), text)
             .exits(0);
-        idle();
+        site.work();
         assert!(site.notes().is_empty(), "{text}");
         let told = site.log().matches("was refused and removed").count();
         assert_eq!(told, number + 1, "{text}\n{}", site.log());
@@ -133,7 +129,7 @@ fn nothing_is_forged_by_a_note() {
     assert!(log.contains(&format!("one of uid {MALLORY}: ")), "{log}");
     assert!(!log.contains('\u{1b}'), "{log:?}");
     site.commit("alice", "app-2", "2").exits(0);
-    idle();
+    site.work();
     let rows = site.delivered(2);
     let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["app-1", "app-2"]);
@@ -143,7 +139,7 @@ fn nothing_is_forged_by_a_note() {
 fn nobody_suppresses_or_replaces_the_note_of_another() {
     needs_root!();
     let site = Site::new();
-    Ran::of(&mut site.command(DISPATCHER, &["worker", "--until-idle"])).exits(0);
+    site.work();
     site.commit("alice", "app-1", "1").exits(0);
     let notes = site.notes();
     assert_eq!(notes.len(), 1);
@@ -171,7 +167,7 @@ fn nobody_suppresses_or_replaces_the_note_of_another() {
             "after {words:?}"
         );
     }
-    Ran::of(&mut site.command(DISPATCHER, &["worker", "--until-idle"])).exits(0);
+    site.work();
     let rows = site.delivered(1);
     assert_eq!(rows, [("app-1".to_owned(), "done".to_owned())]);
 }
@@ -204,9 +200,9 @@ fn junk_is_cleared_away_while_the_notes_of_others_pass_and_the_log_stays_short()
 fn a_full_file_system_of_notes_loses_no_revision() {
     needs_root!();
     let (site, disk) = Site::on_a_small_disk();
-    Ran::of(&mut site.command(DISPATCHER, &["worker", "--until-idle"])).exits(0);
+    site.work();
     site.commit("alice", "app-1", "1").exits(0);
-    Ran::of(&mut site.command(DISPATCHER, &["worker", "--until-idle"])).exits(0);
+    site.work();
     site.delivered(1);
     let fill = format!("cat /dev/zero >{}/filler; true", site.incoming().display());
     run(MALLORY, &["/bin/sh", "-c", &fill]);
@@ -219,4 +215,54 @@ fn a_full_file_system_of_notes_loses_no_revision() {
     wait_until("the filler is gone", LIMIT, || site.notes().is_empty());
     drop(service);
     drop(disk);
+}
+
+#[test]
+fn a_fifo_in_one_repository_hangs_neither_the_others_nor_the_end_of_the_service() {
+    needs_root!();
+    let (site, service) = served();
+    let other = site.path("other");
+    let shown = other.to_str().expect("UTF-8");
+    let mut create = Command::new(program("svnadmin"));
+    Ran::of(create.args(["create", shown])).exits(0);
+    let uuid = fs::read_to_string(other.join("db/uuid")).expect("uuid");
+    let uuid = uuid.lines().next().expect("a line").to_owned();
+    for name in ["current", "uuid"] {
+        let file = other.join("db").join(name);
+        let kept = file.with_extension("kept");
+        fs::rename(&file, &kept).expect("rename");
+        let mut fifo = Command::new("mkfifo");
+        Ran::of(fifo.args(["-m", "666"]).arg(&file)).exits(0);
+        let note = Note {
+            repository: shown.to_owned(),
+            uuid: uuid.clone(),
+            revision: 1,
+        };
+        site.leave(MALLORY, &format!("fifo-{name}"), note.text().trim_end())
+            .exits(0);
+        let package = format!("app-{name}");
+        site.commit("alice", &package, "1").exits(0);
+        wait_until("the other one's is delivered", LIMIT, || {
+            let rows = site.history();
+            rows.iter()
+                .any(|row| row["package"] == package.as_str() && row["state"] == "done")
+        });
+        fs::remove_file(&file).expect("remove");
+        fs::rename(&kept, &file).expect("rename");
+    }
+    let mut service = service;
+    service.terminate();
+    assert_eq!(service.ends(), Some(0));
+}
+
+#[test]
+fn a_hook_leaves_nothing_where_somebody_else_than_the_worker_could_remove_it() {
+    needs_root!();
+    let site = Site::new();
+    fs::create_dir(site.incoming()).expect("mkdir");
+    std::os::unix::fs::chown(site.incoming(), Some(MALLORY), None).expect("chown");
+    fs::set_permissions(site.incoming(), fs::Permissions::from_mode(0o1733)).expect("chmod");
+    let ran = site.commit("alice", "app-1", "1");
+    assert!(ran.stdout.contains("belongs to uid"), "{ran}");
+    assert!(site.notes().is_empty());
 }

@@ -94,9 +94,9 @@ impl Site {
         let root = pipeline.env.root().to_owned();
         let host = Host::up();
         pipeline.settings(&format!(
-            "incoming = {}\nrepositories = {}",
+            "incoming = {}\nrepositories = {}/*",
             root.join("spool/incoming").display(),
-            pipeline.repository()
+            root.display()
         ));
         let (sshd, users) = svn_ssh(&root);
         let site = Self {
@@ -167,6 +167,12 @@ impl Site {
 
     fn path(&self, name: &str) -> PathBuf {
         self.pipeline.env.path(name)
+    }
+
+    /// Works until nothing is left to do, as cron would have it.
+    fn work(&self) {
+        let mut idle = self.command(DISPATCHER, &["worker", "--until-idle"]);
+        Ran::of(&mut idle).exits(0);
     }
 
     fn incoming(&self) -> PathBuf {

@@ -40,14 +40,12 @@ fn notes_wait_for_the_service_and_cron_takes_them_up_too() {
     needs_root!();
     let site = Site::new();
     // The directory is made at the first start.
-    let mut idle = site.command(DISPATCHER, &["worker", "--until-idle"]);
-    Ran::of(&mut idle).exits(0);
+    site.work();
     site.commit("alice", "app-a", "1").exits(0);
     site.commit("bob", "app-b", "2").exits(0);
     assert_eq!(site.notes().len(), 2);
     assert!(site.history().is_empty());
-    let mut idle = site.command(DISPATCHER, &["worker", "--until-idle"]);
-    Ran::of(&mut idle).exits(0);
+    site.work();
     assert_eq!(site.delivered(2), done(&["app-a", "app-b"]));
     assert!(site.notes().is_empty());
 }
@@ -56,8 +54,7 @@ fn notes_wait_for_the_service_and_cron_takes_them_up_too() {
 fn a_note_that_arrives_twice_or_late_is_no_second_delivery_and_gaps_are_filled_in_order() {
     needs_root!();
     let site = Site::new();
-    let mut idle = site.command(DISPATCHER, &["worker", "--until-idle"]);
-    Ran::of(&mut idle).exits(0);
+    site.work();
     for name in ["app-1", "app-2", "app-3"] {
         site.commit("alice", name, name).exits(0);
     }
@@ -121,4 +118,77 @@ fn a_program_that_lends_its_owners_rights_does_nothing_and_root_is_told_of_its_p
     fs::remove_dir_all(site.path("state")).expect("remove");
     fs::remove_dir_all(site.incoming()).expect("remove");
     assert!(said(0));
+}
+
+#[test]
+fn hooks_that_race_at_the_first_contact_lose_no_revision() {
+    needs_root!();
+    let site = Site::new();
+    let service = site.serve();
+    wait_until("the service is there", LIMIT, || site.incoming().exists());
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let site = &site;
+            scope.spawn(move || {
+                let user = ["alice", "bob", "mallory"][number % 3];
+                site.commit(user, &format!("app-{number}"), user).exits(0);
+            });
+        }
+    });
+    let rows = site.delivered(6);
+    assert!(rows.iter().all(|(_, state)| state == "done"), "{rows:?}");
+    wait_until("no note is left", LIMIT, || site.notes().is_empty());
+    drop(service);
+}
+
+#[test]
+fn a_revision_below_the_beginning_of_its_ledger_is_recorded_when_its_note_comes() {
+    needs_root!();
+    let site = Site::new();
+    site.work();
+    for name in ["app-1", "app-2"] {
+        site.commit("alice", name, name).exits(0);
+    }
+    let first = site.note(1).text();
+    let is_first = |name: &String| {
+        fs::read_to_string(site.incoming().join(name)).is_ok_and(|text| text == first)
+    };
+    let slow = site.notes().into_iter().find(is_first).expect("a note");
+    fs::remove_file(site.incoming().join(slow)).expect("remove");
+    site.work();
+    assert_eq!(site.delivered(1), done(&["app-2"]));
+    site.leave(ALICE, "slow", first.trim_end()).exits(0);
+    site.work();
+    assert_eq!(site.delivered(2), done(&["app-2", "app-1"]));
+    assert!(site.notes().is_empty());
+}
+
+#[test]
+fn a_note_waits_for_a_repository_that_is_away() {
+    needs_root!();
+    let site = Site::new();
+    site.work();
+    site.commit("alice", "app-1", "1").exits(0);
+    let repository = &site.pipeline.svn.repository;
+    let away = repository.with_extension("away");
+    fs::rename(repository, &away).expect("rename");
+    fs::create_dir(site.path("etc")).expect("mkdir");
+    for name in ["general-dispatch-info.cfg", "auto-dispatcher.cfg"] {
+        let copy = site.path("etc").join(name);
+        fs::copy(away.join("conf").join(name), &copy).expect("copy");
+        std::os::unix::fs::chown(copy, Some(DISPATCHER), None).expect("chown");
+    }
+    let mut command = std::process::Command::new(site.path("bin/auto-dispatcher"));
+    command
+        .env_clear()
+        .env("HOME", site.path("dispatcher"))
+        .arg("--config")
+        .arg(site.path("etc/general-dispatch-info.cfg"))
+        .args(["worker", "--until-idle"]);
+    let ran = Ran::of(&mut super::by(command, DISPATCHER)).exits(0);
+    assert!(ran.stderr.contains("waits: one of uid"), "{ran}");
+    assert_eq!(site.notes().len(), 1);
+    fs::rename(&away, repository).expect("rename");
+    site.work();
+    assert_eq!(site.delivered(1), done(&["app-1"]));
 }
