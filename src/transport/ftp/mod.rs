@@ -26,6 +26,7 @@ mod resume;
 mod session;
 mod tls;
 mod trouble;
+mod trust;
 mod upload;
 mod watch;
 mod wire;

@@ -1,24 +1,17 @@
-//! TLS for FTP's control and data connections: which certificates are believed, and what a failed
-//! handshake means. Knows nothing of FTP's commands.
+//! TLS for FTP's control and data connections, and what a failed handshake means. Knows nothing of FTP's
+//! commands.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::TcpStream;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::Resumption;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, PeerIncompatible, SupportedProtocolVersion,
 };
-use sha2::{Digest as _, Sha256};
 use suppaftp::{FtpError, FtpResult, RustlsConnector, TlsConnector, TlsStream as _};
 
+use super::trust::{Judge, pinned, reason};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::target::ConnectionTerms;
 
@@ -28,13 +21,19 @@ pub(super) type Tls = <RustlsConnector as TlsConnector>::Stream;
 /// What the handshakes of one session brought to light.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// SHA-256 of the certificate that the server presented, lower-case hex.
+    /// SHA-256 of the certificate that the server presented last, lower-case hex.
     pub(super) fingerprint: Option<String>,
+    /// That of the control connection's certificate, once it was believed.
+    pub(super) proved: Option<String>,
     /// Version and cipher suite of the last handshake, in words.
     pub(super) negotiated: Option<String>,
     /// Why the last handshake failed.
     pub(super) failure: Option<Fault>,
-    /// Whether it failed because the server does not speak our version of TLS.
+    /// Why each version of TLS that was tried came to nothing.
+    reasons: Vec<String>,
+    /// How many of them were refused as such.
+    versions_refused: usize,
+    /// Whether it failed because the server does not speak our version of TLS, and another one may serve.
     pub(super) other_version_wanted: bool,
 }
 
@@ -46,83 +45,6 @@ pub(super) fn with<T>(record: &SharedRecord, act: impl FnOnce(&mut Record) -> T)
     act(&mut record.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Whom a certificate is believed.
-#[derive(Debug)]
-enum Trust {
-    /// Only this certificate, whatever names and dates it holds.
-    Pinned(String),
-    /// Whoever these authorities vouch for.
-    Authorities(Arc<WebPkiServerVerifier>),
-}
-
-#[derive(Debug)]
-struct Judge {
-    trust: Trust,
-    provider: Arc<CryptoProvider>,
-    record: SharedRecord,
-}
-
-impl ServerCertVerifier for Judge {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let fingerprint = fingerprint_of(end_entity);
-        with(&self.record, |record| {
-            record.fingerprint = Some(fingerprint.clone());
-        });
-        match &self.trust {
-            Trust::Pinned(pinned) if *pinned == fingerprint => Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
-            Trust::Authorities(verifier) => verifier.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
 /// Does the handshake at once, so that a refused certificate is known before anything is sent and that
 /// an empty file's data connection has one at all; suppaftp's own connector leaves it to the first byte.
 #[derive(Debug)]
@@ -132,6 +54,8 @@ pub(super) struct Connector {
     /// `host:port`, for messages.
     peer: String,
     pinned: Option<String>,
+    /// In words.
+    version: String,
 }
 
 impl Connector {
@@ -144,15 +68,7 @@ impl Connector {
         record: &SharedRecord,
     ) -> Result<Self, Fault> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let trust = match &terms.ftps_fingerprint {
-            Some(pinned) => Trust::Pinned(pinned.replace(':', "").to_ascii_lowercase()),
-            None => Trust::Authorities(authorities(terms.ca_file.as_deref(), &provider)?),
-        };
-        let judge = Judge {
-            trust,
-            provider: Arc::clone(&provider),
-            record: Arc::clone(record),
-        };
+        let judge = Judge::new(terms, &provider, record)?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .map_err(|error| Fault::permanent(format!("cannot set up TLS: {error}")))?
@@ -164,22 +80,32 @@ impl Connector {
             inner: RustlsConnector::from(Arc::new(config)),
             record: Arc::clone(record),
             peer: peer.to_owned(),
-            pinned: terms.ftps_fingerprint.clone(),
+            pinned: pinned(terms),
+            version: words(&format!("{:?}", version.version)),
         })
     }
 
-    fn note_failure(&self, error: &io::Error) {
+    fn note_failure(&self, error: &io::Error, offered: Option<&str>) {
         let tls = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         with(&self.record, |record| {
-            let presented = record.fingerprint.clone().unwrap_or_default();
             record.failure = Some(match tls {
-                Some(rustls::Error::InvalidCertificate(why)) => self.untrusted(why, &presented),
-                Some(error) => Fault::new(
-                    class_of(error),
-                    format!("no TLS with {}: {error}", self.peer),
-                ),
+                Some(rustls::Error::InvalidCertificate(why)) => self.untrusted(why, record),
+                Some(error) => {
+                    record.reasons.push(self.mismatch(error, offered));
+                    record.versions_refused += usize::from(is_about_versions(error));
+                    let mut reasons = record.reasons.join("; ");
+                    if record.versions_refused == 2 {
+                        reasons.push_str(
+                            " either; what is older (TLS 1.1, TLS 1.0, SSL) is broken and not supported",
+                        );
+                    }
+                    Fault::new(
+                        class_of(error),
+                        format!("no TLS with {}: {reasons}", self.peer),
+                    )
+                }
                 None => Fault::transient(format!(
                     "the connection to {} was lost during the TLS handshake: {error}",
                     self.peer
@@ -197,21 +123,55 @@ impl Connector {
         });
     }
 
-    fn untrusted(&self, why: &CertificateError, presented: &str) -> Fault {
-        if let Some(pinned) = &self.pinned {
+    /// Why client and server do not get together.
+    fn mismatch(&self, error: &rustls::Error, offered: Option<&str>) -> String {
+        if let Some(offered) = offered {
+            return format!(
+                "the server wants {offered}, which is not supported: TLS 1.2 and TLS 1.3 are"
+            );
+        }
+        match error {
+            error if is_about_versions(error) => {
+                format!("the server does not speak {}", self.version)
+            }
+            rustls::Error::AlertReceived(
+                AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
+            ) => format!(
+                "{}: no cipher suite in common; spoken here are those with ECDHE and AES-GCM or ChaCha20-Poly1305",
+                self.version
+            ),
+            other => format!("{}: {other}", self.version),
+        }
+    }
+
+    fn untrusted(&self, why: &CertificateError, record: &Record) -> Fault {
+        let presented = record.fingerprint.as_deref().unwrap_or_default();
+        let (peer, why) = (&self.peer, reason(why));
+        if let Some(proved) = &record.proved
+            && proved != presented
+        {
             return Fault::untrusted(format!(
-                "{} presents another certificate than the rule pins: expected SHA-256 {pinned}, presented \
-                 {presented}; if it was renewed (ask who runs the host), set `ftps_fingerprint = {presented}`",
-                self.peer
+                "a data connection of {peer} presents another certificate than its control connection: SHA-256 \
+                 {presented} instead of {proved}; nothing was sent over it; somebody may be in between, ask who runs \
+                 the host"
             ));
         }
-        Fault::untrusted(format!(
-            "the certificate of {} is not trusted: {}; nothing was sent. Its SHA-256 is {presented}: if that is \
-             the right one (ask who runs the host), put `ftps_fingerprint = {presented}` into the rule, or its \
-             authority's certificate into `ca_file`",
-            self.peer,
-            reason(why)
-        ))
+        match self.pinned.as_deref() {
+            Some(pinned) if pinned == presented => Fault::untrusted(format!(
+                "{peer} presents the certificate that the rule pins (SHA-256 {pinned}), but does not prove that it \
+                 is its own: {why}; nothing was sent; have it issued anew"
+            )),
+            Some(pinned) => Fault::untrusted(format!(
+                "{peer} presents another certificate than the rule pins: expected SHA-256 {pinned}, presented \
+                 {presented}; nothing was sent; if it was renewed (ask who runs the host), set \
+                 `ftps_fingerprint = {presented}`"
+            )),
+            None => Fault::untrusted(format!(
+                "the certificate of {peer} is not trusted: {why}; nothing was sent. Its SHA-256 is {presented}: if \
+                 that is the right one (ask who runs the host), put `ftps_fingerprint = {presented}` into the rule, \
+                 or its authority's certificate into `ca_file`"
+            )),
+        }
     }
 }
 
@@ -221,9 +181,16 @@ impl TlsConnector for Connector {
     fn connect(&self, domain: &str, stream: TcpStream) -> FtpResult<Tls> {
         let mut stream = self.inner.connect(domain, stream)?;
         let tls = stream.mut_ref();
+        let mut offered = None;
         while tls.conn.is_handshaking() {
-            if let Err(error) = tls.conn.complete_io(&mut tls.sock) {
-                self.note_failure(&error);
+            let step = if tls.conn.wants_write() {
+                tls.conn.write_tls(&mut tls.sock).map(drop)
+            } else {
+                offered = offered.or_else(|| too_old(&tls.sock));
+                tls.conn.complete_io(&mut tls.sock).map(drop)
+            };
+            if let Err(error) = step {
+                self.note_failure(&error, offered);
                 return Err(FtpError::SecureError(error.to_string()));
             }
         }
@@ -240,7 +207,12 @@ impl TlsConnector for Connector {
             }
             _ => "TLS".to_owned(),
         };
-        with(&self.record, |record| record.negotiated = Some(negotiated));
+        with(&self.record, |record| {
+            record.negotiated = Some(negotiated);
+            if record.proved.is_none() {
+                record.proved.clone_from(&record.fingerprint);
+            }
+        });
         Ok(stream)
     }
 }
@@ -254,6 +226,34 @@ fn words(identifier: &str) -> String {
     }
 }
 
+fn is_about_versions(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            )
+    )
+}
+
+/// The version that a server's answer to our hello, which comes next on `socket`, is in, where it is one of the
+/// broken ones. For messages alone.
+fn too_old(socket: &TcpStream) -> Option<&'static str> {
+    // Of a record: type, version, length. Of the hello in it: type, length, version. What comes in smaller pieces
+    // goes without.
+    let mut head = [0; 11];
+    let read = socket.peek(&mut head).ok()?;
+    let minor = match head {
+        [21, 3, minor, ..] if read >= 7 => minor,
+        [22, 3, _, _, _, 2, _, _, _, 3, minor] if read == 11 => minor,
+        _ => return None,
+    };
+    ["SSL 3.0", "TLS 1.0", "TLS 1.1"]
+        .get(usize::from(minor))
+        .copied()
+}
+
 fn class_of(error: &rustls::Error) -> FaultClass {
     match error {
         // Alerts about the connection's moment, not about what both sides can do.
@@ -262,84 +262,4 @@ fn class_of(error: &rustls::Error) -> FaultClass {
         ) => FaultClass::Transient,
         _ => FaultClass::Unreachable,
     }
-}
-
-fn reason(why: &CertificateError) -> String {
-    match why {
-        CertificateError::UnknownIssuer => {
-            "no authority that is trusted here has signed it".to_owned()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet (is this machine's clock right?)".to_owned()
-        }
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => format!(
-            "it is not for {} but for {}",
-            expected.to_str(),
-            if presented.is_empty() {
-                "no name at all".to_owned()
-            } else {
-                presented.join(", ")
-            }
-        ),
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it is self-signed, its own authority".to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-fn fingerprint_of(certificate: &CertificateDer<'_>) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(certificate.as_ref()) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
-}
-
-fn authorities(
-    ca_file: Option<&Path>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, Fault> {
-    let mut roots = RootCertStore::empty();
-    // Roots that cannot be read or parsed are left out: a certificate that needs them is then refused.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let shown = path.display();
-        let unusable = |why: String| {
-            Fault::permanent(format!(
-                "cannot use the `ca_file` {shown}: {why}; it has to hold PEM certificates"
-            ))
-        };
-        let certificates =
-            CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-        let mut count = 0_usize;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| unusable(error.to_string()))?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(unusable("no certificate in it".to_owned()));
-        }
-    }
-    if roots.is_empty() {
-        return Err(Fault::untrusted(
-            "no certificate authority is known on this machine: install ca-certificates, or set `ca_file` or \
-             `ftps_fingerprint` in the rule",
-        ));
-    }
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| {
-            Fault::permanent(format!("cannot set up the check of certificates: {error}"))
-        })
 }

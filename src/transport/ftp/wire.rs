@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use suppaftp::{Encoding, FtpError, ImplFtpStream, Mode, TransferStream};
+use suppaftp::{DataStream, Encoding, FtpError, ImplFtpStream, Mode, TransferStream};
 
 use super::reply::Reply;
 use super::tls::{self, Connector, SharedRecord, Tls};
@@ -217,7 +217,13 @@ impl Wire {
                 .map_err(|error| Unopened::Failed(self.lost(what, &error)))?;
             self.watch.arm(limit);
             let error = match self.ftp.custom_data_command(command, &started) {
-                Ok((_, stream)) => return Ok(Transfer { wire: self, stream }),
+                Ok((_, stream)) => {
+                    return Ok(Transfer {
+                        wire: self,
+                        stream,
+                        written: false,
+                    });
+                }
                 Err(error) => error,
             };
             self.watch.disarm();
@@ -339,12 +345,14 @@ pub(super) struct Unfinished {
 pub(super) struct Transfer<'a> {
     wire: &'a mut Wire,
     stream: TransferStream<Tls>,
+    written: bool,
 }
 
 impl Transfer<'_> {
     /// Hands over some of `bytes` and says how many.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wire.watch.arm(self.wire.limits.stall);
+        self.written = true;
         io::Write::write(&mut self.stream, bytes)
     }
 
@@ -359,8 +367,9 @@ impl Transfer<'_> {
     pub(super) fn finish(mut self, what: &str, broke: Option<io::Error>) -> Result<(), Unfinished> {
         self.wire.watch.arm(self.wire.limits.stall);
         let broke = broke.or_else(|| io::Write::flush(&mut self.stream).err());
-        self.wire.watch.forget_data();
+        self.let_go();
         let ended = self.stream.finish();
+        self.wire.watch.forget_data();
         self.wire.watch.disarm();
         let lost = |error: &FtpError| Unfinished {
             fault: self.wire.lost(what, error),
@@ -385,9 +394,19 @@ impl Transfer<'_> {
     /// Gives the transfer up; what the server makes of it does not matter.
     pub(super) fn give_up(self) {
         self.wire.watch.arm_regardless(PARTING);
-        self.wire.watch.forget_data();
+        self.let_go();
         drop(self.stream.finish());
+        self.wire.watch.forget_data();
         self.wire.watch.disarm();
+    }
+
+    /// The data connection is about to be closed, which the watch's handle would prevent; but where suppaftp first
+    /// reads until the server ends (an upload over TLS), a server may go on for ever, and the watch has to hold it.
+    fn let_go(&self) {
+        let is_secured = matches!(self.stream.get_ref(), DataStream::Ssl(_));
+        if !(is_secured && self.written) {
+            self.wire.watch.forget_data();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! FTP and FTPS against vsftpd and pyftpdlib: what the conformance suite asks of everybody, and what is
 //! peculiar to FTP.
 
+mod certificates;
 mod conform;
 mod dialling;
 mod faults;

@@ -289,6 +289,29 @@ fn a_server_that_agrees_to_tls_and_talks_garbage_hears_nothing_in_clear() {
 }
 
 #[test]
+fn a_server_that_answers_in_a_broken_version_is_told_which() {
+    // The alert "no common cipher" in records of TLS 1.0, and the beginning of a hello of TLS 1.1: servers from before
+    // TLS 1.3.
+    for (says, wants) in [
+        (&b"\x15\x03\x01\0\x02\x02\x28"[..], "TLS 1.0"),
+        (
+            b"\x16\x03\x02\0\x2a\x02\0\0\x26\x03\x02aaaabbbbccccddddeeeeffffgggghhhh\0\xc0\x13\0",
+            "TLS 1.1",
+        ),
+    ] {
+        let (port, heard) = agrees_and_then(says);
+        let mut caller = Caller::new("127.0.0.1", port, "u", "p");
+        caller.terms.transports = vec![TransportKind::Ftps, TransportKind::Ftp];
+        let fault = caller.falls_back();
+        assert_eq!(fault.class, FaultClass::Untrusted, "{fault}");
+        let says =
+            format!("the server wants {wants}, which is not supported: TLS 1.2 and TLS 1.3 are");
+        assert_says(&fault, &[&says]);
+        assert!(heard.lock().expect("heard").is_empty());
+    }
+}
+
+#[test]
 fn a_connection_that_ends_in_the_handshake_is_transient_and_nothing_follows_in_clear() {
     let (port, heard) = agrees_and_then(b"");
     let mut caller = Caller::new("127.0.0.1", port, "u", "p");

@@ -82,20 +82,35 @@ impl Certificate {
 
     /// Signed by this authority for `names` (`DNS:localhost,IP:127.0.0.1`).
     pub fn sign(&self, dir: &Path, name: &str, names: &str) -> Self {
+        self.sign_as(dir, name, names, &Make::default())
+    }
+
+    /// The same, made in another way.
+    pub fn sign_as(&self, dir: &Path, name: &str, names: &str, make: &Make) -> Self {
         let made = Self::named(dir, name);
         let request = dir.join(format!("{name}.csr"));
-        let extensions = dir.join(format!("{name}.ext"));
+        let settings = dir.join(format!("{name}.cnf"));
+        let database = dir.join(format!("{name}.db"));
+        fs::write(&database, "").expect("write");
         fs::write(
-            &extensions,
-            format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"),
+            &settings,
+            format!(
+                "[ca]\ndefault_ca = own\n[own]\ndatabase = {}\nnew_certs_dir = {}\nrand_serial = yes\npolicy = any\n\
+                 x509_extensions = more\nunique_subject = no\n[any]\ncommonName = optional\n\
+                 [more]\nsubjectAltName = @names\nbasicConstraints = CA:FALSE\n[names]\n{}\n",
+                text(&database),
+                text(dir),
+                sections(names)
+            ),
         )
         .expect("write");
         openssl(&[
             "req",
             "-new",
             "-newkey",
-            "rsa:2048",
+            &format!("rsa:{}", make.bits),
             "-nodes",
+            "-utf8",
             "-subj",
             "/CN=server",
             "-keyout",
@@ -104,19 +119,24 @@ impl Certificate {
             text(&request),
         ]);
         openssl(&[
-            "x509",
-            "-req",
+            "ca",
+            "-batch",
+            "-notext",
+            "-utf8",
+            "-config",
+            text(&settings),
+            "-cert",
+            text(&self.cert),
+            "-keyfile",
+            text(&self.key),
+            "-md",
+            make.digest,
+            "-startdate",
+            make.from,
+            "-enddate",
+            make.until,
             "-in",
             text(&request),
-            "-CA",
-            text(&self.cert),
-            "-CAkey",
-            text(&self.key),
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            text(&extensions),
             "-out",
             text(&made.cert),
         ]);
@@ -129,6 +149,38 @@ impl Certificate {
             key: dir.join(format!("{name}.key")),
         }
     }
+}
+
+/// How a certificate is made.
+pub struct Make {
+    /// Of its RSA key.
+    pub bits: usize,
+    /// What its signature is made with.
+    pub digest: &'static str,
+    /// From when on it is valid.
+    pub from: &'static str,
+    /// Until when.
+    pub until: &'static str,
+}
+
+impl Default for Make {
+    fn default() -> Self {
+        Self {
+            bits: 2048,
+            digest: "sha256",
+            from: "20200101000000Z",
+            until: "20490101000000Z",
+        }
+    }
+}
+
+/// `DNS:a,IP:b` as openssl's section of names, in which a name may hold any character.
+fn sections(names: &str) -> String {
+    let lines = names.split(',').enumerate().map(|(number, name)| {
+        let (kind, value) = name.split_once(':').expect("a kind");
+        format!("{kind}.{number} = {value}\n")
+    });
+    lines.collect()
 }
 
 fn text(path: &Path) -> &str {

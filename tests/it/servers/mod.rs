@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod certificates;
+pub mod hostile_ftp;
 pub mod pyftpdlib;
 pub mod relay;
 pub mod running;
