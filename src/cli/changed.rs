@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::artifact::Digester;
 use crate::domain::change::Change;
 use crate::domain::revision;
-use crate::domain::text::escape;
+use crate::domain::text::{escape, escape_json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::svnlook::{Repository, Svnlook};
 
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>, out: &mut dyn Write) -> Re
             let text = serde_json::to_string(&line).map_err(|error| {
                 Error::source(format!("cannot write a change as JSON: {error}"))
             })?;
-            write_line(out, format_args!("{text}"))?;
+            write_line(out, format_args!("{}", escape_json(&text)))?;
         } else {
             write_row(out, &line)?;
         }

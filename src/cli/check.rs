@@ -13,6 +13,7 @@ use crate::config::netrc::Netrc;
 use crate::config::private::open_way;
 use crate::config::review::review;
 use crate::config::{logger, rules, settings};
+use crate::domain::text::escape_json;
 use crate::error::{ErrorKind, Result};
 
 /// Check the configuration: mistakes, rules that nothing reaches, secrets in the open.
@@ -111,11 +112,11 @@ fn keep<T>(loaded: Result<T, Mistakes>, mistakes: &mut Vec<Finding>) -> Option<T
 }
 
 fn json_line(level: &str, finding: &Finding) -> String {
-    json!({
+    let line = json!({
         "level": level,
         "file": finding.file.to_string_lossy(),
         "line": finding.line,
         "message": finding.text,
-    })
-    .to_string()
+    });
+    escape_json(&line.to_string()).into_owned()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::credentials::{CredentialStore, Described, PasswordSource};
 use crate::config::locate::Places;
 use crate::domain::rule::{Choice, Rule, RuleTerms};
-use crate::domain::text::escape;
+use crate::domain::text::{escape, escape_json};
 use crate::error::{ErrorKind, Result};
 
 /// Show which rule takes a package, and where it would go.
@@ -135,7 +135,7 @@ pub(super) fn run(
 
 fn json(value: &impl Serialize) -> String {
     // Texts, lists and flags always serialise.
-    serde_json::to_string(value).unwrap_or_default()
+    escape_json(&serde_json::to_string(value).unwrap_or_default()).into_owned()
 }
 
 /// A rule and where it stands.

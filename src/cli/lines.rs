@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output_error;
 use crate::domain::delivery::State;
-use crate::domain::text::escape;
+use crate::domain::text::{escape, escape_json};
 use crate::error::{Error, Result};
 use crate::journal::DeliveryRow;
 
@@ -73,7 +73,7 @@ impl<'a> DeliveryJson<'a> {
 pub(super) fn json_line(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
     let line = serde_json::to_string(value)
         .map_err(|error| Error::state(format!("cannot write JSON: {error}")))?;
-    line_of(out, &line)
+    line_of(out, &escape_json(&line))
 }
 
 /// Writes one line.

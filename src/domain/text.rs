@@ -25,6 +25,24 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// One object of JSON with what [`escape`] would change written as `\u202e`. JSON itself writes no more than the
+/// controls of ASCII so, and everything else can only stand in its strings.
+pub fn escape_json(object: &str) -> Cow<'_, str> {
+    if !object.chars().any(is_hostile) {
+        return Cow::Borrowed(object);
+    }
+    let mut shown = String::with_capacity(object.len() + 8);
+    for c in object.chars() {
+        if is_hostile(c) {
+            // All of them lie in the first plane. Writing to a String does not fail.
+            let _ = write!(shown, "\\u{:04x}", c as u32);
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Controls of all kinds, line and paragraph separators, bidirectional overrides and the byte order mark.
 fn is_hostile(c: char) -> bool {
     c.is_control()
@@ -59,6 +77,16 @@ mod tests {
             escape("a\u{1b}[31m\nb\u{202e}\u{85}"),
             "a\\x1b[31m\\nb\\u{202e}\\u{85}"
         );
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let text = "a\u{7f}\u{85}\u{202e}\u{2028}\u{feff}\n\\ \"中文\"";
+        let line = serde_json::to_string(text).unwrap();
+        let shown = escape_json(&line);
+        assert_eq!(shown, r#""a\u007f\u0085\u202e\u2028\ufeff\n\\ \"中文\"""#);
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+        assert!(matches!(escape_json(r#"{"a":"中文"}"#), Cow::Borrowed(_)));
     }
 
     #[test]

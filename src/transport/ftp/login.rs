@@ -5,6 +5,7 @@ use crate::domain::fault::Fault;
 use crate::domain::secret::Secret;
 use crate::transport::Dial;
 
+use super::path;
 use super::reply::{Features, Reply, quoted_path};
 use super::wire::Wire;
 
@@ -36,6 +37,7 @@ pub(super) fn login(wire: &mut Wire, dial: &Dial<'_>) -> Result<Welcome, Fault> 
     }
     let home = wire.ask_within(limit, "PWD", "PWD")?;
     let home = (home.code == 257).then(|| quoted_path(&home)).flatten();
+    let home = home.filter(|home| path::is_plausible(home));
     Ok(Welcome { features, home })
 }
 

@@ -3,6 +3,9 @@
 
 use crate::domain::fault::Fault;
 
+/// The longest path that a server is believed.
+const PATH_MAX_BYTES: usize = 4096;
+
 /// Refuses what would end a command line or a C string: nothing of it is ever sent.
 pub(super) fn check(what: &str, text: &str) -> Result<(), Fault> {
     if text.contains(['\r', '\n', '\0']) {
@@ -11,6 +14,11 @@ pub(super) fn check(what: &str, text: &str) -> Result<(), Fault> {
         )));
     }
     Ok(())
+}
+
+/// Whether what a server tells as a path can be one.
+pub(super) fn is_plausible(path: &str) -> bool {
+    !path.is_empty() && path.len() <= PATH_MAX_BYTES && !path.contains(['\r', '\n', '\0'])
 }
 
 /// The absolute form of `dest_dir`, without a trailing slash: a leading `~` or `~/` and what is relative
@@ -79,6 +87,14 @@ mod tests {
         }
         assert_eq!(resolve("~", "/"), "/");
         assert_eq!(resolve("~/a", "/"), "/a");
+    }
+
+    #[test]
+    fn a_server_is_believed_paths_of_bounded_length_and_one_line() {
+        assert!(is_plausible("/") && is_plausible("/home/u v"));
+        for told in ["", "/a\r\nDELE x", "/a\0", &"/a".repeat(3000)] {
+            assert!(!is_plausible(told), "{told:?}");
+        }
     }
 
     #[test]

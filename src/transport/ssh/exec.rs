@@ -21,6 +21,10 @@ pub(super) const CHANNEL_FAILURE: Code = Code::Session(-21);
 const QUOTED_BYTES: usize = 300;
 /// How much of it is kept while waiting for the script's beginning.
 const MOST_NOISE: usize = 1024 * 1024;
+/// How much is kept of what a script of ours prints: its answers and complaints are far shorter.
+pub(super) const MOST_SAID: usize = 64 * 1024;
+/// The longest status.
+const LONGEST_STATUS: usize = 16;
 
 /// Why a script gave no status.
 #[derive(Debug)]
@@ -37,13 +41,24 @@ pub(super) enum ExecError {
     Halt(Halt),
 }
 
-/// How long a script may be silent.
+/// How long a script may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Without a byte in either direction; with a limit: without a sign of life from the host.
+    /// Without a byte in either direction; where it is silent by right: without a sign of life from the host.
     pub(super) stall: Duration,
-    /// For a script that may be silent by right: how long it runs at most.
-    pub(super) limit: Option<Duration>,
+    /// In all, however much it says.
+    pub(super) limit: Patient,
+}
+
+/// What bounds a script in all.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patient {
+    /// This time.
+    For(Duration),
+    /// This time, and it may be silent by right.
+    ForSilence(Duration),
+    /// As long as it takes input: what it says is no progress.
+    WithInput,
 }
 
 /// Bytes for a script's input.
@@ -176,6 +191,10 @@ fn pump(
 ) -> Result<(), Broke> {
     let stall = patience.stall;
     let begun = Instant::now();
+    let most = match patience.limit {
+        Patient::For(limit) | Patient::ForSilence(limit) => Some((begun + limit, limit)),
+        Patient::WithInput => None,
+    };
     let mut writing = Writing {
         pending: head.as_bytes().to_vec(),
         from: 0,
@@ -188,20 +207,20 @@ fn pump(
     loop {
         let mut moved = false;
         if !writing.done {
-            match writing.step(channel, input.as_mut()) {
+            match writing.step(wire, stall, channel, input.as_mut()) {
                 Ok(step) => moved |= step,
                 // A script that ended early closes its input: what it said tells why.
                 Err(Unwritten::There) => writing.done = true,
                 Err(Unwritten::Here(error)) => return Err(Broke::Here(error)),
             }
         }
-        match channel.read(&mut buffer) {
+        match wire.transfer(stall, || channel.read(&mut buffer)) {
             Ok(0) if channel.eof() => return Ok(()),
             Ok(0) => {}
             Ok(count) => {
-                moved = true;
+                moved |= most.is_some();
                 reading.take(&buffer[..count], sink);
-                if reading.status.is_some() {
+                if reading.over {
                     return Ok(());
                 }
             }
@@ -210,11 +229,12 @@ fn pump(
         }
         if moved {
             last = Instant::now();
-            continue;
         }
-        let paused = match patience.limit {
-            Some(limit) => wire.pause_listening((begun + limit, limit), (last, stall)),
-            None => wire.pause(last + stall, stall),
+        let paused = match (patience.limit, most) {
+            (_, Some((end, _))) if moved && Instant::now() >= end => Err(wire.flooded()),
+            _ if moved => Ok(()),
+            (Patient::ForSilence(_), Some(most)) => wire.pause_listening(most, (last, stall)),
+            _ => wire.pause(last + stall, stall),
         };
         paused.map_err(Broke::Wire)?;
     }
@@ -246,6 +266,8 @@ impl Writing {
     /// Whether anything moved.
     fn step(
         &mut self,
+        wire: &Wire,
+        stall: Duration,
         channel: &mut Channel,
         input: Option<&mut Input<'_>>,
     ) -> Result<bool, Unwritten> {
@@ -257,7 +279,9 @@ impl Writing {
             }
         };
         if self.from < self.pending.len() {
-            let count = channel.write(&self.pending[self.from..]).or_else(again)?;
+            let count = wire
+                .transfer(stall, || channel.write(&self.pending[self.from..]))
+                .or_else(again)?;
             self.from += count;
             if self.head > 0 {
                 self.head -= count;
@@ -289,7 +313,10 @@ impl Writing {
                 return Ok(true);
             }
         }
-        match channel.send_eof().map_err(io::Error::from) {
+        match wire
+            .call(stall, || channel.send_eof())
+            .map_err(io::Error::from)
+        {
             Ok(()) => self.done = true,
             Err(error) => {
                 again(error)?;
@@ -304,6 +331,8 @@ struct Reading {
     marker: Vec<u8>,
     held: Vec<u8>,
     began: bool,
+    /// Whether the end marker came.
+    over: bool,
     status: Option<i32>,
 }
 
@@ -313,6 +342,7 @@ impl Reading {
             marker: format!("\n{nonce}").into_bytes(),
             held: Vec::new(),
             began: false,
+            over: false,
             status: None,
         }
     }
@@ -335,8 +365,11 @@ impl Reading {
         }
         if let Some(at) = find(&self.held, &self.marker) {
             let line = &self.held[at + self.marker.len()..];
-            if let Some(length) = line.iter().position(|&byte| byte == b'\n') {
+            let length = line.iter().position(|&byte| byte == b'\n');
+            if length.is_some() || line.len() > LONGEST_STATUS {
+                let length = length.unwrap_or(0);
                 self.status = String::from_utf8_lossy(&line[..length]).trim().parse().ok();
+                self.over = true;
                 sink(&self.held[..at]);
                 self.held.clear();
             }
@@ -369,6 +402,20 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_talks_without_end_takes_no_room() {
+        let piece = vec![b'n'; 100_000];
+        let mut reading = Reading::new("ADx");
+        for _ in 0..50 {
+            reading.take(&piece, &mut |_| {});
+            assert!(reading.held.len() <= MOST_NOISE + piece.len());
+        }
+        reading.take(b"\nADx\n\nADx 1", &mut |_| {});
+        assert!(reading.began && !reading.over);
+        reading.take(&piece, &mut |_| {});
+        assert!(reading.over && reading.status.is_none() && reading.held.is_empty());
+    }
 
     #[test]
     fn markers_are_found_wherever_the_pieces_are_cut() {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::exec::{self, ExecError, Input, Patience};
+use super::exec::{self, ExecError, Input, Patient};
 use super::follow::{Ending, Follow};
 use super::link::{Link, refused};
 use super::wire::Halt;
@@ -14,6 +14,9 @@ use crate::domain::install::{
     environment, fill, forget_script, is_token, plain_script, tracked_script,
 };
 use crate::domain::target::InstallMode;
+
+/// How long a tracked command is followed beyond twice its limit, which is what a slow host may make of it.
+const FOLLOWED_MORE: Duration = Duration::from_mins(10);
 
 /// Asked before a tracked command can begin.
 type MayBegin<'a> = &'a mut dyn FnMut() -> Result<(), Fault>;
@@ -106,7 +109,10 @@ fn tracked(
         reader: &mut word,
         progress: &mut |_| {},
     };
-    let ran = link.stream(&script, (!spec.recorded).then_some(input), &mut |bytes| {
+    // A host whose follower outlives the limit of the command by so much is not believed any more.
+    let limit = Duration::from_secs(spec.timeout_s.saturating_mul(2)).saturating_add(FOLLOWED_MORE);
+    let input = (!spec.recorded).then_some(input);
+    let ran = link.stream_with(Patient::For(limit), &script, input, &mut |bytes| {
         follow.take(bytes, output);
         prepared.set(follow.prepared);
     });
@@ -170,11 +176,8 @@ fn plain(
     let mut tail = Tail::new(spec.output_max_bytes);
     let script = plain_script(spec);
     // A silent command is no stall: its own limit counts, and that the host is there.
-    let patience = Patience {
-        stall: link.stall,
-        limit: Some(Duration::from_secs(spec.timeout_s.saturating_add(30))),
-    };
-    let ran = link.stream_with(patience, &script, None, &mut |bytes| {
+    let limit = Duration::from_secs(spec.timeout_s.saturating_add(30));
+    let ran = link.stream_with(Patient::ForSilence(limit), &script, None, &mut |bytes| {
         output(bytes);
         tail.push(bytes);
     });
@@ -234,7 +237,7 @@ fn bare(
     let end = last + limit;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        match channel.read(&mut buffer) {
+        match link.wire.transfer(link.stall, || channel.read(&mut buffer)) {
             Ok(0) if channel.eof() => break,
             Ok(count) => {
                 last = Instant::now();

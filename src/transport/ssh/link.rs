@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 use ssh2::{Channel, Sftp};
 
 use super::dial::stopped;
-use super::exec::{self, ExecError, Input, Patience, Ran};
+use super::exec::{self, ExecError, Input, MOST_SAID, Patience, Patient, Ran};
 use super::wire::{Halt, Wire, code, is_lost};
 use crate::domain::fault::Fault;
 
 /// How long a server may take to notice that a channel was closed.
 const BUSY: Duration = Duration::from_secs(1);
+/// How long a script of ours takes at most, on top of `stall_timeout`: start-up files may be slow.
+const SCRIPT_MAX: Duration = Duration::from_mins(2);
+/// How many characters of what a host says stand in a message.
+const QUOTED_MAX_CHARS: usize = 500;
 
 /// An authenticated connection. The wire comes first, so that it is cut before SFTP is freed.
 pub(super) struct Link {
@@ -60,8 +64,9 @@ impl Link {
                 quoted(said)
             )),
             ExecError::Lost(why) => Fault::transient(format!(
-                "{}: connection lost while {doing}: {why}",
-                self.place
+                "{}: connection lost while {doing}: {}",
+                self.place,
+                shortened(why)
             )),
             ExecError::Local(error) => Fault::transient(format!(
                 "cannot read the artifact while {doing} to {}: {error}",
@@ -71,32 +76,26 @@ impl Link {
         }
     }
 
-    /// Runs a script of ours and keeps its output; messages are in English.
+    /// Runs a script of ours and keeps its output, as far as it is bounded; messages are in English.
     pub(super) fn script(&mut self, script: &str) -> Result<Ran, ExecError> {
+        self.script_within(Duration::ZERO, script)
+    }
+
+    /// The same where it may take so much longer.
+    pub(super) fn script_within(&mut self, more: Duration, script: &str) -> Result<Ran, ExecError> {
         let script = format!("LC_ALL=C; export LC_ALL\n{script}");
         let mut output = Vec::new();
-        let status = self.stream(&script, None, &mut |bytes| output.extend_from_slice(bytes))?;
+        let limit = self.stall.saturating_add(SCRIPT_MAX).saturating_add(more);
+        let status = self.stream_with(Patient::For(limit), &script, None, &mut |bytes| {
+            keep(&mut output, bytes);
+        })?;
         Ok(Ran { status, output })
     }
 
     /// Runs a script, its output shown as it comes.
-    pub(super) fn stream(
-        &mut self,
-        script: &str,
-        input: Option<Input<'_>>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<i32, ExecError> {
-        let patience = Patience {
-            stall: self.stall,
-            limit: None,
-        };
-        self.stream_with(patience, script, input, sink)
-    }
-
-    /// The same with another patience.
     pub(super) fn stream_with(
         &mut self,
-        patience: Patience,
+        limit: Patient,
         script: &str,
         input: Option<Input<'_>>,
         sink: &mut dyn FnMut(&[u8]),
@@ -104,6 +103,10 @@ impl Link {
         if self.shell == Some(false) {
             return Err(ExecError::NoShell("as was found out before".to_owned()));
         }
+        let patience = Patience {
+            stall: self.stall,
+            limit,
+        };
         let channel = self.channel();
         let result = channel
             .and_then(|channel| exec::stream(&self.wire, channel, script, input, patience, sink));
@@ -150,18 +153,31 @@ impl Link {
     }
 }
 
+/// Adds to what a script said, as long as there is room.
+pub(super) fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MOST_SAID.saturating_sub(said.len());
+    said.extend_from_slice(&bytes[..room.min(bytes.len())]);
+}
+
+/// The beginning of what a host said.
+fn shortened(said: &str) -> &str {
+    said.char_indices()
+        .nth(QUOTED_MAX_CHARS)
+        .map_or(said, |(at, _)| &said[..at])
+}
+
 /// What a host said, for the end of a message.
 fn quoted(said: &str) -> String {
     if said.is_empty() {
         String::new()
     } else {
-        format!("; it said: {said}")
+        format!("; it said: {}", shortened(said))
     }
 }
 
 /// The fault of a step that the host refused with a message in English.
 pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault {
-    let message = format!("{place}: {doing} {path}: {why}");
+    let message = format!("{place}: {doing} {path}: {}", shortened(why));
     let lower = why.to_lowercase();
     let passes = [
         "no space",

@@ -88,7 +88,7 @@ fn by_digest(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<Beginni
             ""
         )
     );
-    let ran = link.script(&script)?;
+    let ran = link.script_within(shell::hashing(upload.size), &script)?;
     let text = ran.text();
     let mut words = text.split_ascii_whitespace();
     let blocks: Option<u64> = words.next().and_then(|word| word.parse().ok());
@@ -186,7 +186,10 @@ fn read_at(
         return Ok(None);
     }
     while filled < count {
-        match file.read(&mut bytes[filled..]) {
+        match link
+            .wire
+            .transfer(link.stall, || file.read(&mut bytes[filled..]))
+        {
             Ok(0) => return Ok(None),
             Ok(read) => {
                 filled += read;

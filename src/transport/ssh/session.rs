@@ -14,6 +14,9 @@ use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
 use crate::transport::{Dial, Leftover, Session, SessionFacts, Upload, Verified, replace};
 
+/// The longest path that a host is believed.
+const PATH_MAX_BYTES: usize = 4096;
+
 /// How files travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Files {
@@ -89,6 +92,12 @@ impl SshSession {
         } else {
             shell::home(&mut self.link)?
         };
+        if !home.starts_with('/') || home.len() > PATH_MAX_BYTES || home.contains('\0') {
+            return Err(Fault::permanent(format!(
+                "{}: what the host tells as the home of the login is no path: give `dest_dir` as an absolute path",
+                self.link.place
+            )));
+        }
         self.home = Some(home.clone());
         Ok(home)
     }
@@ -102,8 +111,8 @@ impl SshSession {
     }
 
     /// Length and digest of a file, the digest where the host can compute it.
-    fn measure(&mut self, path: &str) -> Result<Option<(u64, Option<String>)>, Fault> {
-        match shell::digest(&mut self.link, path) {
+    fn measure(&mut self, path: &str, size: u64) -> Result<Option<(u64, Option<String>)>, Fault> {
+        match shell::digest(&mut self.link, path, size) {
             Ok(found) => Ok(found),
             Err(ExecError::NoShell(_)) if self.files == Files::Sftp => {
                 Ok(sftp::length(&mut self.link, path)?.map(|length| (length, None)))
@@ -189,7 +198,7 @@ impl Session for SshSession {
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault> {
         let path = in_dir(upload.dir, upload.temporary)?;
         let place = self.link.place.clone();
-        let difference = match self.measure(&path)? {
+        let difference = match self.measure(&path, upload.size)? {
             None => {
                 return Err(Fault::transient(format!(
                     "{place}: {path} has vanished before it was verified"

@@ -223,7 +223,10 @@ fn write_all(
         let mut from = 0;
         let mut end = Instant::now() + link.stall;
         while from < filled {
-            match file.write(&buffer[from..filled]) {
+            match link
+                .wire
+                .transfer(link.stall, || file.write(&buffer[from..filled]))
+            {
                 Ok(count) => {
                     from += count;
                     total += count as u64;

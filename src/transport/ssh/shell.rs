@@ -4,14 +4,17 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::exec::{ExecError, Input, finish};
-use super::link::{Link, refused};
+use super::exec::{ExecError, Input, Patient, finish};
+use super::link::{Link, keep, refused};
 use super::wire::{Halt, is_lost};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
 use crate::transport::{Upload, replace};
+
+/// The slowest that is waited for, bytes a second: a small machine with a slow disk.
+const SLOWEST_HASH: u64 = 1_000_000;
 
 /// The artifact, opened.
 pub(super) fn open_local(upload: &Upload<'_>) -> Result<File, Fault> {
@@ -47,14 +50,7 @@ fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String,
 
 /// The login's home.
 pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
-    let home = run(link, "cd && pwd", "resolving", "~")?;
-    if home.starts_with('/') {
-        return Ok(home);
-    }
-    Err(Fault::permanent(format!(
-        "{}: the home directory cannot be found",
-        link.place
-    )))
+    run(link, "cd && pwd", "resolving", "~")
 }
 
 /// Makes what is missing of an absolute directory.
@@ -138,8 +134,8 @@ pub(super) fn feed(
 ) -> Result<(), Fault> {
     let script = format!("LC_ALL=C; export LC_ALL\n{script}");
     let mut said = Vec::new();
-    let result = link.stream(&script, Some(input), &mut |bytes| {
-        said.extend_from_slice(bytes);
+    let result = link.stream_with(Patient::WithInput, &script, Some(input), &mut |bytes| {
+        keep(&mut said, bytes);
     });
     match result {
         Ok(0) => Ok(()),
@@ -226,7 +222,10 @@ fn scp_bytes(
         let mut from = 0;
         let mut end = Instant::now() + link.stall;
         while from < bytes.len() {
-            match channel.write(&bytes[from..]) {
+            match link
+                .wire
+                .transfer(link.stall, || channel.write(&bytes[from..]))
+            {
                 Ok(count) => {
                     from += count;
                     end = Instant::now() + link.stall;
@@ -264,9 +263,15 @@ fn scp_answer(link: &Link, channel: &mut ssh2::Channel) -> Result<Vec<u8>, Fault
     let end = Instant::now() + link.stall;
     let mut buffer = [0; 4096];
     loop {
-        match channel.read(&mut buffer) {
+        match link.wire.transfer(link.stall, || channel.read(&mut buffer)) {
             Ok(0) if channel.eof() => return Ok(said),
-            Ok(count) => said.extend_from_slice(&buffer[..count]),
+            // An answer is a byte, or a line; what comes beyond counts against the time.
+            Ok(count) => {
+                keep(&mut said, &buffer[..count]);
+                if Instant::now() >= end {
+                    return Err(halted(link.wire.flooded()));
+                }
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 link.wire.pause(end, link.stall).map_err(halted)?;
             }
@@ -303,17 +308,24 @@ done
     )
 }
 
-/// Length and, where the host can compute it, SHA-256 of a file; nothing where there is none.
+/// How long a host may take to hash `size` bytes.
+pub(super) fn hashing(size: u64) -> Duration {
+    Duration::from_secs(size / SLOWEST_HASH)
+}
+
+/// Length and, where the host can compute it, SHA-256 of a file that should have `size` bytes; nothing where there is
+/// none.
 pub(super) fn digest(
     link: &mut Link,
     path: &str,
+    size: u64,
 ) -> Result<Option<(u64, Option<String>)>, ExecError> {
     let script = format!(
         "f={}\n[ -f \"$f\" ] || exit 44\ns=$(wc -c <\"$f\") || exit 1\n{}echo \"$((s+0)) $h\"\n",
         shell_quote(path),
         hash_script("", "<\"$f\" ")
     );
-    let ran = link.script(&script)?;
+    let ran = link.script_within(hashing(size), &script)?;
     match ran.status {
         0 => {}
         44 => return Ok(None),

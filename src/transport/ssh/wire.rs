@@ -2,16 +2,20 @@
 //! caller's patience ends, or the worker is told to stop. Knows nothing of files or commands.
 
 use std::cell::Cell;
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, ErrorCode};
 
+use super::guard::Guard;
 use crate::transport::StopFlag;
 
 /// libssh2's code for "try again".
 const EAGAIN: i32 = -37;
+/// libssh2's code for a peer that does not keep to the protocol.
+const PROTOCOL: i32 = -14;
 /// How long one wait for the socket lasts at most, so that the stop flag is seen soon.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -34,6 +38,7 @@ pub(super) struct Wire {
     stop: StopFlag,
     /// When something last came in while it was waited for.
     heard: Cell<Instant>,
+    guard: Guard,
 }
 
 impl Wire {
@@ -42,6 +47,7 @@ impl Wire {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         socket.set_nonblocking(true).map_err(|e| text(&e))?;
         let copy = socket.try_clone().map_err(|e| text(&e))?;
+        let guard = Guard::start(&socket).map_err(|e| text(&e))?;
         let mut session = ssh2::Session::new().map_err(|e| text(&e))?;
         session.set_tcp_stream(copy);
         session.set_blocking(false);
@@ -52,6 +58,7 @@ impl Wire {
             socket,
             stop,
             heard: Cell::new(Instant::now()),
+            guard,
         })
     }
 
@@ -73,8 +80,10 @@ impl Wire {
     ) -> Result<T, Halt> {
         let end = Instant::now() + limit;
         loop {
-            match operation() {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.call(left, &mut operation) {
                 Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
+                Err(_) if self.guard.is_flooded() => return Err(self.flooded()),
                 Err(error) => return Err(Halt::Ssh(error)),
                 Ok(value) => return Ok(value),
             }
@@ -82,9 +91,40 @@ impl Wire {
         }
     }
 
+    /// Runs one call of libssh2 that may read or write, for `limit` at most: the connection is cut where the peer
+    /// keeps it from coming back.
+    pub(super) fn call<T>(&self, limit: Duration, call: impl FnOnce() -> T) -> T {
+        self.guard.call(&self.socket, limit, call)
+    }
+
+    /// The same for a call that moves payload; what comes in without any is bounded.
+    pub(super) fn transfer(
+        &self,
+        limit: Duration,
+        call: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let moved = self.call(limit, call);
+        if let Ok(count) = moved {
+            self.guard.moved(count);
+        }
+        moved
+    }
+
+    /// Cuts the connection to a peer that sends without end.
+    pub(super) fn flooded(&self) -> Halt {
+        self.cut();
+        Halt::Ssh(ssh2::Error::new(
+            ErrorCode::Session(PROTOCOL),
+            "the other side sent without end what nobody asked for",
+        ))
+    }
+
     /// Waits until the socket may have changed; a halt when `end` has passed or the worker is to stop.
     pub(super) fn pause(&self, end: Instant, limit: Duration) -> Result<(), Halt> {
         self.heed_stop()?;
+        if self.guard.is_flooded() {
+            return Err(self.flooded());
+        }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             self.cut();
@@ -105,7 +145,7 @@ impl Wire {
         let quiet = quiet.max(Duration::from_secs(6));
         let interval = u32::try_from(quiet.as_secs() / 3).unwrap_or(u32::MAX);
         self.session.set_keepalive(true, interval.min(30));
-        match self.session.keepalive_send() {
+        match self.call(quiet, || self.session.keepalive_send()) {
             Ok(_) => {}
             Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
             Err(error) => return Err(Halt::Ssh(error)),
