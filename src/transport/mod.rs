@@ -102,6 +102,26 @@ pub struct Upload<'a> {
     pub resume: bool,
 }
 
+/// Refuses names that are no single component, and those that uploads under way and install records go by on hosts.
+fn check_name(name: &str) -> Result<(), Fault> {
+    let of_upload = name
+        .strip_prefix(".ad-")
+        .and_then(|rest| rest.rsplit_once(".part"));
+    let is_ours = name == ".auto-dispatcher"
+        || of_upload.is_some_and(|(_, end)| end.is_empty() || end == ".old");
+    if is_ours {
+        return Err(Fault::permanent(format!(
+            "{name:?} is a name that auto-dispatcher itself uses on hosts: rename the package"
+        )));
+    }
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+        return Err(Fault::permanent(format!(
+            "{name:?} cannot be a file's name on the host: rename the package"
+        )));
+    }
+    Ok(())
+}
+
 /// What an attempt may have left on a host under names that are its delivery's alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Leftover<'a> {

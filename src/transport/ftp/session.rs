@@ -8,7 +8,7 @@ use super::{digest, path};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::transport::replace::{self, Failed, Files};
-use crate::transport::{Leftover, Session, SessionFacts, StopFlag, Upload, Verified};
+use crate::transport::{Leftover, Session, SessionFacts, StopFlag, Upload, Verified, check_name};
 
 /// One open FTP or FTPS session.
 pub(super) struct FtpSession {
@@ -282,5 +282,6 @@ fn no_commands(wire: &Wire) -> Fault {
 fn check_names(upload: &Upload<'_>) -> Result<(), Fault> {
     path::check("the directory", upload.dir)?;
     path::check("the name", upload.name)?;
+    check_name(upload.name)?;
     path::check("the temporary name", upload.temporary)
 }

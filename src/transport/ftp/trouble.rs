@@ -1,5 +1,7 @@
 //! What suppaftp's errors mean before the login: which class of fault, in words that name the peer.
 
+use std::io::ErrorKind;
+
 use suppaftp::FtpError;
 
 use super::reply::Reply;
@@ -43,6 +45,9 @@ pub(super) fn no_banner(peer: &str, cut: Option<Cut>, error: &FtpError) -> Fault
             )),
             None => Fault::unreachable(format!("{peer} is not an FTP server")),
         },
+        (None, FtpError::ConnectionError(error)) if error.kind() == ErrorKind::InvalidData => {
+            Fault::unreachable(format!("{peer} is not an FTP server: {error}"))
+        }
         (None, FtpError::ConnectionError(error)) => Fault::unreachable(format!(
             "{peer} closes the connection before its greeting: {error}"
         )),

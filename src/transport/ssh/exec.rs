@@ -232,7 +232,7 @@ fn pump(
         }
         let paused = match (patience.limit, most) {
             (_, Some((end, _))) if moved && Instant::now() >= end => Err(wire.flooded()),
-            _ if moved => Ok(()),
+            _ if moved => wire.heed_stop(),
             (Patient::ForSilence(_), Some(most)) => wire.pause_listening(most, (last, stall)),
             _ => wire.pause(last + stall, stall),
         };

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// What a call gets beyond the caller's patience: calls that do not read come back in no time.
 const GRACE: Duration = Duration::from_secs(1);
 /// How much the process may grow while one call runs; what is asked for comes in pieces of 2 MiB at most.
-const GROWTH_MAX_BYTES: u64 = 128 << 20;
+const GROWTH_MAX_BYTES: u64 = 64 << 20;
 /// How much may come in that nobody asked for.
 const UNASKED_MAX_BYTES: u64 = 16 << 20;
 /// What may come in for each byte that is handed over or sent: envelopes, acknowledgements.

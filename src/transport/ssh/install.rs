@@ -237,6 +237,13 @@ fn bare(
     let end = last + limit;
     let mut buffer = vec![0; 64 * 1024];
     loop {
+        if Instant::now() >= end {
+            exec::finish(&link.wire, &mut channel);
+            return Ok(tail.into_outcome(InstallEnd::TimedOut));
+        }
+        link.wire
+            .heed_stop()
+            .map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
         match link.wire.transfer(link.stall, || channel.read(&mut buffer)) {
             Ok(0) if channel.eof() => break,
             Ok(count) => {
@@ -245,10 +252,6 @@ fn bare(
                 tail.push(&buffer[..count]);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if Instant::now() >= end {
-                    exec::finish(&link.wire, &mut channel);
-                    return Ok(tail.into_outcome(InstallEnd::TimedOut));
-                }
                 let late = (end + Duration::from_secs(1), limit);
                 let pause = link.wire.pause_listening(late, (last, link.stall));
                 pause.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;

@@ -12,8 +12,6 @@ use crate::domain::fault::Fault;
 
 /// How long a server may take to notice that a channel was closed.
 const BUSY: Duration = Duration::from_secs(1);
-/// How long a script of ours takes at most, on top of `stall_timeout`: start-up files may be slow.
-const SCRIPT_MAX: Duration = Duration::from_mins(2);
 /// How many characters of what a host says stand in a message.
 const QUOTED_MAX_CHARS: usize = 500;
 
@@ -85,7 +83,8 @@ impl Link {
     pub(super) fn script_within(&mut self, more: Duration, script: &str) -> Result<Ran, ExecError> {
         let script = format!("LC_ALL=C; export LC_ALL\n{script}");
         let mut output = Vec::new();
-        let limit = self.stall.saturating_add(SCRIPT_MAX).saturating_add(more);
+        // One that says nothing has half of it; the other half is for start-up files that talk.
+        let limit = self.stall.saturating_mul(2).saturating_add(more);
         let status = self.stream_with(Patient::For(limit), &script, None, &mut |bytes| {
             keep(&mut output, bytes);
         })?;

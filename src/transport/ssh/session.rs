@@ -12,7 +12,9 @@ use super::{install, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
-use crate::transport::{Dial, Leftover, Session, SessionFacts, Upload, Verified, replace};
+use crate::transport::{
+    Dial, Leftover, Session, SessionFacts, Upload, Verified, check_name, replace,
+};
 
 /// The longest path that a host is believed.
 const PATH_MAX_BYTES: usize = 4096;
@@ -180,6 +182,7 @@ impl Session for SshSession {
     }
 
     fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
+        check_name(upload.name)?;
         let path = in_dir(upload.dir, upload.temporary)?;
         let by_sftp = self.files == Files::Sftp;
         let from = if upload.resume {
@@ -220,6 +223,7 @@ impl Session for SshSession {
     }
 
     fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
+        check_name(upload.name)?;
         let temporary = in_dir(upload.dir, upload.temporary)?;
         let name = in_dir(upload.dir, upload.name)?;
         if self.files == Files::Sftp {

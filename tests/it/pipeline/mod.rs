@@ -20,7 +20,7 @@ pub mod rule;
 mod secrets;
 mod signals;
 mod spool;
-mod talkative;
+pub mod talkative;
 mod transports;
 mod unrecorded;
 mod uuids;
@@ -241,7 +241,13 @@ impl Pipeline {
     /// Waits until `count` deliveries are in the record and all are settled; returns them, oldest first.
     #[track_caller]
     pub fn settled(&self, count: usize) -> Vec<Value> {
-        wait_until(&format!("{count} deliveries are settled"), LIMIT, || {
+        self.settled_within(count, LIMIT)
+    }
+
+    /// The same where it may take longer.
+    #[track_caller]
+    pub fn settled_within(&self, count: usize, limit: Duration) -> Vec<Value> {
+        wait_until(&format!("{count} deliveries are settled"), limit, || {
             let states = self.states();
             states.len() >= count && states.iter().all(|(state, _)| !state.is_open())
         });

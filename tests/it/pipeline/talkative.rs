@@ -9,7 +9,7 @@ use super::host::Host;
 use crate::testenv::wait_until;
 
 /// The largest memory that a process has had so far, in KiB.
-fn peak_kib(pid: i32) -> u64 {
+pub fn peak_kib(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB"));

@@ -86,7 +86,7 @@ impl Certificate {
     }
 
     /// The same, made in another way.
-    pub fn sign_as(&self, dir: &Path, name: &str, names: &str, make: &Make) -> Self {
+    pub fn sign_as(&self, dir: &Path, name: &str, names: &str, how: &Make) -> Self {
         let made = Self::named(dir, name);
         let request = dir.join(format!("{name}.csr"));
         let settings = dir.join(format!("{name}.cnf"));
@@ -108,7 +108,7 @@ impl Certificate {
             "req",
             "-new",
             "-newkey",
-            &format!("rsa:{}", make.bits),
+            &format!("rsa:{}", how.bits),
             "-nodes",
             "-utf8",
             "-subj",
@@ -130,11 +130,11 @@ impl Certificate {
             "-keyfile",
             text(&self.key),
             "-md",
-            make.digest,
+            how.digest,
             "-startdate",
-            make.from,
+            how.from,
             "-enddate",
-            make.until,
+            how.until,
             "-in",
             text(&request),
             "-out",

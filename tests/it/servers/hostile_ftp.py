@@ -9,6 +9,7 @@ ciphers                OpenSSL's list
 injected               sent in clear in one piece with the answer to AUTH
 bounce    [ip, port]   what PASV tells (EPSV is refused)
 endless   "greeting" | command   what never ends: "how" is "line", "lines" or "drip" (a byte every 0.2 s)
+endless_store          data connections that were written to go on without end
 endless_data           data connections that are read from never end
 """
 import json
@@ -165,6 +166,8 @@ class Caller(threading.Thread):
                 if not piece:
                     break
                 file.write(piece)
+        while S.get("endless_store"):
+            data.sendall(b"x" * 65536)
         data.close()
         self.say(command, "226 got it " + TEXT)
 
@@ -195,7 +198,10 @@ class Caller(threading.Thread):
         self.say(command, "350 to? " + TEXT)
 
     def do_RNTO(self, command, argument):
-        os.rename(self.source, self.path(argument))
+        try:
+            os.rename(self.source, self.path(argument))
+        except OSError:
+            return self.say(command, "553 no " + TEXT)
         self.say(command, "250 renamed " + TEXT)
 
     def do_DELE(self, command, argument):
