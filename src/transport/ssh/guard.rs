@@ -42,6 +42,8 @@ struct Shared {
 pub(super) struct Guard {
     shared: Arc<Shared>,
     received: Cell<u64>,
+    /// What the last call left unread.
+    left: Cell<u64>,
     asked_for: Cell<u64>,
 }
 
@@ -56,6 +58,7 @@ impl Guard {
         Ok(Self {
             shared,
             received: Cell::new(0),
+            left: Cell::new(0),
             asked_for: Cell::new(0),
         })
     }
@@ -67,9 +70,10 @@ impl Guard {
         limit: Duration,
         call: impl FnOnce() -> T,
     ) -> T {
-        // Whatever waits is read in this call.
-        let waits = rustix::io::ioctl_fionread(socket).unwrap_or(0);
-        self.received.set(self.received.get().saturating_add(waits));
+        // What has come since the last call. What comes during a call and is read by it is not counted: how long that
+        // goes on is what the thread looks at.
+        let more = waiting(socket).saturating_sub(self.left.get());
+        self.received.set(self.received.get().saturating_add(more));
         let until = limit.saturating_add(GRACE);
         {
             let mut state = lock(&self.shared);
@@ -77,6 +81,7 @@ impl Guard {
             state.number += 1;
         }
         let given = call();
+        self.left.set(waiting(socket));
         lock(&self.shared).until = None;
         given
     }
@@ -122,6 +127,11 @@ fn watch(shared: &Shared, socket: &TcpStream) {
     }
 }
 
+/// How many bytes can be read.
+fn waiting(socket: &TcpStream) -> u64 {
+    rustix::io::ioctl_fionread(socket).unwrap_or(0)
+}
+
 /// What this process takes up of the memory; nothing where that cannot be known.
 fn resident_bytes() -> u64 {
     let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -156,6 +166,21 @@ mod tests {
         let read = guard.call(&copy, Duration::ZERO, || ours.read(&mut [0]));
         assert_eq!(read.unwrap(), 0);
         assert!(guard.is_flooded());
+    }
+
+    #[test]
+    fn what_waits_over_many_calls_is_counted_once() {
+        let (mut ours, mut theirs) = pair();
+        let guard = Guard::start(&ours).unwrap();
+        let copy = ours.try_clone().unwrap();
+        let writer = thread::spawn(move || theirs.write_all(&vec![0; 4 << 20]).unwrap());
+        for _ in 0..(4 << 20) / 1024 {
+            guard.call(&copy, Duration::from_mins(1), || {
+                ours.read_exact(&mut [0; 1024]).unwrap();
+            });
+        }
+        writer.join().unwrap();
+        assert!(!guard.is_flooded());
     }
 
     #[test]
