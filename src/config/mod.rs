@@ -9,6 +9,9 @@ pub mod locate;
 pub mod logger;
 pub mod netrc;
 pub mod private;
+#[cfg(feature = "probes")]
+#[doc(hidden)]
+pub mod probes;
 pub mod review;
 pub mod rules;
 pub mod scans;

@@ -19,9 +19,9 @@ pub(super) struct FileText {
     /// Its bytes, wiped on drop.
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// Its permission bits.
-    mode: u32,
+    pub(super) mode: u32,
     /// Whose it is.
-    owner: u32,
+    pub(super) owner: u32,
 }
 
 /// Reads `path`; `None`: there is no such file.

@@ -119,8 +119,17 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<LoadedRules, Mistakes> {
         )
         .into());
     };
+    read(path, &text, home)
+}
+
+/// The same for a file that was read.
+pub(super) fn read(
+    path: &Path,
+    text: &FileText,
+    home: Option<&Path>,
+) -> Result<LoadedRules, Mistakes> {
     let document = Document::parse(path, &text.bytes)?;
-    let mut mistakes: Vec<Finding> = permission_mistake(path, &text, &document)
+    let mut mistakes: Vec<Finding> = permission_mistake(path, text, &document)
         .into_iter()
         .collect();
     let mut rules = Vec::with_capacity(document.sections.len());

@@ -82,6 +82,15 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Settings, Mistakes> {
         return Ok(Settings::default());
     };
     refuse_open(path, &text)?;
+    read(path, &text, home)
+}
+
+/// The same for a file that was read.
+pub(super) fn read(
+    path: &Path,
+    text: &private::FileText,
+    home: Option<&Path>,
+) -> Result<Settings, Mistakes> {
     let document = Document::parse(path, &text.bytes)?;
     let mut settings = Settings {
         warnings: warnings(&document),

@@ -15,6 +15,7 @@ mod crash;
 mod differential_ini;
 mod differential_re;
 mod ftp;
+mod fuzz;
 mod hostile;
 mod incoming;
 mod logging;

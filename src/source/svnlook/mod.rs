@@ -3,6 +3,9 @@
 
 mod changes;
 mod listing;
+#[cfg(feature = "probes")]
+#[doc(hidden)]
+pub mod probes;
 mod process;
 
 use std::ffi::OsStr;

@@ -40,17 +40,13 @@ pub(super) fn length(wire: &mut Wire, path: &str) -> Result<Option<u64>, Fault> 
 
 /// The last resort: the line of `LIST` that ends in the file's name.
 fn listed_length(wire: &mut Wire, path: &str, told: &Reply) -> Result<Option<u64>, Fault> {
-    let name = path.rsplit('/').next().unwrap_or(path);
     let found = match listing(wire, path) {
-        Ok(listing) => listing
-            .lines()
-            .filter_map(|line| File::from_str(line).ok())
-            .find(|file| file.is_file() && (file.name() == name || file.name() == path)),
+        Ok(listing) => size_in(&listing, path),
         Err(fault) if fault.class == FaultClass::Permanent => None,
         Err(fault) => return Err(fault),
     };
     match found {
-        Some(file) => Ok(u64::try_from(file.size()).ok()),
+        Some(size) => Ok(Some(size)),
         None => Err(Fault::unsupported(format!(
             "{} cannot tell the length of a file (SIZE: \"{}\"; no MLST; no usable LIST), so the upload cannot be \
              verified",
@@ -58,6 +54,16 @@ fn listed_length(wire: &mut Wire, path: &str, told: &Reply) -> Result<Option<u64
             told.quote()
         ))),
     }
+}
+
+/// The size in the line of a `LIST` that ends in the name of the file at `path`.
+pub(super) fn size_in(listing: &str, path: &str) -> Option<u64> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let file = listing
+        .lines()
+        .filter_map(|line| File::from_str(line).ok())
+        .find(|file| file.is_file() && (file.name() == name || file.name() == path))?;
+    u64::try_from(file.size()).ok()
 }
 
 fn listing(wire: &mut Wire, path: &str) -> Result<String, Fault> {

@@ -21,6 +21,9 @@ use crate::transport::{Dial, Session, SessionFacts};
 mod digest;
 mod login;
 mod path;
+#[cfg(feature = "probes")]
+#[doc(hidden)]
+pub mod probes;
 mod reply;
 mod resume;
 mod session;

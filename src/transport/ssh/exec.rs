@@ -23,8 +23,8 @@ const QUOTED_BYTES: usize = 300;
 const MOST_NOISE: usize = 1024 * 1024;
 /// How much is kept of what a script of ours prints: its answers and complaints are far shorter.
 pub(super) const MOST_SAID: usize = 64 * 1024;
-/// The longest status.
-const LONGEST_STATUS: usize = 16;
+/// A line with a status is shorter, whatever the host makes of it.
+const STATUS_MAX_BYTES: usize = 32;
 
 /// Why a script gave no status.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ fn pump(
             Ok(count) => {
                 moved |= most.is_some();
                 reading.take(&buffer[..count], sink);
-                if reading.over {
+                if reading.status.is_some() {
                     return Ok(());
                 }
             }
@@ -327,68 +327,81 @@ impl Writing {
 }
 
 /// Finds the markers in what comes.
-struct Reading {
+pub(super) struct Reading {
     marker: Vec<u8>,
-    held: Vec<u8>,
+    /// What may yet turn out to be a marker, or is quoted where none comes.
+    pub(super) held: Vec<u8>,
     began: bool,
-    /// Whether the end marker came.
-    over: bool,
-    status: Option<i32>,
+    pub(super) status: Option<i32>,
 }
 
 impl Reading {
-    fn new(nonce: &str) -> Self {
+    pub(super) fn new(nonce: &str) -> Self {
         Self {
             marker: format!("\n{nonce}").into_bytes(),
             held: Vec::new(),
             began: false,
-            over: false,
             status: None,
         }
     }
 
     /// Takes bytes; what surely belongs to the script goes to `sink`.
-    fn take(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    pub(super) fn take(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
         self.held.extend_from_slice(bytes);
-        if !self.began {
-            let mut start = self.marker.clone();
-            start.push(b'\n');
-            let Some(at) = find(&self.held, &start) else {
-                // However much start-up files print, only their beginning is of interest.
-                if self.held.len() > MOST_NOISE {
-                    self.held.drain(QUOTED_BYTES..self.held.len() - start.len());
-                }
-                return;
-            };
-            self.began = true;
-            self.held.drain(..at + start.len());
-        }
-        if let Some(at) = find(&self.held, &self.marker) {
-            let line = &self.held[at + self.marker.len()..];
-            let length = line.iter().position(|&byte| byte == b'\n');
-            if length.is_some() || line.len() > LONGEST_STATUS {
-                let length = length.unwrap_or(0);
-                self.status = String::from_utf8_lossy(&line[..length]).trim().parse().ok();
-                self.over = true;
-                sink(&self.held[..at]);
-                self.held.clear();
-            }
+        if !self.began && !self.begins_within(bytes.len()) {
             return;
         }
+        let mut from = 0;
+        while let Some(found) = find(&self.held[from..], &self.marker) {
+            let at = from + found;
+            let behind = &self.held[at + self.marker.len()..];
+            let line = &behind[..behind.len().min(STATUS_MAX_BYTES)];
+            if let Some(end) = line.iter().position(|&byte| byte == b'\n') {
+                self.status = String::from_utf8_lossy(&line[..end]).trim().parse().ok();
+                if self.status.is_some() {
+                    sink(&self.held[..at]);
+                    self.held.clear();
+                    return;
+                }
+            } else if line.len() < STATUS_MAX_BYTES {
+                self.hand_over(at, sink);
+                return;
+            }
+            // No status stands there, so that it was no marker.
+            from = at + self.marker.len();
+        }
         // The last bytes may be the beginning of the end marker.
-        let partial = (0..self.held.len()).rev().take(self.marker.len()).rev();
-        let keep = partial
-            .into_iter()
-            .find(|&at| self.marker.starts_with(&self.held[at..]));
-        let safe = keep.unwrap_or(self.held.len());
-        if safe > 0 {
-            sink(&self.held[..safe]);
-            self.held.drain(..safe);
+        let rest = &self.held[from..];
+        let first = rest.len().saturating_sub(self.marker.len());
+        let partial = (first..rest.len()).find(|&at| self.marker.starts_with(&rest[at..]));
+        self.hand_over(from + partial.unwrap_or(rest.len()), sink);
+    }
+
+    /// Looks for the script's beginning where the last `fresh` bytes may have completed it.
+    fn begins_within(&mut self, fresh: usize) -> bool {
+        let mut start = self.marker.clone();
+        start.push(b'\n');
+        let from = (self.held.len() - fresh).saturating_sub(start.len());
+        if let Some(at) = find(&self.held[from..], &start) {
+            self.began = true;
+            self.held.drain(..from + at + start.len());
+        } else if self.held.len() > MOST_NOISE {
+            // However much start-up files print, only their beginning is of interest.
+            self.held.drain(QUOTED_BYTES..self.held.len() - start.len());
+        }
+        self.began
+    }
+
+    /// Hands the first `count` bytes to `sink`.
+    fn hand_over(&mut self, count: usize, sink: &mut dyn FnMut(&[u8])) {
+        if count > 0 {
+            sink(&self.held[..count]);
+            self.held.drain(..count);
         }
     }
 
     /// What was printed instead of the script's beginning.
-    fn noise(&self) -> String {
+    pub(super) fn noise(&self) -> String {
         let shown = &self.held[..self.held.len().min(QUOTED_BYTES)];
         String::from_utf8_lossy(shown).trim().to_owned()
     }
@@ -412,9 +425,12 @@ mod tests {
             assert!(reading.held.len() <= MOST_NOISE + piece.len());
         }
         reading.take(b"\nADx\n\nADx 1", &mut |_| {});
-        assert!(reading.began && !reading.over);
+        assert!(reading.began && reading.status.is_none());
         reading.take(&piece, &mut |_| {});
-        assert!(reading.over && reading.status.is_none() && reading.held.is_empty());
+        assert!(
+            reading.status.is_none() && reading.held.is_empty(),
+            "no status"
+        );
     }
 
     #[test]
@@ -434,6 +450,22 @@ mod tests {
                 "out\n\nAD put\n",
                 "pieces of {size}"
             );
+        }
+    }
+
+    #[test]
+    fn a_marker_without_a_status_is_output_and_holds_nothing_back() {
+        let endless = [b'x'; 100];
+        let text = [b"\nADx\na\nADx b\nADx", &endless[..], b"\nADx 7\n"].concat();
+        for size in [1, 3, text.len()] {
+            let mut reading = Reading::new("ADx");
+            let mut seen = Vec::new();
+            for piece in text.chunks(size) {
+                reading.take(piece, &mut |bytes| seen.extend_from_slice(bytes));
+                assert!(reading.held.len() <= STATUS_MAX_BYTES + 4);
+            }
+            assert_eq!(reading.status, Some(7), "pieces of {size}");
+            assert_eq!(seen, [b"a\nADx b\nADx", &endless[..]].concat());
         }
     }
 }

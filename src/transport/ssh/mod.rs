@@ -19,6 +19,9 @@ mod known_hosts;
 mod link;
 mod login;
 mod own_file;
+#[cfg(feature = "probes")]
+#[doc(hidden)]
+pub mod probes;
 mod reach;
 mod resume;
 mod session;

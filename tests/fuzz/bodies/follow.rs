@@ -1,0 +1,35 @@
+//! What hosts print while an install command is followed, and around any script. A stream means the same however it is
+//! cut, and no stream takes more memory than was allowed.
+
+use auto_dispatcher::transport::ssh::probes::{follow, script};
+
+const NONCE: &str = "ADx";
+const OUTPUT_MAX: usize = 64;
+
+/// Runs the target on one input.
+pub fn run(data: &[u8]) {
+    let whole = follow(NONCE, OUTPUT_MAX, [data]);
+    assert!(whole.kept.output.len() <= OUTPUT_MAX);
+    assert!(whole.shown.ends_with(&whole.kept.output));
+    for size in [1, 3] {
+        assert_eq!(whole, follow(NONCE, OUTPUT_MAX, data.chunks(size)));
+    }
+    let began = [b"\nADx\n", data].concat();
+    for stream in [data, &began] {
+        let whole = script(NONCE, [stream]);
+        for size in [1, 3] {
+            assert_eq!(
+                whole,
+                script(NONCE, stream.chunks(size)),
+                "pieces of {size}"
+            );
+        }
+        assert!(whole.output.len() + whole.held_bytes <= stream.len());
+    }
+    let run = script(NONCE, [&began[..]]);
+    assert!(
+        run.held_bytes <= 64,
+        "{} bytes are held back",
+        run.held_bytes
+    );
+}

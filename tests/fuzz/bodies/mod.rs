@@ -1,0 +1,34 @@
+//! The fuzz targets' bodies by their names, for the tests that replay corpora. Each takes bytes, hands them to a parser
+//! and fails where one of the parser's promises is broken.
+
+pub mod filter;
+pub mod follow;
+pub mod ftp;
+pub mod install;
+pub mod known_hosts;
+pub mod logger;
+pub mod netrc;
+pub mod pattern;
+pub mod rules;
+pub mod settings;
+pub mod svnlook;
+pub mod text;
+
+/// A target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 12] = [
+    ("filter", filter::run),
+    ("follow", follow::run),
+    ("ftp", ftp::run),
+    ("install", install::run),
+    ("known_hosts", known_hosts::run),
+    ("logger", logger::run),
+    ("netrc", netrc::run),
+    ("pattern", pattern::run),
+    ("rules", rules::run),
+    ("settings", settings::run),
+    ("svnlook", svnlook::run),
+    ("text", text::run),
+];
