@@ -12,6 +12,7 @@ mod config_cases;
 mod config_commands;
 mod conformance;
 mod crash;
+mod dependencies;
 mod differential_ini;
 mod differential_re;
 mod ftp;
