@@ -2,6 +2,7 @@
 //! is one bounded line, an echoed secret is masked, a path is absolute, and nothing that is sent ends a command.
 
 use auto_dispatcher::domain::secret::Secret;
+use auto_dispatcher::domain::text::escape;
 use auto_dispatcher::transport::ftp::probes;
 
 /// Runs the target on one input.
@@ -9,7 +10,7 @@ pub fn run(data: &[u8]) {
     if let Some(told) = probes::reply(data) {
         assert!(told.code <= 999);
         assert!(told.quote.chars().count() <= 303 && !told.quote.contains('\n'));
-        assert!(told.refusal.message.contains(&told.quote));
+        assert!(told.refusal.message.contains(&*escape(&told.quote)));
         let digest = told.sha256.unwrap_or_else(|| "0".repeat(64));
         assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(told.path.is_none_or(|path| data.len() > path.len()));
