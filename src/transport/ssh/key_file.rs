@@ -70,7 +70,7 @@ fn try_read(path: &Path) -> io::Result<KeyFile> {
 }
 
 /// Whether a private key needs a pass phrase.
-fn is_encrypted(text: &str) -> bool {
+pub(super) fn is_encrypted(text: &str) -> bool {
     text.contains("ENCRYPTED")
         || body(text).is_some_and(|bytes| {
             let cipher = bytes.strip_prefix(MAGIC).and_then(field);
@@ -88,7 +88,7 @@ fn body(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 /// The public key, which stands there in clear: behind the names of cipher and key derivation, its options, and
 /// the number of keys.
-fn public_key(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn public_key(bytes: &[u8]) -> Option<Vec<u8>> {
     let (_cipher, rest) = field(bytes.strip_prefix(MAGIC)?)?;
     let (_derivation, rest) = field(rest)?;
     let (_options, rest) = field(rest)?;

@@ -2,10 +2,9 @@
 //! them. They hand bytes to the readers of what hosts print and of `known_hosts` files and give plain types
 //! back; they decide nothing.
 
-use super::answers;
 use super::exec::Reading;
 use super::follow::Follow;
-use super::known_hosts;
+use super::{key_file, known_hosts};
 use crate::domain::install::{InstallEnd, InstallOutcome};
 
 /// What following a tracked install command gave.
@@ -103,5 +102,10 @@ pub fn known_hosts_line(host: &str, port: u16, key: &[u8]) -> Option<String> {
 
 /// Whether a private key asks for a pass phrase.
 pub fn is_encrypted(key: &str) -> bool {
-    answers::is_encrypted(key)
+    key_file::is_encrypted(key)
+}
+
+/// The public key in the body of a private one.
+pub fn public_key(body: &[u8]) -> Option<Vec<u8>> {
+    key_file::public_key(body)
 }

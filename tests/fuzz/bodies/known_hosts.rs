@@ -2,7 +2,9 @@
 //! we write is found again, whatever stands before it; a pattern matches what a slower matcher says.
 
 use auto_dispatcher::config::probes::is_host;
-use auto_dispatcher::transport::ssh::probes::{is_encrypted, known_hosts, known_hosts_line};
+use auto_dispatcher::transport::ssh::probes::{
+    is_encrypted, known_hosts, known_hosts_line, public_key,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -12,6 +14,7 @@ const KEY: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20............................
 pub fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     is_encrypted(&text);
+    assert!(public_key(data).is_none_or(|key| key.len() < data.len()));
     let (host, file) = text.split_once('\n').unwrap_or((&text, ""));
     for port in [22, 2222] {
         for entry in known_hosts(file, host, port) {

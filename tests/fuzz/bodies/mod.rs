@@ -4,9 +4,11 @@
 pub mod filter;
 pub mod follow;
 pub mod ftp;
+pub mod incoming;
 pub mod install;
 pub mod known_hosts;
 pub mod logger;
+pub mod mask;
 pub mod netrc;
 pub mod pattern;
 pub mod rules;
@@ -18,13 +20,15 @@ pub mod text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("filter", filter::run),
     ("follow", follow::run),
     ("ftp", ftp::run),
+    ("incoming", incoming::run),
     ("install", install::run),
     ("known_hosts", known_hosts::run),
     ("logger", logger::run),
+    ("mask", mask::run),
     ("netrc", netrc::run),
     ("pattern", pattern::run),
     ("rules", rules::run),
