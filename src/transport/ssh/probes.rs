@@ -4,7 +4,7 @@
 
 use super::exec::Reading;
 use super::follow::Follow;
-use super::{key_file, known_hosts};
+use super::{kexinit, key_file, known_hosts};
 use crate::domain::install::{InstallEnd, InstallOutcome};
 
 /// What following a tracked install command gave.
@@ -74,8 +74,8 @@ pub fn script<'a>(nonce: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Ru
 pub struct KnownHost {
     /// Its number, from 1.
     pub line: usize,
-    /// `@revoked`.
-    pub revoked: bool,
+    /// `None`, `Revoked` or `Authority`.
+    pub marker: String,
     /// `ssh-ed25519` and its like.
     pub key_type: String,
     /// As it goes over the wire.
@@ -83,16 +83,21 @@ pub struct KnownHost {
 }
 
 /// The lines of `text` that speak of `host` and `port`.
-pub fn known_hosts(text: &str, host: &str, port: u16) -> Vec<KnownHost> {
+pub fn known_hosts(text: &[u8], host: &str, port: u16) -> Vec<KnownHost> {
     let name = known_hosts::host_name(host, port);
     let entries = known_hosts::entries(text, &name);
     let entries = entries.into_iter().map(|entry| KnownHost {
         line: entry.line,
-        revoked: entry.revoked,
+        marker: format!("{:?}", entry.marker),
         key_type: entry.key_type,
         key: entry.key,
     });
     entries.collect()
+}
+
+/// `text` without the keys of `host` and `port`, or the line that cannot be told apart.
+pub fn known_hosts_without(text: &[u8], host: &str, port: u16) -> Result<Vec<u8>, usize> {
+    known_hosts::without(text, &known_hosts::host_name(host, port), |_| true)
 }
 
 /// The line that records a key; none where it is no key.
@@ -108,4 +113,33 @@ pub fn is_encrypted(key: &str) -> bool {
 /// The public key in the body of a private one.
 pub fn public_key(body: &[u8]) -> Option<Vec<u8>> {
     key_file::public_key(body)
+}
+
+/// What a server's first words are: none as long as more has to come.
+pub fn first_words(bytes: &[u8]) -> Result<Option<FirstWords>, &'static str> {
+    let lists = kexinit::read(bytes)?;
+    Ok(lists.map(|lists| {
+        let [ciphers, ciphers_back] = lists.ciphers;
+        let [macs, macs_back] = lists.macs;
+        FirstWords {
+            banner: lists.banner,
+            lists: [
+                lists.key_exchanges,
+                lists.host_keys,
+                ciphers,
+                ciphers_back,
+                macs,
+                macs_back,
+            ],
+        }
+    }))
+}
+
+/// A banner and the lists of algorithms, in their order.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FirstWords {
+    /// `SSH-2.0-...`
+    pub banner: String,
+    /// Key exchanges, host keys, ciphers and MACs, the latter two for each direction.
+    pub lists: [Vec<String>; 6],
 }

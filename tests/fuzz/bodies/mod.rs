@@ -6,6 +6,7 @@ pub mod follow;
 pub mod ftp;
 pub mod incoming;
 pub mod install;
+pub mod kexinit;
 pub mod known_hosts;
 pub mod logger;
 pub mod mask;
@@ -20,12 +21,13 @@ pub mod text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("filter", filter::run),
     ("follow", follow::run),
     ("ftp", ftp::run),
     ("incoming", incoming::run),
     ("install", install::run),
+    ("kexinit", kexinit::run),
     ("known_hosts", known_hosts::run),
     ("logger", logger::run),
     ("mask", mask::run),
