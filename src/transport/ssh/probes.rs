@@ -2,8 +2,8 @@
 //! them. They hand bytes to the readers of what hosts print and of `known_hosts` files and give plain types
 //! back; they decide nothing.
 
-use super::exec::Reading;
 use super::follow::Follow;
+use super::markers::Reading;
 use super::{kexinit, key_file, known_hosts};
 use crate::domain::install::{InstallEnd, InstallOutcome};
 

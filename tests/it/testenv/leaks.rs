@@ -15,7 +15,7 @@ fn may_hold_secrets(name: &str) -> bool {
         .extension()
         .is_some_and(|extension| extension == "cfg")
         || name.starts_with("vault")
-        || [".netrc", "ftp-commands"].contains(&name)
+        || [".netrc", "ftp-commands", "hostile-commands"].contains(&name)
 }
 
 /// The files below `dir` that show a secret and have no right to.
