@@ -217,7 +217,10 @@ pub(super) fn without(
             .filter(|host| !host.eq_ignore_ascii_case(name.as_bytes()))
             .collect();
         let hosts = others.join(&b',');
-        if speaks_of(&hosts, name) {
+        // A line that begins so is a hash, a marker or a comment, which it was not before.
+        let is_another =
+            hosts.starts_with(b"|") || hosts.starts_with(b"@") || hosts.starts_with(b"#");
+        if is_another || speaks_of(&hosts, name) {
             return Err(number);
         }
         if !hosts.is_empty() {
@@ -233,11 +236,13 @@ pub(super) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{hash}")
 }
 
-/// The type that a key names itself, or nothing where it is no key.
+/// The type that a key names itself, or nothing where it is no key: a type that could end its word or its line in a
+/// file is none.
 pub(super) fn type_of(key: &[u8]) -> Option<&str> {
     let (length, rest) = key.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    std::str::from_utf8(rest.get(..length)?).ok()
+    let name = std::str::from_utf8(rest.get(..length)?).ok()?;
+    (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())).then_some(name)
 }
 
 /// The line that records a key.
@@ -374,5 +379,8 @@ mod tests {
         assert_eq!(entries(written.as_bytes(), "[alpha]:2222")[0].key, key);
         assert_eq!(type_of(&key), Some("ssh-ed25519"));
         assert_eq!(type_of(b"\0\0\xff"), None);
+        for bad in [&b"\0\0\0\0"[..], b"\0\0\0\x05a b c", b"\0\0\0\x05a\nb c"] {
+            assert_eq!(line("alpha", bad), None);
+        }
     }
 }
