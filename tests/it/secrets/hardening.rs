@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
@@ -15,16 +15,23 @@ const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 /// `nobody`'s number, whom root becomes; everybody else stays who he is.
 const NOBODY: &str = "65534";
 
-/// A worker of an ordinary user, ended when dropped.
-struct Worker {
-    child: Child,
-    state: PathBuf,
+/// A process of an ordinary user, ended when dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let silent = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(silent.spawn().expect("setpriv (Debian package util-linux)"))
+    }
 }
 
-impl Drop for Worker {
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -38,7 +45,7 @@ fn ordinary() -> Command {
     command
 }
 
-fn worker(env: &TestEnv, cores: bool) -> Worker {
+fn worker(env: &TestEnv, cores: bool) -> Process {
     // Where the tests are built, he may not go.
     let program = env.path("auto-dispatcher");
     if !program.exists() {
@@ -68,15 +75,9 @@ fn worker(env: &TestEnv, cores: bool) -> Worker {
         .env("HOME", &home)
         .env("PATH", "/usr/bin:/bin");
     run_under(&mut command, &ours);
-    let child = command
-        .current_dir(&home)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("setpriv (Debian package util-linux)");
-    let worker = Worker { child, state };
+    let worker = Process::start(command.current_dir(&home));
     wait_until("the worker lives", LIMIT, || {
-        let locks = fs::read_dir(worker.state.join("workers"));
+        let locks = fs::read_dir(state.join("workers"));
         locks.is_ok_and(|locks| locks.flatten().any(|lock| is_numbered(&lock.path())))
     });
     worker
@@ -99,27 +100,21 @@ fn reads(pid: u32, what: &str) -> bool {
 #[test]
 fn nobody_but_root_reads_memory_environment_and_descriptors_of_a_worker() {
     let env = TestEnv::new();
-    let mut other = ordinary();
-    let mut other = other
-        .args(["sleep", "600"])
-        .spawn()
-        .expect("a process like any other");
+    let other = Process::start(ordinary().args(["sleep", "600"]));
     let worker = worker(&env, false);
     let seen = |pid| ["environ", "maps", "fd", "exe", "mem"].map(|what| reads(pid, what));
     wait_until("it is the sleep", LIMIT, || {
-        fs::read(format!("/proc/{}/cmdline", other.id()))
+        fs::read(format!("/proc/{}/cmdline", other.0.id()))
             .is_ok_and(|line| line.starts_with(b"sleep"))
     });
-    let [environ, maps, fd, exe, _] = seen(other.id());
+    let [environ, maps, fd, exe, _] = seen(other.0.id());
     assert!(
         environ && maps && fd && exe,
         "what is not closed can be read"
     );
-    assert_eq!(seen(worker.child.id()), [false; 5]);
+    assert_eq!(seen(worker.0.id()), [false; 5]);
     // What is no secret can be seen: whether it lives, and as what.
-    assert!(reads(worker.child.id(), "cmdline"));
-    other.kill().expect("kill");
-    other.wait().expect("wait");
+    assert!(reads(worker.0.id(), "cmdline"));
 }
 
 #[test]
@@ -127,7 +122,7 @@ fn a_worker_that_crashes_leaves_no_core() {
     for crash in [Signal::SEGV, Signal::ABORT] {
         let env = TestEnv::new();
         let mut worker = worker(&env, true);
-        let pid = worker.child.id();
+        let pid = worker.0.id();
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
         let core = limits
             .lines()
@@ -138,7 +133,7 @@ fn a_worker_that_crashes_leaves_no_core() {
         wait_until("it ends", LIMIT, || {
             // Rust takes a first SIGSEGV for a stack that may have overflown.
             signal(pid.cast_signed(), crash);
-            status = worker.child.try_wait().expect("wait");
+            status = worker.0.try_wait().expect("wait");
             status.is_some()
         });
         let status = status.expect("a status");
