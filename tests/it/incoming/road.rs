@@ -192,3 +192,23 @@ fn a_note_waits_for_a_repository_that_is_away() {
     site.work();
     assert_eq!(site.delivered(1), done(&["app-1"]));
 }
+
+#[test]
+fn a_service_that_is_killed_when_it_has_recorded_loses_and_doubles_nothing() {
+    needs_root!();
+    let site = Site::new();
+    site.work();
+    for name in ["app-1", "app-2", "app-3"] {
+        site.commit("alice", name, name).exits(0);
+    }
+    // The first note begins the ledger; each of the others, and that one again, is taken up by one who dies of it.
+    for _ in 0..3 {
+        let mut dies = site.command(DISPATCHER, &["worker", "--until-idle"]);
+        let ran = Ran::of(dies.env("AUTO_DISPATCHER_FAIL_POINT", "incoming.recorded"));
+        assert_eq!(ran.code, None, "{ran}");
+    }
+    assert!(!site.notes().is_empty());
+    site.work();
+    assert_eq!(site.delivered(3), done(&["app-1", "app-2", "app-3"]));
+    assert!(site.notes().is_empty());
+}
