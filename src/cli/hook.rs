@@ -48,8 +48,8 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let repository = repository_files::canonical(&args.repository)?;
     let uuid = repository_files::read_uuid(&repository)?;
     let setup = Setup::for_recording(globals, &repository)?;
-    check_that_it_exists(args, &repository)?;
     if let Some(incoming) = setup.incoming_of_others()? {
+        check_that_it_exists(args, &repository)?;
         incoming.leave(&note(&repository, uuid, args.revision))?;
         if args.wait {
             let line =
@@ -61,6 +61,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let state = setup.state()?;
     let mut journal = Journal::open(&state.journal())?;
     fail_points::hit("hook.opened");
+    check_that_it_exists(args, &repository)?;
     let recorded = journal.record_revision(
         &NewBatch {
             repository: &repository,
