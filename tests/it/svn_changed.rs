@@ -34,7 +34,7 @@ fn json_shows_names_as_they_are_with_size_and_digest() {
     let dispatched = [
         format!(r#"{{"path":"dir/ b","action":"added","size":0,"sha256":"{empty}"}}"#),
         format!(
-            "{{\"path\":\"中文\u{202e}包\",\"action\":\"added\",\"size\":3,\"sha256\":\"{abc}\"}}"
+            "{{\"path\":\"中文\\u202e包\",\"action\":\"added\",\"size\":3,\"sha256\":\"{abc}\"}}"
         ),
     ];
     let mut shown: Vec<String> = output(&env, &svn, revision, &["--json"])
