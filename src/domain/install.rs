@@ -213,17 +213,21 @@ impl Tail {
 
     /// Counts bytes that were never seen.
     pub fn skip(&mut self, bytes: u64) {
-        self.cut_bytes = self
-            .cut_bytes
-            .saturating_add(bytes)
-            .saturating_add(self.kept.len() as u64);
+        let kept = self.kept.len() as u64;
+        self.count(bytes.saturating_add(kept));
         self.kept.clear();
+    }
+
+    /// Whatever a host claims, it is a number that the journal can keep.
+    fn count(&mut self, bytes: u64) {
+        let cut = self.cut_bytes.saturating_add(bytes);
+        self.cut_bytes = cut.min(i64::MAX.unsigned_abs());
     }
 
     fn trim(&mut self) {
         let surplus = self.kept.len().saturating_sub(self.max_bytes);
         self.kept.drain(..surplus);
-        self.cut_bytes += surplus as u64;
+        self.count(surplus as u64);
     }
 
     /// The outcome of a command that ended so, with this output.
@@ -240,6 +244,17 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_was_skipped_is_a_number_that_can_be_kept() {
+        let mut tail = Tail::new(1);
+        tail.skip(u64::MAX);
+        tail.push(b"abc");
+        tail.skip(u64::MAX);
+        tail.push(b"abc");
+        let outcome = tail.into_outcome(InstallEnd::Exited(0));
+        assert_eq!(outcome.output_cut_bytes, i64::MAX.unsigned_abs());
+    }
 
     #[test]
     fn a_tail_counts_what_it_cut() {

@@ -52,7 +52,8 @@ impl Follow {
                 let (data, rest) = bytes.split_at(here);
                 output(data);
                 self.tail.push(data);
-                self.seen += here as u64;
+                // A host may claim any offset.
+                self.seen = self.seen.saturating_add(here as u64);
                 self.data_left -= here as u64;
                 bytes = rest;
                 continue;
