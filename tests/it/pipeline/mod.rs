@@ -42,7 +42,7 @@ use crate::testenv::{Ran, TestEnv, in_processes, run_under, wait_until};
 use rule::Rule;
 
 /// Longer than anything takes that works.
-pub const LIMIT: Duration = Duration::from_mins(1);
+pub const LIMIT: Duration = Duration::from_mins(3);
 
 /// A repository with our hook, its rules and settings, and a state directory of its own.
 pub struct Pipeline {
