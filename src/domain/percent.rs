@@ -38,23 +38,26 @@ impl Conversion {
     /// Reads what stands behind `%(name)`: flags, width, precision, type; and what is left of the text.
     pub(super) fn parse(text: &str) -> Result<(Self, &str), String> {
         let mut conversion = Self::plain('s');
-        let mut chars = text.chars().peekable();
-        while let Some(flag) = chars.next_if(|c| "0+ -".contains(*c)) {
+        let rest = text.trim_start_matches(['0', '+', ' ', '-']);
+        for flag in text[..text.len() - rest.len()].chars() {
             match flag {
                 '-' => conversion.left = true,
                 '0' => conversion.zeros = true,
                 '+' => conversion.sign = Some('+'),
-                ' ' => conversion.sign = conversion.sign.or(Some(' ')),
-                _ => {}
+                _ => conversion.sign = conversion.sign.or(Some(' ')),
             }
         }
-        conversion.width = digits(&mut chars).unwrap_or(0);
-        if chars.next_if_eq(&'.').is_some() {
-            conversion.precision = Some(digits(&mut chars).unwrap_or(0));
+        let (width, mut rest) = digits(rest);
+        conversion.width = width.unwrap_or(0);
+        if let Some(behind) = rest.strip_prefix('.') {
+            let (precision, behind) = digits(behind);
+            conversion.precision = Some(precision.unwrap_or(0));
+            rest = behind;
         }
         if conversion.width.max(conversion.precision.unwrap_or(0)) > MAX_WIDTH {
             return Err(format!("is wider than {MAX_WIDTH}"));
         }
+        let mut chars = rest.chars();
         conversion.kind = match chars.next() {
             Some('d' | 'i' | 'u') => 'd',
             Some(kind @ ('o' | 'x' | 'f' | 's')) => kind,
@@ -66,11 +69,7 @@ impl Conversion {
             }
             _ => return Err("lacks its type; a text is `s`, a number `d`".to_owned()),
         };
-        let left: usize = chars.map(char::len_utf8).sum();
-        Ok((
-            conversion,
-            text.get(text.len() - left..).unwrap_or_default(),
-        ))
+        Ok((conversion, chars.as_str()))
     }
 
     /// The letter of its type.
@@ -149,16 +148,12 @@ impl Conversion {
     }
 }
 
-fn digits(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize> {
-    let mut number = None;
-    while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
-        chars.next();
-        number = Some(
-            number
-                .unwrap_or(0_usize)
-                .saturating_mul(10)
-                .saturating_add(digit as usize),
-        );
-    }
-    number
+/// The number that a text begins with, if it does, and what is behind it.
+fn digits(text: &str) -> (Option<usize>, &str) {
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = text[..text.len() - behind.len()]
+        .bytes()
+        .map(|digit| usize::from(digit - b'0'))
+        .reduce(|number, digit| number.saturating_mul(10).saturating_add(digit));
+    (number, behind)
 }

@@ -10,6 +10,8 @@ const UNFINISHED: [&str; 4] = [".part", ".tmp", ".filepart", "~"];
 const NEVER: [&str; 2] = [".nfs", OURS];
 /// How the names of files begin that are on their way out.
 const OURS: &str = ".ad-";
+/// No path is longer, and the time that a glob takes grows with the square of its length.
+const GLOB_MAX_BYTES: usize = 4096;
 
 /// A glob that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,12 @@ impl Globs {
             why: error.kind().to_string(),
         };
         for word in words {
+            if word.len() > GLOB_MAX_BYTES {
+                return Err(FilterError {
+                    glob: word.chars().take(40).chain("...".chars()).collect(),
+                    why: "it is longer than any path".to_owned(),
+                });
+            }
             let glob = GlobBuilder::new(word.trim_start_matches('/'))
                 .literal_separator(true)
                 .build()

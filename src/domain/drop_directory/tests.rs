@@ -122,6 +122,11 @@ fn globs_say_what_is_taken_and_what_is_not() {
         assert!(!filter.takes(name), "{name}");
     }
     assert!(!filter.enters("old-things"));
+    let long = filter.include(&words(&"**/".repeat(2000))).unwrap_err();
+    assert!(
+        long.glob.len() < 50 && long.why.contains("longer"),
+        "{long:?}"
+    );
     let error = filter.include(&words("a[")).unwrap_err();
     assert_eq!(error.glob, "a[");
 }

@@ -19,6 +19,7 @@ fn sizes(stream: &[u8]) -> [usize; 2] {
 pub fn run(data: &[u8]) {
     let whole = follow(NONCE, OUTPUT_MAX, [data]);
     assert!(whole.kept.output.len() <= OUTPUT_MAX);
+    assert!(i64::try_from(whole.kept.output_cut_bytes).is_ok());
     assert!(whole.shown.ends_with(&whole.kept.output));
     for size in sizes(data) {
         assert_eq!(whole, follow(NONCE, OUTPUT_MAX, data.chunks(size)));

