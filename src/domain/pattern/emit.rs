@@ -6,6 +6,10 @@ use std::fmt::Write as _;
 use super::ast::{At, Greed, Node};
 use super::charset::{self, CharSet};
 
+/// The longest text that an engine is handed: sets are written out, a word's letters alone in 8 KiB, and engines read
+/// some MiB a second.
+const TEXT_MAX_BYTES: usize = 8 << 20;
+
 /// A set without members.
 const NOTHING: &str = r"[^\x{0}-\x{10ffff}]";
 
@@ -28,15 +32,15 @@ pub(super) enum Engine {
     Backtracking,
 }
 
-/// Writes `nodes` so that they match at the start of a text.
-pub(super) fn emit(nodes: &[Node], engine: Engine, alphabet: Alphabet) -> String {
+/// Writes `nodes` so that they match at the start of a text; none where that would take too long to read.
+pub(super) fn emit(nodes: &[Node], engine: Engine, alphabet: Alphabet) -> Option<String> {
     let mut emitter = Emitter {
         out: String::from(r"\A"),
         engine,
         alphabet,
     };
     emitter.wrapped("(?:", nodes);
-    emitter.out
+    (emitter.out.len() <= TEXT_MAX_BYTES).then_some(emitter.out)
 }
 
 struct Emitter {
@@ -48,6 +52,9 @@ struct Emitter {
 impl Emitter {
     fn sequence(&mut self, nodes: &[Node]) {
         for node in nodes {
+            if self.out.len() > TEXT_MAX_BYTES {
+                return;
+            }
             self.node(node);
         }
     }

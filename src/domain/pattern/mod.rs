@@ -149,13 +149,14 @@ impl Pattern {
         !self.needs.backtracking
     }
 
-    /// The pattern as `regex` takes it, exact for texts that [`is_plain`] accepts; none if it needs backtracking.
+    /// The pattern as `regex` takes it, exact for texts that [`is_plain`] accepts; none if it needs backtracking, or is
+    /// too large.
     pub fn plain_regex(&self) -> Option<String> {
         if self.needs.backtracking {
             return None;
         }
         let parsed = parser::parse(&self.source).ok()?;
-        Some(emit::emit(&parsed.nodes, Engine::Linear, Alphabet::Ascii))
+        emit::emit(&parsed.nodes, Engine::Linear, Alphabet::Ascii)
     }
 
     /// The program that is exact for `text`.
@@ -195,7 +196,8 @@ impl Pattern {
             ),
         };
         let parsed = parser::parse(&self.source).map_err(|error| refused(&error))?;
-        let text = emit::emit(&parsed.nodes, engine, alphabet);
+        let text = emit::emit(&parsed.nodes, engine, alphabet)
+            .ok_or_else(|| refused(&"its sets, written out, are too long"))?;
         let program = match engine {
             Engine::Linear => regex::RegexBuilder::new(&text)
                 .size_limit(PROGRAM_MAX_BYTES)

@@ -179,3 +179,13 @@ fn strings_that_must_occur_are_found() {
     assert_eq!(required("a?|b"), [""; 0]);
     assert_eq!(required("(?!no)yes"), ["yes"]);
 }
+
+#[test]
+fn what_takes_too_long_to_read_is_refused_when_it_runs_and_plain_names_are_none_the_wiser() {
+    let pattern = Pattern::new(&r"(?:\b.)?".repeat(10_000)).expect("valid");
+    let refusal = pattern
+        .matches_at_start("é")
+        .expect_err("10,000 times all letters");
+    assert!(refusal.message.contains("too long"), "{refusal}");
+    assert_eq!(pattern.matches_at_start("app"), Ok(true));
+}
