@@ -36,9 +36,10 @@ pub fn lines(data: &[u8]) -> usize {
 /// Mistakes name lines of the file, and are fit for a terminal.
 pub fn are_told(mistakes: &Mistakes, data: &[u8]) {
     assert!(!mistakes.0.is_empty());
+    let last = lines(data);
     for finding in &mistakes.0 {
         let line = finding.line.unwrap_or(1);
-        assert!((1..=lines(data)).contains(&line), "{finding}");
+        assert!((1..=last).contains(&line), "{finding}");
         assert!(
             !finding.to_string().contains(char::is_control),
             "{finding:?}"
