@@ -1,5 +1,5 @@
 //! What the program is built from, without a network: every crate comes from crates.io, under a licence that
-//! `deny.toml` allows. Known holes are `scripts/audit`'s.
+//! `scripts/deny.toml` allows. Known holes are `scripts/audit`'s.
 
 use std::fs;
 use std::path::Path;
@@ -47,7 +47,7 @@ fn metadata(manifest: &str) -> Vec<Value> {
 
 #[test]
 fn every_crate_is_from_crates_io_and_under_a_licence_that_is_allowed() {
-    let deny = Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml");
+    let deny = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/deny.toml");
     let deny = fs::read_to_string(deny).expect("deny.toml");
     let allowed = listed(&deny, "\nallow = [");
     let packages = metadata("Cargo.toml");

@@ -1,5 +1,5 @@
-//! Files of known host keys on disk: read within bounds, and our own added to or rewritten under a lock that all
-//! processes take. What the lines mean is told by `known_hosts`, what becomes of a key by `trust`.
+//! Files of known host keys on disk: read within bounds, and our own judged as it was opened (whoever can write to it
+//! decides whom we trust), and added to or rewritten under a lock that all processes take. What the lines mean is told by `known_hosts`, what becomes of a key by `trust`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom, Write as _};
@@ -7,6 +7,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::domain::fault::Fault;
+use crate::domain::text::shell_quote;
 
 /// No file that people keep is nearly as large.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -47,6 +50,29 @@ pub(super) fn content(file: &File) -> Result<Vec<u8>> {
         )));
     }
     Ok(bytes)
+}
+
+/// A fault where everybody can write to the file, or where it is somebody else's and he is not root.
+pub(super) fn judge(file: &File, path: &Path) -> std::result::Result<(), Fault> {
+    let shown = path.display();
+    let refused = |why: &str, command: &str| {
+        let quoted = shell_quote(&path.to_string_lossy());
+        Err(Fault::permanent(format!(
+            "the known host keys in {shown} are not trusted: {why}; mend it with: {command} {quoted}"
+        )))
+    };
+    let metadata = file
+        .metadata()
+        .map_err(|error| Fault::permanent(format!("cannot look at {shown}: {error}")))?;
+    let me = rustix::process::geteuid().as_raw();
+    if metadata.uid() != 0 && metadata.uid() != me {
+        let why = format!("the file belongs to uid {}", metadata.uid());
+        return refused(&why, &format!("chown {me}"));
+    }
+    if metadata.mode() & 0o002 != 0 {
+        return refused("everybody can write to the file", "chmod 600");
+    }
+    Ok(())
 }
 
 /// A file of ours, locked until this is dropped.

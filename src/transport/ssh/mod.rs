@@ -1,5 +1,5 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `guard` and `wire` (one connection, never
-//! blocking), `known_hosts`, `hosts_file`, `own_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
+//! blocking), `known_hosts`, `hosts_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
 //! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
 //! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files),
 //! `resume` (what is there already), `follow` and `install`, `session`.
@@ -19,7 +19,6 @@ mod known_hosts;
 mod link;
 mod login;
 mod markers;
-mod own_file;
 #[cfg(feature = "probes")]
 #[doc(hidden)]
 pub mod probes;

@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::hosts_file::Locked;
+use super::hosts_file::{Locked, judge};
 use super::known_hosts;
-use super::own_file::judge;
 use super::trust::{Known, Line, cannot_record, own_file};
 use super::{algorithms, dial, disagreement};
 use crate::domain::fault::Fault;

@@ -4,9 +4,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::hosts_file::{self, Locked};
+use super::hosts_file::{self, Locked, judge};
 use super::known_hosts::{self, Entry, Marker};
-use super::own_file::judge;
 use crate::domain::fault::Fault;
 use crate::domain::target::HostKeyPolicy;
 use crate::transport::Dial;

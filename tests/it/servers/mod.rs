@@ -4,6 +4,7 @@ pub mod agent;
 pub mod certificates;
 pub mod hostile_ftp;
 pub mod pyftpdlib;
+pub mod python;
 pub mod relay;
 pub mod running;
 pub mod ssh;
