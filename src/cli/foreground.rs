@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::lines::{Table, results_table};
+use super::lines::results_table;
+use super::screen::Screen;
 use super::setup::Setup;
+use super::table::Table;
 use super::{report, signals};
 use crate::domain::delivery::State;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,7 +106,7 @@ fn print_results(journal: &Journal, awaited: &Awaited, out: &mut dyn Write) -> R
     let rows = journal.deliveries(&filter)?;
     let mut trouble = rows.iter().any(|row| row.state != State::Done);
     if !rows.is_empty() {
-        results_table(&rows).print(out)?;
+        results_table(&rows).print(&Screen::stdout(), out)?;
     }
     trouble |= print_skips(journal, awaited.batches(), out)?;
     Ok(u8::from(trouble))
@@ -123,7 +125,7 @@ fn print_skips(journal: &Journal, batches: &[i64], out: &mut dyn Write) -> Resul
         }
     }
     if !table.is_empty() {
-        table.print(out)?;
+        table.print(&Screen::stdout(), out)?;
     }
     Ok(trouble)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::Globals;
 use super::lines::{DeliveryJson, json_line, results_table};
+use super::screen::Screen;
 use super::setup::Setup;
 use crate::error::Result;
 use crate::journal::HistoryFilter;
@@ -36,6 +37,6 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         limit: Some(args.limit.unwrap_or(SHOWN)),
         ..HistoryFilter::default()
     })?;
-    results_table(&rows).print(out)?;
+    results_table(&rows).print(&Screen::stdout(), out)?;
     Ok(0)
 }

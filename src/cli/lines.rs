@@ -6,8 +6,10 @@ use chrono::{DateTime, Local, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::output_error;
+use super::screen::Tone;
+use super::table::{Cell, Table};
 use crate::domain::delivery::State;
-use crate::domain::text::{escape, escape_json};
+use crate::domain::text::escape_json;
 use crate::error::{Error, Result};
 use crate::journal::DeliveryRow;
 
@@ -115,53 +117,6 @@ pub(super) fn bytes(size: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// A table: columns as wide as their widest cell, the last one free.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    pub(super) fn new(header: &[&str]) -> Self {
-        let mut table = Self::default();
-        table.row(header.iter().map(|&cell| cell.to_owned()));
-        table
-    }
-
-    /// Adds a row; what could harm a terminal is escaped.
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(
-            cells
-                .into_iter()
-                .map(|cell| escape(&cell).into_owned())
-                .collect(),
-        );
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.len() <= 1
-    }
-
-    pub(super) fn print(&self, out: &mut dyn Write) -> Result<()> {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(cell);
-                let missing = width - cell.chars().count();
-                line.push_str(&" ".repeat(missing + 2));
-            }
-            line_of(out, line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
 /// `login@host` and where the package went, or is to go.
 pub(super) fn destination(row: &DeliveryRow) -> String {
     let path = row
@@ -192,21 +147,35 @@ pub(super) fn state_of(row: &DeliveryRow) -> String {
     }
 }
 
+/// [`state_of`] in its tone.
+pub(super) fn state_cell(row: &DeliveryRow) -> Cell {
+    let tone = match row.state {
+        State::Done => Tone::Good,
+        State::Failed | State::Unknown => Tone::Bad,
+        State::Waiting => Tone::Warn,
+        State::Running => Tone::Busy,
+        State::Queued => Tone::Plain,
+        State::Cancelled => Tone::Dim,
+    };
+    Cell::new(&state_of(row), tone)
+}
+
 /// What became of deliveries, for people.
 pub(super) fn results_table(rows: &[DeliveryRow]) -> Table {
     let mut table = Table::new(&[
         "ID", "TIME", "SOURCE", "PACKAGE", "SIZE", "TO", "BY", "STATE",
-    ]);
+    ])
+    .giving_way(&[3, 5]);
     for row in rows {
         table.row([
-            row.id.to_string(),
-            local(row.settled_at.unwrap_or(row.queued_at)),
-            source_of(row),
-            row.package.clone(),
-            row.size.map_or_else(|| "-".to_owned(), bytes),
-            destination(row),
-            row.transport.clone().unwrap_or_else(|| "-".to_owned()),
-            state_of(row),
+            Cell::from(row.id.to_string()),
+            local(row.settled_at.unwrap_or(row.queued_at)).into(),
+            source_of(row).into(),
+            row.package.clone().into(),
+            row.size.map_or_else(|| "-".to_owned(), bytes).into(),
+            destination(row).into(),
+            row.transport.as_deref().unwrap_or("-").into(),
+            state_cell(row),
         ]);
     }
     table
@@ -221,14 +190,5 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1024), "1.0 KiB");
         assert_eq!(bytes(5 * 1024 * 1024 * 1024), "5.0 GiB");
-    }
-
-    #[test]
-    fn a_table_lines_its_columns_up_and_escapes_its_cells() {
-        let mut table = Table::new(&["A", "B"]);
-        table.row(["long\n".to_owned(), "x".to_owned()]);
-        let mut out = Vec::new();
-        table.print(&mut out).expect("printed");
-        assert_eq!(String::from_utf8_lossy(&out), "A       B\nlong\\n  x\n");
     }
 }

@@ -27,11 +27,13 @@ mod replay;
 mod report;
 mod retry;
 mod scan;
+mod screen;
 mod send;
 mod setup;
 mod show;
 mod signals;
 mod status;
+mod table;
 mod trust;
 mod worker;
 

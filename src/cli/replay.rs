@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use chrono::{Local, Utc};
 
 use super::foreground::{see_through, wake_or_start};
-use super::lines::{Table, line_of};
+use super::lines::line_of;
+use super::screen::Screen;
 use super::setup::Setup;
+use super::table::Table;
 use super::{Globals, hook};
 use crate::domain::change::Change;
 use crate::domain::pattern::Pattern;
@@ -211,7 +213,7 @@ pub(super) fn print_plan(changes: &[Change], plan: &Plan, out: &mut dyn Write) -
             format!("skipped: {}", skip.reason),
         ]);
     }
-    table.print(out)?;
+    table.print(&Screen::stdout(), out)?;
     Ok(trouble)
 }
 

@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::Globals;
 use super::lines::{
-    DeliveryJson, Table, destination, json_line, line_of, local, rfc3339, source_of, state_of,
+    DeliveryJson, destination, json_line, line_of, local, rfc3339, source_of, state_cell,
 };
+use super::screen::Screen;
 use super::setup::Setup;
+use super::table::{Cell, Table};
 use crate::domain::text::{escape, shell_quote};
 use crate::error::Result;
 use crate::journal::{
@@ -176,20 +178,21 @@ fn print_json(standing: &Standing, out: &mut dyn Write) -> Result<()> {
 }
 
 fn print_deliveries(standing: &Standing, out: &mut dyn Write) -> Result<()> {
-    let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"]);
+    let mut table = Table::new(&["ID", "SOURCE", "PACKAGE", "TO", "STEP", "TRIES", "STATE"])
+        .giving_way(&[2, 3]);
     for row in &standing.deliveries {
         table.row([
-            row.id.to_string(),
-            source_of(row),
-            row.package.clone(),
-            destination(row),
-            row.step.to_string(),
-            row.attempts.to_string(),
-            state_of(row),
+            Cell::from(row.id.to_string()),
+            source_of(row).into(),
+            row.package.clone().into(),
+            destination(row).into(),
+            row.step.as_str().into(),
+            row.attempts.to_string().into(),
+            state_cell(row),
         ]);
     }
     if !table.is_empty() {
-        return table.print(out);
+        return table.print(&Screen::stdout(), out);
     }
     if standing.unplanned.is_empty() {
         return line_of(out, "all deliveries are settled");
@@ -264,7 +267,7 @@ fn print_gaps(gaps: &[GapRow], globals: &Globals, out: &mut dyn Write) -> Result
             command("dismiss"),
         ]);
     }
-    table.print(out)
+    table.print(&Screen::stdout(), out)
 }
 
 fn print_drop_directories(rows: &[DropDirectoryRow], out: &mut dyn Write) -> Result<()> {
