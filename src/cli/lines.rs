@@ -39,6 +39,7 @@ pub(super) struct DeliveryJson<'a> {
     queued_at: String,
     settled_at: Option<String>,
     directory: Option<&'a str>,
+    author: Option<&'a str>,
 }
 
 impl<'a> DeliveryJson<'a> {
@@ -67,6 +68,7 @@ impl<'a> DeliveryJson<'a> {
             queued_at: rfc3339(row.queued_at),
             settled_at: row.settled_at.map(rfc3339),
             directory: row.directory.as_deref(),
+            author: row.author.as_deref(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::spool::Spool;
 use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
+use crate::worker::underway::Board;
 use crate::worker::{Context, Exports, Notes, Wake};
 
 /// Where the state lies unless auto-dispatcher.cfg says otherwise.
@@ -295,6 +296,7 @@ impl Setup {
             }),
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
+            board: Board::default(),
             notes: self.notes(),
             state,
         }))

@@ -28,6 +28,17 @@ pub struct NewBatch<'a> {
     pub netrc_file: Option<&'a Path>,
 }
 
+/// What a repository tells of a commit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// Who committed it.
+    pub author: Option<&'a str>,
+    /// When.
+    pub committed_at: Option<DateTime<Utc>>,
+    /// With which message.
+    pub message: Option<&'a str>,
+}
+
 /// A batch that is recorded together with its plan: `replay`, `send` and dropped files.
 pub struct PlannedBatch<'a> {
     /// `replay`, `send` or `directory`.
@@ -71,7 +82,7 @@ impl Journal {
     pub fn settle_plan(
         &mut self,
         batch: i64,
-        author: Option<&str>,
+        origin: Origin<'_>,
         changes: &[Change],
         plan: &Plan,
         now: DateTime<Utc>,
@@ -79,9 +90,16 @@ impl Journal {
         let frozen = freeze(plan)?;
         self.write("cannot write the plan to", |tx| {
             let updated = tx.execute(
-                "UPDATE batches SET state = 'planned', plan_error = NULL, author = ?2, planned_at = ?3
+                "UPDATE batches SET state = 'planned', plan_error = NULL, author = ?2, planned_at = ?3,
+                   committed_at = ?4, message = ?5
                  WHERE id = ?1 AND state <> 'planned'",
-                params![batch, author, millis(now)],
+                params![
+                    batch,
+                    origin.author,
+                    millis(now),
+                    origin.committed_at.map(millis),
+                    origin.message
+                ],
             )?;
             if updated == 1 {
                 insert_plan(tx, batch, changes, &[], plan, &frozen, now)?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::{
     Dismissal, DismissedRevisions, Journal, LedgerRow, Missing, NewBatch, PlannedBatch, Recorded,
-    Source,
+    Source, Origin,
 };
 use crate::domain::plan::Plan;
 use crate::error::Error;
@@ -68,9 +68,10 @@ impl Ledger {
                 continue;
             }
             let plan = Plan::default();
+            let origin = Origin::default();
             let written = self
                 .journal
-                .settle_plan(batch.id, None, &[], &plan, self.now);
+                .settle_plan(batch.id, origin, &[], &plan, self.now);
             assert!(written.expect("planned"));
             planned.push(batch.revision.expect("a revision"));
         }

@@ -32,12 +32,14 @@ mod lanes;
 mod ledger;
 mod leftovers;
 mod opening;
+mod overview;
 mod patience;
 mod progress;
 mod prune;
 mod query;
 mod rows;
 mod schema;
+mod search;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -45,7 +47,7 @@ mod workers;
 
 pub use artifacts::RoomWanted;
 pub use awaited::Awaited;
-pub use batches::{NewBatch, PlannedBatch};
+pub use batches::{NewBatch, Origin, PlannedBatch};
 pub use decisions::Decided;
 pub use drop_directories::DropDirectoryRow;
 pub use dropped::{Dropped, DroppedRow, Undigested};
@@ -54,9 +56,11 @@ pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, Standing, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
+pub use overview::{LaneRow, OriginRow, ReplayRow, RunningRow};
 pub use patience::hurry;
 pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
+pub use search::Search;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 
 /// One connection to the journal. Each thread opens its own.

@@ -25,16 +25,16 @@ pub struct HistoryFilter {
 /// Rows that are read at a time.
 const PAGE: u64 = 5000;
 
-const COLUMNS: &str = "d.id, d.batch_id, b.source, r.path, b.revision, b.author, d.package, p.path, d.rule,
+pub(super) const COLUMNS: &str = "d.id, d.batch_id, b.source, r.path, b.revision, b.author, d.package, p.path, d.rule,
     d.rule_line, d.host, d.login, d.lane, d.state, d.step, d.attempts, d.transport, d.remote_path, p.sha256,
     p.size, d.exit_status, d.fault, d.error, d.queued_at, d.due_at, d.settled_at, d.dest_dir,
     json_extract(d.service, '$.install_command'), d.dismissed_at, b.directory";
 
-const TABLES: &str =
+pub(super) const TABLES: &str =
     "deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
     LEFT JOIN repositories r ON r.id = b.repository_id";
 
-fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
+pub(super) fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     Ok(DeliveryRow {
         id: row.get(0)?,
         batch: row.get(1)?,

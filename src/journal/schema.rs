@@ -265,12 +265,60 @@ CREATE INDEX dropped_gone ON dropped (gone_at) WHERE gone_at IS NOT NULL;
 CREATE INDEX batches_of_directory ON batches (directory, id) WHERE directory IS NOT NULL;
 ";
 
+/// What `history` looks for deliveries by, and who committed what when.
+const VERSION_4: &str = "
+-- From the repository, read when the batch was planned.
+ALTER TABLE batches ADD COLUMN committed_at INTEGER;
+ALTER TABLE batches ADD COLUMN message TEXT;
+-- Replays of a revision; the others have batches_ledger.
+CREATE INDEX batches_replayed ON batches (repository_id, revision) WHERE source = 'replay';
+
+-- Where deliveries come from and go to, each combination once: a million deliveries have a few thousand. One narrow
+-- index of deliveries by it serves every question about host, rule, author and repository, and all of them together.
+CREATE TABLE facets (
+  id            INTEGER PRIMARY KEY,
+  host          TEXT NOT NULL,
+  rule          TEXT NOT NULL,
+  -- '' and 0 where there is none.
+  author        TEXT NOT NULL,
+  repository_id INTEGER NOT NULL,
+  UNIQUE (host, rule, author, repository_id)
+) STRICT;
+INSERT INTO facets (host, rule, author, repository_id)
+  SELECT DISTINCT d.host, d.rule, ifnull(b.author, ''), ifnull(b.repository_id, 0)
+  FROM deliveries d JOIN batches b ON b.id = d.batch_id;
+ALTER TABLE deliveries ADD COLUMN facet_id INTEGER;
+UPDATE deliveries SET facet_id = (
+  SELECT f.id FROM batches b JOIN facets f ON f.host = deliveries.host AND f.rule = deliveries.rule
+    AND f.author = ifnull(b.author, '') AND f.repository_id = ifnull(b.repository_id, 0)
+  WHERE b.id = deliveries.batch_id);
+CREATE TRIGGER deliveries_facet AFTER INSERT ON deliveries BEGIN
+  INSERT INTO facets (host, rule, author, repository_id)
+    SELECT NEW.host, NEW.rule, ifnull(b.author, ''), ifnull(b.repository_id, 0)
+    FROM batches b WHERE b.id = NEW.batch_id ON CONFLICT DO NOTHING;
+  UPDATE deliveries SET facet_id = (
+    SELECT f.id FROM batches b JOIN facets f ON f.host = NEW.host AND f.rule = NEW.rule
+      AND f.author = ifnull(b.author, '') AND f.repository_id = ifnull(b.repository_id, 0)
+    WHERE b.id = NEW.batch_id)
+  WHERE id = NEW.id;
+END;
+CREATE INDEX deliveries_by_facet ON deliveries (facet_id, queued_at);
+CREATE INDEX deliveries_by_time ON deliveries (queued_at);
+CREATE INDEX deliveries_by_package ON deliveries (package, queued_at);
+CREATE INDEX deliveries_by_state ON deliveries (state, queued_at, dismissed_at) WHERE state <> 'done';
+";
+
 /// The version of the schema after all migrations: how many there are.
-pub(super) const LATEST: i64 = 3;
+pub(super) const LATEST: i64 = 4;
 
 /// All migrations, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(VERSION_1), M::up(VERSION_2), M::up(VERSION_3)])
+    Migrations::new(vec![
+        M::up(VERSION_1),
+        M::up(VERSION_2),
+        M::up(VERSION_3),
+        M::up(VERSION_4),
+    ])
 }
 
 #[cfg(test)]

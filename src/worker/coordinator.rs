@@ -105,6 +105,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         detached,
         &context.wake.sender,
     )?;
+    context.board.open(&context.state, worker);
     fail_points::hit("worker.entered");
     presence::bury_the_dead(&context.state);
     if role != Role::Foreground {
@@ -151,6 +152,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
     // A row without an end is told dead by its lock; the end itself is what matters.
     let left = coordinator.journal.leave_worker(worker, Utc::now());
     let ended = ended.and_then(|ended| left.map(|()| ended));
+    context.board.close();
     drop(presence);
     context.emit(&Event::WorkerEnded { worker, why });
     ended
@@ -206,6 +208,7 @@ impl<'a> Coordinator<'a> {
     where
         'a: 'scope,
     {
+        self.context.board.catch_up();
         self.journal.check_that_it_is_still_there()?;
         upkeep::rescue(self.context, &mut self.journal, self.worker)?;
         if let Some(catch_up) = &mut self.catch_up {

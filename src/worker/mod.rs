@@ -32,6 +32,7 @@ pub mod presence;
 mod pruner;
 pub mod scan;
 mod sessions;
+pub mod underway;
 mod upkeep;
 
 pub use coordinator::{Role, work};
@@ -62,6 +63,8 @@ pub struct Context {
     pub trouble: AtomicBool,
     /// One lock for each package that is being exported, so that its targets share one export.
     pub exports: Exports,
+    /// Tells other processes how far running deliveries are.
+    pub board: underway::Board,
     /// Where hooks of other users leave notes, if they may.
     pub notes: Option<Notes>,
 }
@@ -78,6 +81,7 @@ impl Context {
     }
 
     pub(crate) fn emit(&self, event: &Event) {
+        self.board.hear(event);
         (self.report)(event);
     }
 }

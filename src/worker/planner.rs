@@ -17,8 +17,8 @@ use crate::domain::rule::Choice;
 use crate::domain::text::{escape, shell_quote};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
-use crate::journal::{BatchRow, Journal, Missing};
-use crate::source::svnlook::Repository;
+use crate::journal::{BatchRow, Journal, Missing, Origin};
+use crate::source::svnlook::{Commit, Repository};
 
 /// Plans everything of a repository that is due, unless another process is at it.
 pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
@@ -104,10 +104,14 @@ fn exists(context: &Context, batch: &BatchRow) -> Result<bool> {
 
 fn plan_one(context: &Context, journal: &mut Journal, batch: &BatchRow) -> Result<()> {
     match plan_of(context, batch) {
-        Ok((author, changes, plan)) => {
+        Ok((commit, changes, plan)) => {
             fail_points::hit("planner.made");
-            let written =
-                journal.settle_plan(batch.id, author.as_deref(), &changes, &plan, Utc::now())?;
+            let origin = Origin {
+                author: commit.author.as_deref(),
+                committed_at: commit.committed_at,
+                message: commit.message.as_deref(),
+            };
+            let written = journal.settle_plan(batch.id, origin, &changes, &plan, Utc::now())?;
             fail_points::hit("planner.planned");
             if written {
                 context.emit(&planned_event(batch.id, batch.describe(), &changes, &plan));
@@ -162,7 +166,7 @@ pub fn planned_event(batch: i64, source: String, changes: &[Change], plan: &Plan
     }
 }
 
-fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<Change>, Plan)> {
+fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, Plan)> {
     let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
         return Err(Error::state(format!(
             "batch {} names no revision",
@@ -180,9 +184,9 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Option<String>, Vec<C
         context.emit(&Event::Notice { message: warning });
     }
     let changes = changes_of(&repository, revision, &loaded)?;
-    let author = repository.author(revision)?;
+    let commit = repository.commit(revision)?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
-    Ok((author, changes, plan))
+    Ok((commit, changes, plan))
 }
 
 /// What a revision changed. Whether a file is a symbolic link costs a process, and is asked only where a

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
+use super::underway;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_dir::StateDir;
 
@@ -158,6 +159,7 @@ pub fn bury_if_dead(state: &StateDir, id: i64) -> bool {
     };
     if dead {
         let _ = fs::remove_file(state.workers().join(format!("{id}.wake")));
+        underway::bury(state, id);
         let _ = fs::remove_file(&lock_path);
     }
     dead

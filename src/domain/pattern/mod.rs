@@ -12,6 +12,7 @@ mod escape;
 mod group;
 mod number;
 mod parser;
+mod prefix;
 mod required;
 mod scanner;
 mod tables;
@@ -55,6 +56,7 @@ pub struct Pattern {
     /// The fewest characters that can match.
     width_min: u64,
     required: Vec<AnyOf>,
+    prefix: Box<str>,
     programs: Programs,
 }
 
@@ -100,6 +102,7 @@ impl Pattern {
             needs: Needs::of(&parsed.nodes),
             width_min: parsed.width_min,
             required: required::required(&parsed.nodes),
+            prefix: prefix::prefix(&parsed.nodes).into(),
             programs: Programs::default(),
         })
     }
@@ -113,6 +116,11 @@ impl Pattern {
     /// [`folded`] form.
     pub fn required(&self) -> &[AnyOf] {
         &self.required
+    }
+
+    /// What every text begins with that this pattern matches at its start; often empty.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Whether the pattern matches at the start of `text`, as `re.match` does.

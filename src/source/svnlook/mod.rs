@@ -2,6 +2,7 @@
 //! looks past authz and rewrites no keywords. Knows nothing of rules or of what becomes of the bytes.
 
 mod changes;
+mod commit;
 mod listing;
 #[cfg(feature = "probes")]
 #[doc(hidden)]
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+
+pub use commit::Commit;
 
 use super::repository_files::{canonical, check_uuid, show};
 use crate::domain::revision;

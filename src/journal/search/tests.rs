@@ -1,0 +1,1 @@
+//! Searches, held against a plain reading of all rows, and their plans.
