@@ -73,6 +73,13 @@ impl StateDir {
         &self.path
     }
 
+    /// Bytes that its file system has free for us, and all its bytes; none where that cannot be told.
+    pub fn room(&self) -> Option<(u64, u64)> {
+        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Some((bytes(stat.f_bavail), bytes(stat.f_blocks)))
+    }
+
     /// The journal file.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.sqlite")

@@ -61,7 +61,10 @@ pub(super) fn row(out: &mut dyn Write, delivery: &DeliveryJson<'_>) -> Result<()
 /// Text without anything that moves a cursor, and behind an apostrophe where it would begin a formula.
 fn harmless(text: &str) -> String {
     let text = escape(text);
-    if text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+    if text
+        .trim_start()
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+    {
         return format!("'{text}");
     }
     text.into_owned()

@@ -149,17 +149,21 @@ pub(super) fn state_of(row: &DeliveryRow) -> String {
     }
 }
 
-/// [`state_of`] in its tone.
-pub(super) fn state_cell(row: &DeliveryRow) -> Cell {
-    let tone = match row.state {
+/// How a state is meant.
+pub(super) fn tone_of(state: State) -> Tone {
+    match state {
         State::Done => Tone::Good,
         State::Failed | State::Unknown => Tone::Bad,
         State::Waiting => Tone::Warn,
         State::Running => Tone::Busy,
         State::Queued => Tone::Plain,
         State::Cancelled => Tone::Dim,
-    };
-    Cell::new(&state_of(row), tone)
+    }
+}
+
+/// [`state_of`] in its tone.
+pub(super) fn state_cell(row: &DeliveryRow) -> Cell {
+    Cell::new(&state_of(row), tone_of(row.state))
 }
 
 /// What became of deliveries, for people.

@@ -37,6 +37,7 @@ mod signals;
 mod status;
 mod table;
 mod trust;
+mod typed;
 mod worker;
 
 const EXIT_CODES: &str = "\

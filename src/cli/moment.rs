@@ -3,7 +3,8 @@
 use chrono::{DateTime, Duration, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
 
 /// What can be written, for messages.
-const FORMS: &str = "write for example 2h, 3d, 2026-11-24, '2026-11-24 01:00' or 2026-11-24T01:00:00Z";
+const FORMS: &str =
+    "write for example 2h, 3d, 2026-11-24, '2026-11-24 01:00' or 2026-11-24T01:00:00Z";
 
 /// A point in time, and how long it lasts: a day, a minute, a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,19 +109,52 @@ mod tests {
     fn each_form_has_a_beginning_and_an_end() {
         for (text, first, last) in [
             ("2h", "2026-11-24 10:00:00.000", "2026-11-24 10:00:00.000"),
-            ("3d ago", "2026-11-21 12:00:00.000", "2026-11-21 12:00:00.000"),
-            ("2026-11-24", "2026-11-23 16:00:00.000", "2026-11-24 15:59:59.999"),
-            ("2026-11-24 09:30", "2026-11-24 01:30:00.000", "2026-11-24 01:30:59.999"),
-            ("2026-11-24T09:30:05", "2026-11-24 01:30:05.000", "2026-11-24 01:30:05.999"),
-            ("2026-11-24T01:00:00+01:00", "2026-11-24 00:00:00.000", "2026-11-24 00:00:00.000"),
+            (
+                "3d ago",
+                "2026-11-21 12:00:00.000",
+                "2026-11-21 12:00:00.000",
+            ),
+            (
+                "2026-11-24",
+                "2026-11-23 16:00:00.000",
+                "2026-11-24 15:59:59.999",
+            ),
+            (
+                "2026-11-24 09:30",
+                "2026-11-24 01:30:00.000",
+                "2026-11-24 01:30:59.999",
+            ),
+            (
+                "2026-11-24T09:30:05",
+                "2026-11-24 01:30:05.000",
+                "2026-11-24 01:30:05.999",
+            ),
+            (
+                "2026-11-24T01:00:00+01:00",
+                "2026-11-24 00:00:00.000",
+                "2026-11-24 00:00:00.000",
+            ),
         ] {
-            assert_eq!(told(text), Some((first.to_owned(), last.to_owned())), "{text}");
+            assert_eq!(
+                told(text),
+                Some((first.to_owned(), last.to_owned())),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_time_is_none() {
-        for text in ["", "h", "-2h", "2 fortnights", "yesterday", "2026-13-01", "999999999999999999w", "核"] {
+        for text in [
+            "",
+            "h",
+            "-2h",
+            "2 fortnights",
+            "yesterday",
+            "2026-13-01",
+            "999999999999999999w",
+            "核",
+        ] {
             assert_eq!(told(text), None, "{text}");
         }
     }

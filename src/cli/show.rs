@@ -1,4 +1,5 @@
-//! `show ID`: one delivery, each attempt at it, and what its install command printed.
+//! `show ID`: the whole life of one delivery: where it came from, why it was planned, each attempt at it, what its
+//! install command printed, and what may be done about it.
 
 use std::io::Write;
 
@@ -7,13 +8,21 @@ use serde::Serialize;
 use super::Globals;
 use super::lines::{
     DeliveryJson, bytes, destination, json_line, line_of, local, rfc3339, source_of, state_of,
+    tone_of,
 };
+use super::screen::{Screen, Tone};
 use super::setup::Setup;
+use super::typed::{Program, print_command, quoted};
+use crate::domain::delivery::State;
+use crate::domain::pattern::Pattern;
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{AttemptRow, DeliveryRow};
+use crate::journal::{AttemptRow, DeliveryRow, Journal, OriginRow, ReplayRow};
 
-/// One delivery with its attempts and the install command's output
+/// The whole life of one delivery
+///
+/// Where it came from, the rule and why it matched, each attempt, the install command's output, what repeats it, and the
+/// commands that decide about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The delivery, as `history` numbers it
@@ -22,7 +31,13 @@ pub(super) struct Args {
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// All of the install command's output that is kept, not only its end
+    #[arg(long, conflicts_with = "json")]
+    output: bool,
 }
+
+/// So many lines of output are shown.
+const OUTPUT_LINES: usize = 40;
 
 #[derive(Serialize)]
 struct AttemptJson {
@@ -47,12 +62,23 @@ struct AttemptJson {
 struct ShowJson<'a> {
     #[serde(flatten)]
     delivery: DeliveryJson<'a>,
-    author: Option<&'a str>,
     rule_line: u64,
     dest_dir: &'a str,
     install_command: Option<&'a str>,
     dismissed_at: Option<String>,
     attempt_list: Vec<AttemptJson>,
+    recorded_at: Option<String>,
+    committed_at: Option<String>,
+    message: Option<&'a str>,
+    replays: Vec<ReplayJson>,
+}
+
+#[derive(Serialize)]
+struct ReplayJson {
+    id: i64,
+    batch: i64,
+    queued_at: String,
+    state: &'static str,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
@@ -65,26 +91,65 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         .with_hint("`auto-dispatcher history` lists them"));
     };
     let attempts = journal.attempts(args.id)?;
+    let origin = origin_of(&journal, row.batch)?;
+    let replays = journal.replays(args.id)?;
     if args.json {
+        let told = origin.as_ref();
         json_line(
             out,
             &ShowJson {
                 delivery: DeliveryJson::new(&row),
-                author: row.author.as_deref(),
                 rule_line: row.rule_line,
                 dest_dir: &row.dest_dir,
                 install_command: row.install_command.as_deref(),
                 dismissed_at: row.dismissed_at.map(rfc3339),
                 attempt_list: attempts.into_iter().map(attempt_json).collect(),
+                recorded_at: told.map(|origin| rfc3339(origin.recorded_at)),
+                committed_at: told.and_then(|origin| origin.committed_at).map(rfc3339),
+                message: told.and_then(|origin| origin.message.as_deref()),
+                replays: replays.iter().map(replay_json).collect(),
             },
         )?;
         return Ok(0);
     }
-    print_delivery(&row, out)?;
-    attempts
-        .iter()
-        .try_for_each(|attempt| print_attempt(attempt, out))?;
+    let mut page = Page {
+        screen: Screen::stdout(),
+        out,
+    };
+    print_delivery(&row, origin.as_ref(), &mut page)?;
+    for attempt in &attempts {
+        print_attempt(attempt, args.output, &mut page)?;
+    }
+    print_replays(&row, &replays, &mut page)?;
+    print_decisions(&row, &Program::of(globals), &mut page)?;
     Ok(0)
+}
+
+/// Where a batch came from; a replay says when it was asked for itself, and what was committed says the batch that it
+/// repeats.
+fn origin_of(journal: &Journal, batch: i64) -> Result<Option<OriginRow>> {
+    let Some(mut origin) = journal.origin(batch)? else {
+        return Ok(None);
+    };
+    if let Some(cited) = origin
+        .cites
+        .map(|cited| journal.origin(cited))
+        .transpose()?
+        .flatten()
+    {
+        origin.committed_at = origin.committed_at.or(cited.committed_at);
+        origin.message = origin.message.or(cited.message);
+    }
+    Ok(Some(origin))
+}
+
+fn replay_json(replay: &ReplayRow) -> ReplayJson {
+    ReplayJson {
+        id: replay.delivery,
+        batch: replay.batch,
+        queued_at: rfc3339(replay.queued_at),
+        state: replay.state.as_str(),
+    }
 }
 
 fn attempt_json(attempt: AttemptRow) -> AttemptJson {
@@ -109,13 +174,84 @@ fn attempt_json(attempt: AttemptRow) -> AttemptJson {
     }
 }
 
-fn print_delivery(row: &DeliveryRow, out: &mut dyn Write) -> Result<()> {
-    let mut field =
-        |name: &str, value: &str| line_of(out, &format!("{name:<10} {}", escape(value)));
-    field("delivery", &format!("{} of batch {}", row.id, row.batch))?;
-    field("state", &state_of(row))?;
-    field("package", &row.path)?;
-    let from = match (&row.repository, &row.author) {
+/// Where it is printed.
+struct Page<'a> {
+    screen: Screen,
+    out: &'a mut dyn Write,
+}
+
+impl Page<'_> {
+    /// A name and what belongs to it, which is wrapped beside it.
+    fn field(&mut self, indent: usize, name: &str, value: &str, tone: Tone) -> Result<()> {
+        let margin = indent + 12;
+        let mut label = format!("{}{name:<12}", " ".repeat(indent));
+        for part in self.screen.wrap(&escape(value), margin) {
+            let shown = self.screen.paint(tone, &part);
+            line_of(self.out, &format!("{label}{shown}"))?;
+            label = " ".repeat(margin);
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, name: &str, value: &str) -> Result<()> {
+        self.field(0, name, value, Tone::Plain)
+    }
+
+    fn detail(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        match value {
+            Some(value) => self.field(2, name, value, Tone::Plain),
+            None => Ok(()),
+        }
+    }
+}
+
+fn print_delivery(
+    row: &DeliveryRow,
+    origin: Option<&OriginRow>,
+    page: &mut Page<'_>,
+) -> Result<()> {
+    page.plain("delivery", &format!("{} of batch {}", row.id, row.batch))?;
+    page.field(0, "state", &state_of(row), tone_of(row.state))?;
+    page.plain("package", &row.path)?;
+    page.plain("from", &came_from(row))?;
+    if let Some(origin) = origin {
+        if let Some(committed) = origin.committed_at {
+            page.plain("committed", &local(committed))?;
+        }
+        if let Some(message) = &origin.message {
+            let mut name = "message";
+            for line in message.lines() {
+                page.plain(name, line)?;
+                name = "";
+            }
+        }
+        page.plain("recorded", &local(origin.recorded_at))?;
+    }
+    let rule = format!("[{}] (line {}){}", row.rule, row.rule_line, why(row));
+    page.plain("rule", &rule)?;
+    page.plain("to", &destination(row))?;
+    if let (Some(sha256), Some(size)) = (&row.sha256, row.size) {
+        page.plain(
+            "bytes",
+            &format!("{} ({size}), SHA-256 {sha256}", bytes(size)),
+        )?;
+    }
+    let install = row.install_command.as_deref().unwrap_or("none");
+    page.plain("install", install)?;
+    page.plain("queued", &local(row.queued_at))?;
+    if let Some(settled) = row.settled_at {
+        let took = settled - row.queued_at;
+        let took = format!("{}, {:.3} s later", local(settled), took.as_seconds_f64());
+        page.plain("settled", &took)?;
+    }
+    if let Some(dismissed) = row.dismissed_at {
+        page.plain("dismissed", &local(dismissed))?;
+    }
+    Ok(())
+}
+
+fn came_from(row: &DeliveryRow) -> String {
+    match (&row.repository, &row.author) {
         _ if row.directory.is_some() => format!(
             "the drop directory {}",
             row.directory.as_deref().unwrap_or_default()
@@ -125,81 +261,129 @@ fn print_delivery(row: &DeliveryRow, out: &mut dyn Write) -> Result<()> {
         }
         (Some(repository), None) => format!("{} of {repository}", source_of(row)),
         _ => source_of(row),
-    };
-    field("from", &from)?;
-    field("rule", &format!("[{}] (line {})", row.rule, row.rule_line))?;
-    field("to", &destination(row))?;
-    if let (Some(sha256), Some(size)) = (&row.sha256, row.size) {
-        field(
-            "bytes",
-            &format!("{} ({size}), SHA-256 {sha256}", bytes(size)),
-        )?;
     }
-    field("install", row.install_command.as_deref().unwrap_or("none"))?;
-    field("queued", &local(row.queued_at))?;
-    if let Some(settled) = row.settled_at {
-        field("settled", &local(settled))?;
-    }
-    if let Some(dismissed) = row.dismissed_at {
-        field("dismissed", &local(dismissed))?;
-    }
-    Ok(())
 }
 
-fn print_attempt(attempt: &AttemptRow, out: &mut dyn Write) -> Result<()> {
+/// Why the rule took the package, as far as its name tells.
+fn why(row: &DeliveryRow) -> String {
+    let matches = Pattern::new(&row.rule).is_ok_and(|pattern| {
+        pattern
+            .matches_at_start(&row.package)
+            .is_ok_and(|matches| matches)
+    });
+    if matches {
+        format!(
+            ": the first rule then whose name matches {} at its start",
+            row.package
+        )
+    } else {
+        String::new()
+    }
+}
+
+fn print_attempt(attempt: &AttemptRow, whole: bool, page: &mut Page<'_>) -> Result<()> {
     let took = attempt.ended_at.map_or_else(
         || "still running".to_owned(),
         |ended| format!("{:.3} s", (ended - attempt.started_at).as_seconds_f64()),
     );
+    let outcome = attempt.outcome.as_deref().unwrap_or("running");
+    let tone = State::parse(outcome).map_or(Tone::Plain, tone_of);
     line_of(
-        out,
+        page.out,
         &format!(
             "attempt {}  {}  {took}  worker {}  {}",
             attempt.number,
             local(attempt.started_at),
             attempt.worker,
-            attempt.outcome.as_deref().unwrap_or("running"),
+            page.screen.paint(tone, outcome),
         ),
     )?;
-    let mut detail = |name: &str, value: Option<&str>| match value {
-        Some(value) => line_of(out, &format!("  {name:<12} {}", escape(value))),
-        None => Ok(()),
-    };
-    detail("step", attempt.step.as_deref())?;
+    page.detail("step", attempt.step.as_deref())?;
     let transport = match (&attempt.transport, &attempt.detail) {
         (Some(transport), Some(detail)) => Some(format!("{transport} ({detail})")),
         (transport, _) => transport.clone(),
     };
-    detail("transport", transport.as_deref())?;
-    detail("key", attempt.fingerprint.as_deref())?;
-    detail("verified by", attempt.verified.as_deref())?;
+    page.detail("transport", transport.as_deref())?;
+    page.detail("key", attempt.fingerprint.as_deref())?;
+    page.detail("verified by", attempt.verified.as_deref())?;
     let fault = match (&attempt.fault, &attempt.error) {
         (Some(fault), Some(error)) => Some(format!("{fault}: {error}")),
         (_, error) => error.clone(),
     };
-    detail("fault", fault.as_deref())?;
-    detail(
-        "exit status",
-        attempt
-            .exit_status
-            .map(|status| status.to_string())
-            .as_deref(),
-    )?;
+    if let Some(fault) = fault {
+        page.field(2, "fault", &fault, Tone::Bad)?;
+    }
+    let status = attempt.exit_status.map(|status| status.to_string());
+    page.detail("exit status", status.as_deref())?;
     if let Some(output) = &attempt.output {
-        print_output(output, attempt.output_cut, out)?;
+        print_output(output, attempt.output_cut, whole, page.out)?;
     }
     Ok(())
 }
 
-/// What the command printed, its lines kept, everything else that moves a cursor escaped.
-fn print_output(output: &[u8], cut: u64, out: &mut dyn Write) -> Result<()> {
-    if cut > 0 {
-        line_of(
-            out,
-            &format!("  | ... {} before this are not kept", bytes(cut)),
-        )?;
+fn print_replays(row: &DeliveryRow, replays: &[ReplayRow], page: &mut Page<'_>) -> Result<()> {
+    for replay in replays {
+        let name = if replay.delivery < row.id {
+            "repeats"
+        } else {
+            "repeated by"
+        };
+        let what = format!(
+            "delivery {} of batch {}, queued {}: {}",
+            replay.delivery,
+            replay.batch,
+            local(replay.queued_at),
+            replay.state
+        );
+        page.field(0, name, &what, tone_of(replay.state))?;
     }
-    String::from_utf8_lossy(output)
-        .lines()
-        .try_for_each(|line| line_of(out, &format!("  | {}", escape(line))))
+    Ok(())
+}
+
+/// What the operator may type next.
+fn print_decisions(row: &DeliveryRow, program: &Program, page: &mut Page<'_>) -> Result<()> {
+    let id = row.id.to_string();
+    let again = || -> Option<Vec<String>> {
+        let path = quoted(row.repository.as_deref()?.as_ref());
+        let revision = row.revision?.to_string();
+        Some(program.with(&["replay", &path, &revision]))
+    };
+    let ways: Vec<(&str, Option<Vec<String>>)> = match row.state {
+        State::Failed | State::Unknown => vec![
+            ("queue it again", Some(program.with(&["retry", &id]))),
+            ("put it away", Some(program.with(&["dismiss", &id]))),
+        ],
+        State::Queued | State::Waiting => {
+            vec![("give it up", Some(program.with(&["cancel", &id])))]
+        }
+        State::Done | State::Cancelled => vec![("deliver its revision again", again())],
+        State::Running => vec![(
+            "see how far it is",
+            Some(program.with(&["status", "--watch"])),
+        )],
+    };
+    for (what, command) in ways {
+        let Some(command) = command else { continue };
+        line_of(page.out, &format!("to {what}:"))?;
+        print_command(&command, 2, &page.screen, page.out)?;
+    }
+    Ok(())
+}
+
+/// The end of what the command printed, its lines kept, everything else that moves a cursor escaped.
+fn print_output(output: &[u8], cut: u64, whole: bool, out: &mut dyn Write) -> Result<()> {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().collect();
+    let most = if whole { usize::MAX } else { OUTPUT_LINES };
+    let hidden = lines.len().saturating_sub(most);
+    if cut > 0 {
+        let line = format!("  | ... {} before this are not kept", bytes(cut));
+        line_of(out, &line)?;
+    }
+    if hidden > 0 {
+        let line = format!("  | ... {hidden} lines before this are shown by `show --output`");
+        line_of(out, &line)?;
+    }
+    let mut shown = lines.iter().skip(hidden);
+    shown.try_for_each(|line| line_of(out, &format!("  | {}", escape(line))))
 }

@@ -31,6 +31,12 @@ impl Cell {
             tone,
         }
     }
+
+    /// The same behind `text`.
+    pub(super) fn after(mut self, text: &str) -> Self {
+        self.text.insert_str(0, &escape(text));
+        self
+    }
 }
 
 impl From<String> for Cell {

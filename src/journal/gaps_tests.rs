@@ -5,8 +5,8 @@ use std::path::Path;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Dismissal, DismissedRevisions, Journal, LedgerRow, Missing, NewBatch, PlannedBatch, Recorded,
-    Source, Origin,
+    Dismissal, DismissedRevisions, Journal, LedgerRow, Missing, NewBatch, Origin, PlannedBatch,
+    Recorded, Source,
 };
 use crate::domain::plan::Plan;
 use crate::error::Error;

@@ -60,8 +60,9 @@ pub use overview::{LaneRow, OriginRow, ReplayRow, RunningRow};
 pub use patience::hurry;
 pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
-pub use search::Search;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
+pub use search::Search;
+pub use workers::WorkerRow;
 
 /// One connection to the journal. Each thread opens its own.
 pub struct Journal {

@@ -182,11 +182,8 @@ impl Journal {
                 .prepare(
                     "SELECT n.id, n.batch_id, n.queued_at, n.state FROM deliveries d
                      JOIN batches b ON b.id = d.batch_id
-                     JOIN batches o ON o.id <> b.id AND o.id IN (
-                       SELECT id FROM batches WHERE source = 'revision' AND repository_id = b.repository_id
-                         AND revision = b.revision
-                       UNION ALL SELECT id FROM batches WHERE source = 'replay' AND repository_id = b.repository_id
-                         AND revision = b.revision)
+                     JOIN batches o ON o.repository_id = b.repository_id AND o.revision = b.revision
+                       AND o.id <> b.id
                      JOIN deliveries n ON n.batch_id = o.id AND n.package = d.package AND n.host = d.host
                        AND n.login = d.login
                      WHERE d.id = ?1 AND (b.source = ?2 OR o.source = ?2) ORDER BY n.id",

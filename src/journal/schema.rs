@@ -270,8 +270,7 @@ const VERSION_4: &str = "
 -- From the repository, read when the batch was planned.
 ALTER TABLE batches ADD COLUMN committed_at INTEGER;
 ALTER TABLE batches ADD COLUMN message TEXT;
--- Replays of a revision; the others have batches_ledger.
-CREATE INDEX batches_replayed ON batches (repository_id, revision) WHERE source = 'replay';
+CREATE INDEX batches_by_revision ON batches (repository_id, revision, planned_at) WHERE revision IS NOT NULL;
 
 -- Where deliveries come from and go to, each combination once: a million deliveries have a few thousand. One narrow
 -- index of deliveries by it serves every question about host, rule, author and repository, and all of them together.
@@ -301,7 +300,14 @@ CREATE TRIGGER deliveries_facet AFTER INSERT ON deliveries BEGIN
       AND f.author = ifnull(b.author, '') AND f.repository_id = ifnull(b.repository_id, 0)
     WHERE b.id = NEW.batch_id)
   WHERE id = NEW.id;
+  INSERT INTO names VALUES (NEW.package) ON CONFLICT DO NOTHING;
 END;
+-- Names of packages, each once: an expression that tells nothing of their beginning is held against all of them.
+CREATE TABLE names (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+INSERT INTO names SELECT DISTINCT package FROM deliveries;
+CREATE TRIGGER deliveries_name AFTER DELETE ON deliveries
+WHEN NOT EXISTS (SELECT 1 FROM deliveries WHERE package = OLD.package)
+BEGIN DELETE FROM names WHERE name = OLD.package; END;
 CREATE INDEX deliveries_by_facet ON deliveries (facet_id, queued_at);
 CREATE INDEX deliveries_by_time ON deliveries (queued_at);
 CREATE INDEX deliveries_by_package ON deliveries (package, queued_at);

@@ -42,7 +42,7 @@ pub struct Search {
 }
 
 /// How many of the newest are looked at one by one before an index is asked.
-const NEWEST: usize = 5_000;
+const NEWEST: usize = 1_000;
 /// So many are counted at most to learn which index narrows the search most.
 const COUNTED: u64 = 20_000;
 /// Rows that are read at a time.
@@ -53,8 +53,10 @@ struct Condition {
     sql: String,
     values: Vec<Value>,
     index: Option<&'static str>,
-    /// Whether that index has to be read as a whole.
-    is_whole: bool,
+    /// How that index is asked, where it is not by the condition itself.
+    asked: Option<String>,
+    /// Whether that takes long.
+    is_dear: bool,
 }
 
 impl Condition {
@@ -63,7 +65,8 @@ impl Condition {
             sql,
             values,
             index: Some(index),
-            is_whole: false,
+            asked: None,
+            is_dear: false,
         }
     }
 
@@ -74,25 +77,13 @@ impl Condition {
             sql: format!("{column} IN ({marks})"),
             values: words.iter().cloned().map(Value::Text).collect(),
             index: None,
-            is_whole: false,
+            asked: None,
+            is_dear: false,
         })
     }
 }
 
 impl Search {
-    fn conditions(&self) -> Vec<Condition> {
-        [
-            self.facets(),
-            self.state(),
-            self.revision(),
-            self.time(),
-            self.named(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
     /// Host, rule, author and repository, in any combination.
     fn facets(&self) -> Option<Condition> {
         let hosts: Vec<String> = self.hosts.iter().map(|host| host.to_lowercase()).collect();
@@ -149,70 +140,160 @@ impl Search {
             sql: format!("d.state IN ({}){partial}", words.join(", ")),
             values: Vec::new(),
             index: is_partial.then_some("deliveries_by_state"),
-            is_whole: false,
+            asked: None,
+            is_dear: false,
         })
     }
 
-    fn revision(&self) -> Option<Condition> {
+    /// Batches of the revisions, for a subquery.
+    fn batches(&self) -> Option<Condition> {
         let (low, high) = self.revisions?;
-        let (repositories, names) = match self.repositories_as("repository_id") {
+        let repositories = self.repositories_as("repository_id");
+        let (repositories, values) = match repositories {
             Some(found) => (found.sql, found.values),
             None => (
                 "repository_id IN (SELECT id FROM repositories)".to_owned(),
                 Vec::new(),
             ),
         };
-        let of = |source: &str| {
-            format!(
-                "SELECT id FROM batches WHERE source = '{source}' AND {repositories}
-                 AND revision BETWEEN {low} AND {high}"
-            )
-        };
         Some(Condition::by(
             "deliveries_of_batch",
             format!(
-                "d.batch_id IN ({} UNION ALL {})",
-                of("revision"),
-                of("replay")
+                "batches INDEXED BY batches_by_revision
+                 WHERE revision IS NOT NULL AND {repositories} AND revision BETWEEN {low} AND {high}"
             ),
-            [names.clone(), names].concat(),
+            values,
         ))
     }
 
-    fn time(&self) -> Option<Condition> {
-        if self.since.is_none() && self.until.is_none() {
-            return None;
-        }
-        let (since, until) = self.bounds();
-        Some(Condition::by(
-            "deliveries_by_time",
-            format!("d.queued_at BETWEEN {since} AND {until}"),
-            Vec::new(),
-        ))
+    fn revision(&self) -> Option<Condition> {
+        let batches = self.batches()?;
+        Some(Condition {
+            sql: format!("d.batch_id IN (SELECT id FROM {})", batches.sql),
+            ..batches
+        })
     }
 
-    fn bounds(&self) -> (i64, i64) {
-        (
+    /// The same search with the time in which the revisions were planned, which is when their deliveries were queued.
+    fn bounded(&self, connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+        let (since, until) = (
             self.since.map_or(i64::MIN, millis),
             self.until.map_or(i64::MAX, millis),
-        )
+        );
+        let Some(batches) = self.batches() else {
+            return Ok((since, until));
+        };
+        let sql = format!(
+            "SELECT min(planned_at), max(planned_at) FROM {}",
+            batches.sql
+        );
+        connection
+            .prepare(&sql)?
+            .query_row(params_from_iter(batches.values), |row| {
+                let (first, last): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
+                Ok((
+                    since.max(first.unwrap_or(i64::MAX)),
+                    until.min(last.unwrap_or(i64::MIN)),
+                ))
+            })
     }
 
     fn named(&self) -> Option<Condition> {
         let prefix = self.package.as_ref()?.prefix();
         let (range, values) = match after(prefix) {
             Some(end) => (
-                "d.package >= ? AND d.package < ? AND ",
+                "name >= ? AND name < ? AND ",
                 vec![Value::Text(prefix.to_owned()), Value::Text(end)],
             ),
             None => ("", Vec::new()),
         };
+        let names = format!("SELECT name FROM names WHERE {range}is_wanted(name)");
         Some(Condition {
-            sql: format!("{range}is_wanted(d.package)"),
+            sql: format!(
+                "{}is_wanted(d.package)",
+                range.replace("name ", "d.package ")
+            ),
             values,
             index: Some("deliveries_by_package"),
-            is_whole: prefix.is_empty(),
+            asked: Some(format!("d.package IN ({names})")),
+            is_dear: prefix.is_empty(),
         })
+    }
+}
+
+/// A search made ready: conditions, and the time in which all lies that is looked for.
+struct Ready {
+    conditions: Vec<Condition>,
+    since: i64,
+    until: i64,
+    limit: Option<u64>,
+}
+
+impl Ready {
+    fn of(connection: &Connection, search: &Search) -> rusqlite::Result<Self> {
+        let (since, until) = search.bounded(connection)?;
+        let is_bounded = since > i64::MIN || until < i64::MAX;
+        let time = is_bounded.then(|| {
+            Condition::by(
+                "deliveries_by_time",
+                format!("d.queued_at BETWEEN {since} AND {until}"),
+                Vec::new(),
+            )
+        });
+        let conditions = [
+            search.facets(),
+            search.state(),
+            time,
+            search.revision(),
+            search.named(),
+        ];
+        Ok(Self {
+            conditions: conditions.into_iter().flatten().collect(),
+            since,
+            until,
+            limit: search.limit,
+        })
+    }
+
+    /// The conditions joined, with their values; `index` is asked in its own way.
+    fn all(&self, index: Option<&str>) -> (String, Vec<Value>) {
+        let sql = self.conditions.iter().map(|condition| {
+            let asked = condition.asked.as_ref();
+            let asked = asked.filter(|_| index.is_some() && condition.index == index);
+            asked.unwrap_or(&condition.sql).as_str()
+        });
+        let sql: Vec<&str> = sql.collect();
+        let sql = if sql.is_empty() {
+            "TRUE".to_owned()
+        } else {
+            sql.join(" AND ")
+        };
+        let values = self.conditions.iter();
+        let values = values.flat_map(|condition| condition.values.clone());
+        (sql, values.collect())
+    }
+
+    /// What the whole search asks of `index`.
+    fn narrowed(&self, index: &str) -> (String, Vec<Value>) {
+        let (condition, values) = self.all(Some(index));
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let sql = format!(
+            "SELECT d.id FROM deliveries d INDEXED BY {index} WHERE {condition}
+             ORDER BY d.queued_at DESC, d.id DESC LIMIT {}",
+            i64::try_from(limit).unwrap_or(i64::MAX)
+        );
+        (sql, values)
+    }
+
+    /// The walk over the newest, each with whether it is looked for.
+    fn walk(&self) -> (String, Vec<Value>) {
+        let (condition, values) = self.all(None);
+        let sql = format!(
+            "SELECT d.id, {condition} FROM deliveries d INDEXED BY deliveries_by_time
+             WHERE d.queued_at BETWEEN {} AND {} ORDER BY d.queued_at DESC, d.id DESC",
+            self.since, self.until
+        );
+        (sql, values)
     }
 }
 
@@ -223,23 +304,6 @@ fn after(prefix: &str) -> Option<String> {
     let next = char::from_u32(u32::from(last) + 1)?;
     chars.push(next);
     Some(chars.into_iter().collect())
-}
-
-/// The conditions joined, with their values.
-fn all_of(conditions: &[Condition]) -> (String, Vec<Value>) {
-    let sql: Vec<&str> = conditions
-        .iter()
-        .map(|condition| condition.sql.as_str())
-        .collect();
-    let sql = if sql.is_empty() {
-        "TRUE".to_owned()
-    } else {
-        sql.join(" AND ")
-    };
-    let values = conditions
-        .iter()
-        .flat_map(|condition| condition.values.clone());
-    (sql, values.collect())
 }
 
 impl Journal {
@@ -299,50 +363,21 @@ fn offer_pattern(
 
 /// The numbers of what is looked for, the newest first.
 fn found(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<i64>> {
-    let conditions = search.conditions();
-    if let Some(ids) = among_the_newest(connection, search, &conditions)? {
+    let ready = Ready::of(connection, search)?;
+    if let Some(ids) = among_the_newest(connection, &ready)? {
         return Ok(ids);
     }
-    let index = narrowest(connection, &conditions)?;
-    let (sql, values) = narrowed(search, &conditions, index);
+    let (sql, values) = ready.narrowed(narrowest(connection, &ready.conditions)?);
     connection
         .prepare(&sql)?
         .query_map(params_from_iter(values), |row| row.get(0))?
         .collect()
 }
 
-/// What the whole search asks of `index`.
-fn narrowed(search: &Search, conditions: &[Condition], index: &str) -> (String, Vec<Value>) {
-    let (condition, values) = all_of(conditions);
-    let limit = search
-        .limit
-        .map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let sql = format!(
-        "SELECT d.id FROM deliveries d INDEXED BY {index} WHERE {condition}
-         ORDER BY d.queued_at DESC, d.id DESC LIMIT {limit}"
-    );
-    (sql, values)
-}
-
-/// The walk over the newest, each with whether it is looked for.
-fn walk(search: &Search, conditions: &[Condition]) -> (String, Vec<Value>) {
-    let (condition, values) = all_of(conditions);
-    let (since, until) = search.bounds();
-    let sql = format!(
-        "SELECT d.id, {condition} FROM deliveries d INDEXED BY deliveries_by_time
-         WHERE d.queued_at BETWEEN {since} AND {until} ORDER BY d.queued_at DESC, d.id DESC"
-    );
-    (sql, values)
-}
-
 /// Looks at the newest one by one; none where that does not find all.
-fn among_the_newest(
-    connection: &Connection,
-    search: &Search,
-    conditions: &[Condition],
-) -> rusqlite::Result<Option<Vec<i64>>> {
-    let most = search.limit.unwrap_or(u64::MAX);
-    let (sql, values) = walk(search, conditions);
+fn among_the_newest(connection: &Connection, ready: &Ready) -> rusqlite::Result<Option<Vec<i64>>> {
+    let most = ready.limit.unwrap_or(u64::MAX);
+    let (sql, values) = ready.walk();
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut ids = Vec::new();
@@ -363,7 +398,7 @@ fn among_the_newest(
 /// The index that finds the fewest, as far as counting is cheap.
 fn narrowest(connection: &Connection, conditions: &[Condition]) -> rusqlite::Result<&'static str> {
     let mut best = None;
-    for condition in conditions.iter().filter(|condition| !condition.is_whole) {
+    for condition in conditions.iter().filter(|condition| !condition.is_dear) {
         let Some(index) = condition.index else {
             continue;
         };
@@ -395,7 +430,7 @@ fn narrowest(connection: &Connection, conditions: &[Condition]) -> rusqlite::Res
 fn counted(condition: &Condition, index: &str) -> (String, Vec<Value>) {
     let sql = format!(
         "SELECT count(*) FROM (SELECT 1 FROM deliveries d INDEXED BY {index} WHERE {} LIMIT {COUNTED})",
-        condition.sql
+        condition.asked.as_ref().unwrap_or(&condition.sql)
     );
     (sql, condition.values.clone())
 }

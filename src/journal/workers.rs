@@ -6,6 +6,17 @@ use rusqlite::params;
 use super::{Journal, millis};
 use crate::error::Result;
 
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// Its process.
+    pub pid: u32,
+    /// `worker`, `detached` or `foreground`.
+    pub role: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+}
+
 impl Journal {
     /// Enters a worker and returns its number.
     pub fn enter_worker(&mut self, pid: u32, role: &str, now: DateTime<Utc>) -> Result<i64> {
@@ -29,15 +40,21 @@ impl Journal {
         .map(|_| ())
     }
 
-    /// Pid and start of a worker.
-    pub fn worker(&self, worker: i64) -> Result<Option<(u32, DateTime<Utc>)>> {
+    /// A worker by its number.
+    pub fn worker(&self, worker: i64) -> Result<Option<WorkerRow>> {
         use rusqlite::OptionalExtension as _;
         self.read("cannot read", |connection| {
             connection
                 .query_row(
-                    "SELECT pid, started_at FROM workers WHERE id = ?1",
+                    "SELECT pid, role, started_at FROM workers WHERE id = ?1",
                     [worker],
-                    |row| Ok((row.get(0)?, super::time(row.get(1)?))),
+                    |row| {
+                        Ok(WorkerRow {
+                            pid: row.get(0)?,
+                            role: row.get(1)?,
+                            started_at: super::time(row.get(2)?),
+                        })
+                    },
                 )
                 .optional()
         })

@@ -27,6 +27,11 @@ struct Level {
 }
 
 impl Spool {
+    /// Bytes that lie in the spool `dir`, for somebody who only looks; 0 where there is none.
+    pub fn used(dir: &std::path::Path) -> u64 {
+        Contents::read(dir).map_or(0, |contents| contents.bytes())
+    }
+
     /// Bytes that could be had for one more artifact whose turn it is, by giving up what can be had again.
     pub fn room(&self, want: &dyn Fn(&str) -> Result<Want>) -> Result<u64> {
         let _turn = self.turn()?;

@@ -258,7 +258,11 @@ mod tests {
             total: 9,
         });
         let first = of(&state, 7);
-        assert_eq!((first.len(), first[0].bytes), (1, None), "one write at once");
+        assert_eq!(
+            (first.len(), first[0].bytes),
+            (1, None),
+            "one write at once"
+        );
         std::thread::sleep(WRITE_EVERY);
         board.catch_up();
         let shown = of(&state, 7);

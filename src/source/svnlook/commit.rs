@@ -23,12 +23,7 @@ impl Repository {
     /// Who committed a revision, when and with which message. A message that is too long to be looked at leaves date
     /// and message out: nothing depends on them.
     pub fn commit(&self, revision: u64) -> Result<Commit> {
-        let told = self.ask(
-            "read the commit",
-            Some(revision),
-            &["info".as_ref()],
-            None,
-        );
+        let told = self.ask("read the commit", Some(revision), &["info".as_ref()], None);
         if let Some(commit) = told.ok().and_then(|told| parse(&told)) {
             return Ok(commit);
         }
