@@ -57,17 +57,29 @@ pub struct ReplayRow {
     pub state: State,
 }
 
+const COUNTS: &str = "SELECT state, count(*) FROM deliveries INDEXED BY deliveries_by_state
+    WHERE state <> 'done' AND state IN ('queued', 'running', 'waiting', 'failed', 'unknown')
+    AND dismissed_at IS NULL
+    GROUP BY state";
+
+const LANES: &str =
+    "SELECT lane, count(*), min(id) AS first FROM deliveries INDEXED BY deliveries_open
+    WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane ORDER BY first";
+
+const RUNNING: &str =
+    "SELECT d.id, d.worker_id, a.started_at FROM deliveries d INDEXED BY deliveries_one_at_a_time
+    JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts
+    WHERE d.state = 'running'";
+
+const TROUBLED: &str = "SELECT id FROM deliveries INDEXED BY deliveries_troubled
+    WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL ORDER BY id DESC LIMIT ?1";
+
 impl Journal {
     /// How many deliveries are queued, running, waiting, or failed or unknown and not dismissed.
     pub fn unsettled_counts(&self) -> Result<Vec<(State, u64)>> {
         self.read("cannot count the deliveries of", |connection| {
             connection
-                .prepare(
-                    "SELECT state, count(*) FROM deliveries INDEXED BY deliveries_by_state
-                     WHERE state <> 'done' AND state IN ('queued', 'running', 'waiting', 'failed', 'unknown')
-                       AND dismissed_at IS NULL
-                     GROUP BY state",
-                )?
+                .prepare(COUNTS)?
                 .query_map([], |row| Ok((row.get::<_, Word<State>>(0)?.0, row.get(1)?)))?
                 .collect()
         })
@@ -77,10 +89,7 @@ impl Journal {
     pub fn busy_lanes(&self) -> Result<Vec<LaneRow>> {
         self.read("cannot read the lanes of", |connection| {
             connection
-                .prepare(
-                    "SELECT lane, count(*), min(id) AS first FROM deliveries INDEXED BY deliveries_open
-                     WHERE state IN ('queued', 'running', 'waiting') GROUP BY lane ORDER BY first",
-                )?
+                .prepare(LANES)?
                 .query_map([], |row| {
                     Ok(LaneRow {
                         lane: row.get(0)?,
@@ -96,11 +105,7 @@ impl Journal {
     pub fn running(&self) -> Result<Vec<RunningRow>> {
         self.read("cannot read the attempts of", |connection| {
             connection
-                .prepare(
-                    "SELECT d.id, d.worker_id, a.started_at FROM deliveries d
-                     JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts
-                     WHERE d.state = 'running' ORDER BY d.id",
-                )?
+                .prepare(RUNNING)?
                 .query_map([], |row| {
                     Ok(RunningRow {
                         delivery: row.get(0)?,
@@ -116,10 +121,7 @@ impl Journal {
     pub fn troubled(&self, limit: u64) -> Result<Vec<i64>> {
         self.read("cannot read the deliveries of", |connection| {
             connection
-                .prepare(
-                    "SELECT id FROM deliveries WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL
-                     ORDER BY id DESC LIMIT ?1",
-                )?
+                .prepare(TROUBLED)?
                 .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?
                 .collect()
         })
@@ -204,5 +206,32 @@ impl Journal {
     pub fn bytes(&self) -> u64 {
         let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
         size(&self.path) + size(&super::opening::beside(&self.path, "-wal"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_screen_asks_reads_all_deliveries() {
+        let (_dir, journal) = super::super::fixture::journal();
+        for sql in [COUNTS, LANES, RUNNING, TROUBLED] {
+            let mut statement = journal
+                .connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {}", sql.replace("?1", "9")))
+                .expect("a plan");
+            let lines: Vec<String> = statement
+                .query_map([], |row| row.get(3))
+                .and_then(Iterator::collect)
+                .expect("lines");
+            // Of partial indices, which hold what is open or in trouble.
+            let is_whole = |line: &&String| {
+                line.starts_with("SCAN")
+                    && !line.contains("deliveries_o")
+                    && !line.contains("deliveries_troubled")
+            };
+            assert_eq!(lines.iter().find(is_whole), None, "{sql}");
+        }
     }
 }

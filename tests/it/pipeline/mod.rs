@@ -8,6 +8,7 @@ mod decisions;
 mod disk;
 mod faults;
 mod gate;
+mod glance;
 mod hook;
 pub mod host;
 mod journal;

@@ -6,7 +6,7 @@ use super::Pipeline;
 use super::host::Host;
 
 /// The names that the design promises, in its order.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "id",
     "batch",
     "source",
@@ -31,6 +31,7 @@ const NAMES: [&str; 23] = [
     "settled_at",
     // Came later.
     "directory",
+    "author",
 ];
 
 fn names(row: &Value) -> Vec<&str> {
@@ -82,7 +83,10 @@ fn history_status_and_show_have_exactly_the_names_that_are_promised() {
         .collect();
     assert_eq!(
         others,
-        [["repository", "uuid", "last_revision", "unplanned"]]
+        [
+            &["repository", "uuid", "last_revision", "unplanned"][..],
+            &["disk"]
+        ]
     );
     let shown = pipeline.show(deliveries[0]);
     assert_eq!(names(&shown)[..NAMES.len()], NAMES);
@@ -114,7 +118,24 @@ fn a_living_worker_and_what_waits_are_in_the_status() {
         .iter()
         .find(|row| row.get("worker").is_some())
         .expect("a worker");
-    assert_eq!(names(worker), ["worker", "pid", "started_at"]);
+    assert_eq!(
+        names(worker),
+        ["worker", "pid", "started_at", "role", "running"]
+    );
+    let progress = status.iter().find_map(|row| row.get("progress"));
+    let promised = [
+        "delivery",
+        "worker",
+        "step",
+        "started_at",
+        "bytes",
+        "total",
+        "bytes_per_second",
+    ];
+    assert_eq!(names(progress.expect("it runs")), promised);
+    let lane = status.iter().find_map(|row| row.get("lane"));
+    let promised = ["name", "open", "first", "stopped_by"];
+    assert_eq!(names(lane.expect("a lane")), promised);
     let shown = pipeline.ad(&["status"]).exits(0);
     assert!(
         shown.stdout.contains("worker 1 (pid ") && shown.stdout.contains("running"),
