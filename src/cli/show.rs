@@ -183,8 +183,8 @@ struct Page<'a> {
 impl Page<'_> {
     /// A name and what belongs to it, which is wrapped beside it.
     fn field(&mut self, indent: usize, name: &str, value: &str, tone: Tone) -> Result<()> {
-        let margin = indent + 12;
-        let mut label = format!("{}{name:<12}", " ".repeat(indent));
+        let margin = indent + 13;
+        let mut label = format!("{}{name:<13}", " ".repeat(indent));
         for part in self.screen.wrap(&escape(value), margin) {
             let shown = self.screen.paint(tone, &part);
             line_of(self.out, &format!("{label}{shown}"))?;
