@@ -16,6 +16,7 @@ mod changed;
 mod check;
 mod decide;
 mod dismiss;
+mod dry_run;
 mod explain;
 mod foreground;
 mod hardening;

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use chrono::{Local, Utc};
 
+use super::dry_run::{Batch, DryRun, Origin};
 use super::foreground::{see_through, wake_or_start};
 use super::lines::line_of;
-use super::screen::Screen;
 use super::setup::Setup;
-use super::table::Table;
 use super::{Globals, hook};
 use crate::domain::change::Change;
 use crate::domain::pattern::Pattern;
@@ -38,6 +37,9 @@ pub(super) struct Args {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: one JSON object a line, for each delivery and each skip
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Upload, and run no install command
     #[arg(long)]
     upload_only: bool,
@@ -88,7 +90,11 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         .with_hint("`auto-dispatcher changed REPOS REV` shows what they hold"));
     }
     if args.dry_run {
-        return print_plans(&planned, out);
+        let mut report = DryRun::new(&setup, &loaded, args.json, out);
+        for one in &planned {
+            one.tell(&repository, &stamp, &mut report)?;
+        }
+        return report.end();
     }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
@@ -174,47 +180,30 @@ fn join(batches: &[i64]) -> String {
     words.join(", ")
 }
 
-fn print_plans(planned: &[Planned], out: &mut dyn Write) -> Result<u8> {
-    let mut trouble = false;
-    for one in planned {
-        line_of(
-            out,
-            &format!("r{} would be dispatched like this:", one.revision),
-        )?;
-        trouble |= print_plan(&one.changes, &one.plan, out)?;
+impl Planned {
+    fn tell(&self, repository: &Repository, stamp: &str, report: &mut DryRun<'_>) -> Result<()> {
+        let author = self.author.as_deref();
+        let by = author.map_or_else(String::new, |author| format!(" by {author}"));
+        let heading = format!("r{} of {}{by}", self.revision, repository.path().display());
+        let origin = Origin {
+            source: Source::Replay,
+            repository: Some(repository.path()),
+            revision: Some(self.revision),
+            author,
+            directory: None,
+        };
+        report.batch(
+            &heading,
+            &Batch {
+                origin,
+                changes: &self.changes,
+                plan: &self.plan,
+                stamp,
+                sizes: &[],
+                note: None,
+            },
+        )
     }
-    Ok(u8::from(trouble))
-}
-
-/// Prints what a plan would do; true when something of it is trouble.
-pub(super) fn print_plan(changes: &[Change], plan: &Plan, out: &mut dyn Write) -> Result<bool> {
-    let mut table = Table::new(&["PATH", "TO", "RULE", "INSTALL"]);
-    let mut trouble = false;
-    for delivery in &plan.deliveries {
-        let path = changes
-            .get(delivery.change)
-            .map(|change| change.path.clone());
-        table.row([
-            path.unwrap_or_default(),
-            format!("{}:{}", delivery.target.lane(), delivery.dest_dir),
-            format!("[{}] line {}", delivery.rule, delivery.rule_line),
-            delivery
-                .service
-                .install_command
-                .clone()
-                .unwrap_or_else(|| "-".to_owned()),
-        ]);
-    }
-    for skip in &plan.skips {
-        trouble |= skip.reason.is_trouble();
-        let path = changes.get(skip.change).map(|change| change.path.clone());
-        table.row([
-            path.unwrap_or_default(),
-            format!("skipped: {}", skip.reason),
-        ]);
-    }
-    table.print(&Screen::stdout(), out)?;
-    Ok(trouble)
 }
 
 #[cfg(test)]

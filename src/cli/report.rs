@@ -147,7 +147,7 @@ fn stock_taken(directory: &str, files: u64) -> String {
 }
 
 /// `1 file`, `2 files`; a word that ends in `y` makes `ies` of it.
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     match what.strip_suffix('y') {
         _ if count == 1 => format!("1 {what}"),
         Some(stem) => format!("{count} {stem}ies"),

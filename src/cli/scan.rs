@@ -21,6 +21,8 @@ use crate::worker::Context;
 use crate::worker::configurations::Configurations;
 use crate::worker::scan::{Job, finish_once, forget, scan_once, work_and_scan};
 
+mod dry_run;
+
 /// Dispatch what is dropped into directories
 ///
 /// What is there at the very first start is not dispatched; what comes later is, once, also what comes while nobody
@@ -56,11 +58,14 @@ pub(super) struct Args {
     /// What becomes of a file that is delivered everywhere: keep, delete, or "move DIR" [default: keep]
     #[arg(long, value_name = "WHAT", value_parser = after)]
     after: Option<After>,
+    /// Look once, show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// One JSON object a line: stock, dropped files, deliveries that were settled
     #[arg(long)]
     json: bool,
     /// Forget what is known of the directories, so that the next scan takes stock again
-    #[arg(long, conflicts_with_all = ["once", "existing", "json"], requires = "directories")]
+    #[arg(long, conflicts_with_all = ["once", "existing", "json", "dry_run"], requires = "directories")]
     forget: bool,
 }
 
@@ -105,8 +110,11 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let rules_file = setup.places.rules()?;
     let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
     // Whoever has just mistyped a rule hears of it now.
-    Configurations::new(environment()).of(Some(rules_file), netrc_file, None)?;
+    let loaded = Configurations::new(environment()).of(Some(rules_file), netrc_file, None)?;
     let jobs = jobs(terms, rules_file, netrc_file, true);
+    if args.dry_run {
+        return dry_run::run(&setup, &loaded, &jobs, args.json, out);
+    }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
     let batches: Arc<Mutex<Vec<i64>>> = Arc::default();

@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod decisions;
 mod disk;
+pub mod dry_runs;
 mod faults;
 mod gate;
 mod hook;
