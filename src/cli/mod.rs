@@ -24,6 +24,7 @@ mod history;
 mod hook;
 mod lines;
 mod power;
+mod progress;
 mod replay;
 mod report;
 mod retry;
@@ -105,6 +106,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     // Not locked for the whole run: the log may go to stdout, too, from other threads.
     let mut out = io::stdout();
     let result = power::check().and_then(|()| dispatch(&cli, &mut out));
+    progress::over();
     let result = result.and_then(|code| {
         out.flush().map_err(|error| output_error(&error))?;
         Ok(code)

@@ -8,6 +8,7 @@ use chrono::{Local, Utc};
 use super::dry_run::{Batch, DryRun, Origin};
 use super::foreground::{see_through, wake_or_start};
 use super::lines::line_of;
+use super::progress::{self, Progress, Unit};
 use super::setup::Setup;
 use super::{Globals, hook};
 use crate::domain::change::Change;
@@ -75,8 +76,9 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
     let loaded = configurations.of(Some(rules_file), netrc_file, Some(repository.path()))?;
     let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
+    let progress = Progress::begin();
     // Everything is planned before anything is recorded: a mistake leaves nothing done by half.
-    let planned = plan_range(args, &repository, &loaded, &stamp)?;
+    let planned = plan_range(args, &repository, &loaded, &stamp, &progress)?;
     let filtered = args.package.is_some() || !args.host.is_empty();
     if filtered
         && planned
@@ -90,6 +92,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         .with_hint("`auto-dispatcher changed REPOS REV` shows what they hold"));
     }
     if args.dry_run {
+        progress::over();
         let mut report = DryRun::new(&setup, &loaded, args.json, out);
         for one in &planned {
             one.tell(&repository, &stamp, &mut report)?;
@@ -124,11 +127,18 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let batches = journal.record_planned(&new, Utc::now())?;
     drop(journal);
     if args.detach {
+        progress::over();
         wake_or_start(&setup, &state, globals)?;
         line_of(out, &format!("recorded as batch {}", join(&batches)))?;
         return Ok(0);
     }
-    see_through(&setup, state, &Awaited::Batches(batches), prints, out)
+    see_through(
+        &setup,
+        state,
+        &Awaited::Batches(batches),
+        (&progress, prints),
+        out,
+    )
 }
 
 fn plan_range(
@@ -136,6 +146,7 @@ fn plan_range(
     repository: &Repository,
     loaded: &Loaded,
     stamp: &str,
+    progress: &Progress,
 ) -> Result<Vec<Planned>> {
     let (first, last) = args.revisions;
     let youngest = repository.youngest()?;
@@ -163,6 +174,7 @@ fn plan_range(
     };
     (first..=last)
         .map(|revision| {
+            let _planning = progress.stage(&format!("planning r{revision}"), Unit::Nothing);
             let changes = changes_of(repository, revision, loaded)?;
             let plan = plan_changes(loaded, &changes, stamp, &filter);
             Ok(Planned {

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::foreground::work_through;
 use super::lines::{DeliveryJson, json_line, line_of};
+use super::progress::{self, Progress, Unit};
 use super::setup::{Setup, environment};
-use super::{Globals, report, signals};
+use super::{Globals, signals};
 use crate::config::scans;
 use crate::domain::drop_directory::{After, DropTerms};
 use crate::domain::event::Event;
@@ -118,13 +119,17 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
     let batches: Arc<Mutex<Vec<i64>>> = Arc::default();
-    let context = context(&setup, state, args.json, prints, &batches)?;
+    let progress = Progress::begin();
+    progress.follow(&state, None, prints && !args.json);
+    let context = context(&setup, state, args.json, &progress, &batches)?;
     signals::watch(&context)?;
     if !args.once {
         work_and_scan(&context, &jobs)?;
         return Ok(0);
     }
+    let looking = progress.stage("looking for what is new and settles", Unit::Nothing);
     let is_left = scan_once(&context, &jobs)?;
+    drop(looking);
     if context.stop.is_raised() {
         return Err(
             Error::new(ErrorKind::Interrupted, "interrupted; nothing is lost")
@@ -133,11 +138,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     let awaited = awaited(&context, &jobs, &batches)?;
     let code = if awaited.batches().is_empty() {
+        progress::over();
         if !args.json {
             line_of(out, "nothing new")?;
         }
         0
     } else {
+        progress.follow(&context.state, Some(awaited.clone()), prints && !args.json);
         work_through(&context, &awaited, (!args.json).then_some(out))?
     };
     finish_once(&context, &jobs)?;
@@ -315,10 +322,10 @@ fn context(
     setup: &Setup,
     state: StateDir,
     json: bool,
-    prints: bool,
+    progress: &Progress,
     batches: &Arc<Mutex<Vec<i64>>>,
 ) -> Result<Arc<Context>> {
-    let batches = Arc::clone(batches);
+    let (batches, progress) = (Arc::clone(batches), progress.clone());
     let journal = Mutex::new(Journal::open(&state.journal())?);
     setup.context(state, move |event| {
         if let Event::Dropped { batch, .. } = event {
@@ -329,11 +336,12 @@ fn context(
         }
         if json {
             let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever reads may have gone; the work goes on.
-            let _ = print_json(event, &journal, &mut io::stdout().lock());
-        } else if prints {
-            report::print_event(event, None);
+            progress::aside(&mut || {
+                // Whoever reads may have gone; the work goes on.
+                let _ = print_json(event, &journal, &mut io::stdout().lock());
+            });
         }
+        progress.event(event, None);
     })
 }
 

@@ -9,6 +9,7 @@ use chrono::{Local, Utc};
 use super::Globals;
 use super::dry_run::{Batch, DryRun, Origin};
 use super::foreground::see_through;
+use super::progress::{self, Progress, Unit};
 use super::report;
 use super::setup::{Setup, environment};
 use crate::domain::change::{Action, Change};
@@ -19,6 +20,7 @@ use crate::journal::{Awaited, Journal, PlannedBatch, Source};
 use crate::source::contents;
 use crate::spool::{Keep, Outside, Spool};
 use crate::worker::configurations::Configurations;
+use crate::worker::counting::Counting;
 use crate::worker::planner::plan_changes;
 
 /// Dispatch these files now, and stay until they are settled
@@ -42,6 +44,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let setup = Setup::new(globals, None, true)?;
     let rules_file = setup.places.rules()?;
     let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
+    let progress = Progress::begin();
     let files = args
         .files
         .iter()
@@ -56,6 +59,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     };
     let plan = plan_changes(&loaded, &changes, &stamp, &filter);
     if args.dry_run {
+        progress::over();
         let mut report = DryRun::new(&setup, &loaded, args.json, out);
         tell(&files, &changes, &plan, &stamp, &mut report)?;
         if let Some(error) = too_large(&setup, &files, &plan)? {
@@ -66,10 +70,11 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
+    progress.prints(prints);
     let mut journal = Journal::open(&state.journal())?;
     let spool = Spool::open(&state.spool(), setup.settings.spool_max_bytes)?;
     let keep = spool.keep()?;
-    let artifacts = match store(&spool, &keep, &journal, &files, &plan) {
+    let artifacts = match store(&spool, &keep, &journal, (&files, &plan), &progress) {
         Ok(artifacts) => artifacts,
         Err(error) => {
             // Nothing is sent, so nobody wants the copies that were made before.
@@ -95,7 +100,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         Utc::now(),
     )?;
     drop((keep, journal));
-    see_through(&setup, state, &Awaited::Batches(batches), prints, out)
+    see_through(
+        &setup,
+        state,
+        &Awaited::Batches(batches),
+        (&progress, prints),
+        out,
+    )
 }
 
 /// What would be sent.
@@ -183,8 +194,8 @@ fn store(
     spool: &Spool,
     keep: &Keep,
     journal: &Journal,
-    files: &[(Change, File)],
-    plan: &Plan,
+    (files, plan): (&[(Change, File)], &Plan),
+    progress: &Progress,
 ) -> Result<Vec<Option<(String, u64)>>> {
     let outside = Outside {
         want: &|sha256| journal.artifact_want(sha256),
@@ -206,7 +217,11 @@ fn store(
             let size = size_of(path, file)?;
             let artifact = spool
                 .store(keep, size, &outside, |out| {
-                    contents::copy(&mut &*file, path, &|| true, out)
+                    let what = format!("digesting {}", change.package());
+                    let stage = progress.stage(&what, Unit::Bytes);
+                    let mut tell = |bytes| stage.advance(bytes, size);
+                    let mut out = Counting::new(out, &mut tell);
+                    contents::copy(&mut &*file, path, &|| true, &mut out)
                 })
                 .map_err(|error| unsent(path, error))?;
             Ok(Some((artifact.sha256, artifact.size)))

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, ToSql, params};
 
 use super::rows::Word;
-use super::{Awaited, Journal, millis, time};
+use super::{Awaited, Journal, time};
 use crate::domain::delivery::{State, Step};
 use crate::error::Result;
 
@@ -72,7 +72,7 @@ struct Meant {
 }
 
 impl Meant {
-    fn of(awaited: Option<&Awaited>, since: DateTime<Utc>) -> Self {
+    fn of(awaited: Option<&Awaited>) -> Self {
         match awaited {
             Some(Awaited::Batches(ids)) => Self {
                 condition: "d.batch_id = ?1",
@@ -82,10 +82,10 @@ impl Meant {
                 condition: "d.id = ?1",
                 numbers: ids.clone(),
             },
-            // What was settled before nobody asks about, and its batch was planned before.
+            // What is settled nobody asks about then.
             None => Self {
-                condition: "(d.state IN ('queued', 'running', 'waiting') AND ?1 = ?1)",
-                numbers: vec![millis(since)],
+                condition: "d.state IN ('queued', 'running', 'waiting') AND ?1 = 0",
+                numbers: vec![0],
             },
         }
     }
@@ -116,13 +116,8 @@ impl Journal {
     }
 
     /// How far what is awaited has come, or everything that is open; with at most `most` of what runs or waits.
-    pub fn tally(
-        &self,
-        awaited: Option<&Awaited>,
-        since: DateTime<Utc>,
-        most: usize,
-    ) -> Result<Tally> {
-        let meant = Meant::of(awaited, since);
+    pub fn tally(&self, awaited: Option<&Awaited>, most: usize) -> Result<Tally> {
+        let meant = Meant::of(awaited);
         self.read("cannot read the deliveries of", |connection| {
             let mut tally = Tally {
                 unplanned: unplanned(connection, awaited)?,

@@ -182,10 +182,15 @@ fn what_a_dry_scan_shows_fits_eighty_and_a_hundred_and_twenty_columns() {
         file.set_times(times).expect("times");
     }
     for (columns, name) in [("80", "scan_dry_run_80"), ("120", "scan_dry_run_120")] {
-        let mut command = inbox
-            .pipeline
-            .command(&inbox.args(&["--dry-run", "--existing"]));
-        command.args(["--settle", "0", "--after", "delete"]);
+        let args = [
+            "--dry-run",
+            "--existing",
+            "--settle",
+            "0",
+            "--after",
+            "delete",
+        ];
+        let mut command = inbox.pipeline.command(&inbox.args(&args));
         let ran = crate::testenv::Ran::of(command.env("COLUMNS", columns)).exits(1);
         let (head, rest) = ran.stdout.split_once('\n').expect("lines");
         assert!(
