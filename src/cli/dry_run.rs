@@ -266,7 +266,7 @@ impl<'a> DryRun<'a> {
         let lane = one.target.lane();
         let ours = self.planned.get(&lane).map_or(0, |ours| ours - 1);
         let command = batch.changes.get(one.change);
-        let line = DeliveryLine {
+        let told = DeliveryLine {
             head,
             rule: &one.rule,
             rule_line: one.rule_line,
@@ -285,7 +285,7 @@ impl<'a> DryRun<'a> {
             stopped_by: standing.and_then(|standing| standing.stopped_by),
         };
         // Texts, numbers and lists always serialise.
-        serde_json::to_value(line).unwrap_or_default()
+        serde_json::to_value(told).unwrap_or_default()
     }
 
     fn skip(&mut self, batch: &Batch<'_>, skip: &PlannedSkip) -> Result<()> {

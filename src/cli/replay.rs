@@ -22,6 +22,7 @@ use crate::worker::planner::{changes_of, plan_changes};
 
 /// Dispatch a revision again, and stay until it is settled
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "what was typed")]
 pub(super) struct Args {
     /// The repository
     #[arg(value_name = "REPOS")]

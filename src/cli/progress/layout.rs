@@ -1,6 +1,7 @@
 //! The board in lines that fit a terminal. Pure.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::Local;
@@ -42,10 +43,15 @@ pub(super) fn lines(board: &Board, space: Space, now: Now) -> Vec<Line> {
         .values()
         .map(|stage| stage_line(stage, width, now))
         .collect();
-    if board.followed.is_none() {
-        lines.truncate(space.rows.saturating_sub(1).clamp(1, ROWS_MAX));
-        return lines;
+    if board.followed.is_some() {
+        followed_lines(board, (width, space.rows), now, &mut lines);
     }
+    lines.truncate(space.rows.saturating_sub(1).max(1));
+    lines.into_iter().map(|line| clamped(line, width)).collect()
+}
+
+/// Deliveries, and the total.
+fn followed_lines(board: &Board, (width, height): (usize, usize), now: Now, lines: &mut Vec<Line>) {
     let unplanned = board.tally.as_ref().map_or(0, |tally| tally.unplanned);
     if unplanned > 0 {
         let stage = Stage {
@@ -56,10 +62,7 @@ pub(super) fn lines(board: &Board, space: Space, now: Now) -> Vec<Line> {
         lines.push(stage_line(&stage, width, now));
     }
     // The last line of the terminal but one, for those that are counted, and the total.
-    let room = space
-        .rows
-        .saturating_sub(3 + lines.len())
-        .clamp(1, ROWS_MAX);
+    let room = height.saturating_sub(3 + lines.len()).clamp(1, ROWS_MAX);
     let mut rows = board.rows();
     rows.truncate(room);
     lines.extend(row_lines(&rows, width, now));
@@ -71,7 +74,18 @@ pub(super) fn lines(board: &Board, space: Space, now: Now) -> Vec<Line> {
         lines.push(vec![(Tone::Dim, shorten(&text, width))]);
     }
     lines.extend(total_line(board, width, now));
-    lines
+}
+
+/// A line that fits the narrowest terminal.
+fn clamped(line: Line, width: usize) -> Line {
+    let mut left = width;
+    line.into_iter()
+        .map(|(tone, text)| {
+            let text = cut(&text, left);
+            left -= width_of(&text);
+            (tone, text)
+        })
+        .collect()
 }
 
 fn stage_line(stage: &Stage, width: usize, now: Now) -> Line {
@@ -151,8 +165,13 @@ fn status_of(row: &Row, width: usize, now: Now) -> (Tone, String) {
     let text = match &row.doing {
         Doing::Waits(until, why) => {
             let until = until.with_timezone(&Local).format("%H:%M:%S");
+            let what = if width + 1 < WITH_RATES {
+                "again at"
+            } else {
+                "waits until"
+            };
             let because = if why.is_empty() { "" } else { ": " };
-            return (Tone::Warn, format!("waits until {until}{because}{why}"));
+            return (Tone::Warn, format!("{what} {until}{because}{why}"));
         }
         Doing::Begins => with_time("begins"),
         Doing::Step(Step::Upload) if row.total == 0 => with_time("connecting"),
@@ -203,7 +222,8 @@ fn total_line(board: &Board, width: usize, now: Now) -> Option<Line> {
     let mut first = format!("{} of {} done", counts.done, counts.all);
     for (count, what) in [(counts.troubled, "failed"), (counts.cancelled, "cancelled")] {
         if count > 0 {
-            first += &format!(", {count} {what}");
+            // Writing to a String does not fail.
+            let _ = write!(first, ", {count} {what}");
         }
     }
     let moved = board.bytes().filter(|(_, all)| *all > 0);
@@ -211,15 +231,15 @@ fn total_line(board: &Board, width: usize, now: Now) -> Option<Line> {
     let rate = board.rate.per_second(now.since_start);
     let rate = rate.map(|rate| format!("{}/s", bytes(rate)));
     let left = board.time_left(now).map(left_words);
-    let with = |parts: &[&Option<String>]| {
+    let joined = |parts: &[&Option<String>]| {
         let parts = parts.iter().filter_map(|part| part.as_deref());
         let all: Vec<&str> = std::iter::once(first.as_str()).chain(parts).collect();
         all.join("; ")
     };
     let texts = [
-        with(&[&moved, &rate, &left]),
-        with(&[&moved, &left]),
-        with(&[&left]),
+        joined(&[&moved, &rate, &left]),
+        joined(&[&moved, &left]),
+        joined(&[&left]),
     ];
     let text = texts.into_iter().find(|text| width_of(text) <= width);
     let text = text.unwrap_or_else(|| first.clone());

@@ -150,16 +150,14 @@ impl Terminal {
         surface
     }
 
-    fn say(&self, text: &str) -> io::Result<()> {
+    fn say(&self, text: &str) {
         self.surface().frame.push_str(text);
-        Ok(())
     }
 
-    fn go(&self, by: usize, way: char) -> io::Result<()> {
-        if by == 0 {
-            return Ok(());
+    fn go(&self, by: usize, way: char) {
+        if by > 0 {
+            self.say(&format!("\u{1b}[{by}{way}"));
         }
-        self.say(&format!("\u{1b}[{by}{way}"))
     }
 }
 
@@ -173,23 +171,28 @@ impl TermLike for Terminal {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.go(n, 'A')
+        self.go(n, 'A');
+        Ok(())
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.go(n, 'B')
+        self.go(n, 'B');
+        Ok(())
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.go(n, 'C')
+        self.go(n, 'C');
+        Ok(())
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.go(n, 'D')
+        self.go(n, 'D');
+        Ok(())
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.say(&format!("{text}\r\n"))
+        self.say(&format!("{text}\r\n"));
+        Ok(())
     }
 
     /// indicatif fills each line with blanks to the terminal's width; here it is ended instead.
@@ -211,7 +214,8 @@ impl TermLike for Terminal {
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.say("\r\u{1b}[2K")
+        self.say("\r\u{1b}[2K");
+        Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
