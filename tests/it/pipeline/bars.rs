@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use auto_dispatcher::domain::delivery::State;
 
@@ -10,6 +11,12 @@ use super::host::Host;
 use super::{LIMIT, Pipeline};
 use crate::servers::relay::Relay;
 use crate::testenv::{Ran, wait_until};
+
+/// What the shell shows behind everything: root's and anybody's.
+const PROMPTS: [char; 2] = ['#', '$'];
+
+/// Longer than a screen takes to show something.
+const SHOWN: Duration = Duration::from_secs(20);
 
 /// A terminal with a shell in it, which ends with the test.
 struct Terminal<'a> {
@@ -21,7 +28,7 @@ impl<'a> Terminal<'a> {
         let terminal = Self { pipeline };
         let columns = columns.to_string();
         terminal.tmux(&["new-session", "-d", "-x", &columns, "-y", "24", "exec sh"]);
-        terminal.shows("the prompt", |screen| screen.starts_with("$ "));
+        terminal.shows("the prompt", |screen| screen.ends_with(PROMPTS));
         terminal
     }
 
@@ -36,7 +43,6 @@ impl<'a> Terminal<'a> {
             .env("HOME", env.home())
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
-            .env("PS1", "$ ")
             .current_dir(env.home());
         Ran::of(&mut command).exits(0).stdout
     }
@@ -73,13 +79,13 @@ impl<'a> Terminal<'a> {
     #[track_caller]
     fn shows(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut screen = String::new();
-        let end = std::time::Instant::now() + LIMIT;
-        while std::time::Instant::now() < end {
+        let end = Instant::now() + SHOWN;
+        while Instant::now() < end {
             screen = self.screen();
             if is_so(&screen) {
                 return screen;
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         panic!("waited in vain for {what}; on the screen:\n{screen}");
     }
@@ -89,7 +95,7 @@ impl<'a> Terminal<'a> {
     fn ends(&self, code: i32) -> String {
         let mark = format!("EXIT={code}");
         let screen = self.shows(&mark, |screen| {
-            screen.lines().any(|line| line == mark) && screen.ends_with('$')
+            screen.lines().any(|line| line == mark) && screen.ends_with(PROMPTS)
         });
         for bar in [
             " of 3 done",
