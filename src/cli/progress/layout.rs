@@ -174,7 +174,6 @@ fn status_of(row: &Row, width: usize, now: Now) -> (Tone, String) {
             return (Tone::Warn, format!("{what} {until}{because}{why}"));
         }
         Doing::Begins => with_time("begins"),
-        Doing::Step(Step::Upload) if row.total == 0 => with_time("connecting"),
         Doing::Step(step @ (Step::Upload | Step::Export)) if row.total > 0 => {
             moving(*step, row, width, now)
         }

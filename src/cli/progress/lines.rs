@@ -142,13 +142,15 @@ impl Reporter {
         }
     }
 
+    /// What is over soon is never told of.
     fn is_due(&self, what: &str) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(what).is_some_and(|last| last.elapsed() < EVERY) {
-            return false;
+        let last = told.entry(what.to_owned()).or_insert_with(Instant::now);
+        let is_due = last.elapsed() >= EVERY;
+        if is_due {
+            *last = Instant::now();
         }
-        told.insert(what.to_owned(), Instant::now());
-        true
+        is_due
     }
 }
 

@@ -87,6 +87,6 @@ mod tests {
     fn times_read_well() {
         assert_eq!(clock(Duration::from_secs(7)), "0:07");
         assert_eq!(clock(Duration::from_secs(750)), "12:30");
-        assert_eq!(clock(Duration::from_secs(11_100)), "3:05:00");
+        assert_eq!(clock(Duration::from_mins(185)), "3:05:00");
     }
 }

@@ -16,7 +16,7 @@ use crate::testenv::{Ran, wait_until};
 const PROMPTS: [char; 2] = ['#', '$'];
 
 /// Longer than a screen takes to show something.
-const SHOWN: Duration = Duration::from_secs(20);
+const SHOWN: Duration = Duration::from_secs(90);
 
 /// A terminal with a shell in it, which ends with the test.
 struct Terminal<'a> {
@@ -210,6 +210,9 @@ fn planning_that_takes_long_is_shown_and_may_be_interrupted_cleanly() {
     terminal.runs("", &["replay", pipeline.repository(), "1"]);
     terminal.shows("a spinner", |screen| screen.contains(" planning r1  0:0"));
     terminal.tmux(&["send-keys", "C-c"]);
+    // A shell runs nothing of a line whose command a signal has ended.
+    terminal.shows("the prompt alone", |screen| screen.trim().len() == 1);
+    terminal.types("echo \"EXIT=$?\"");
     terminal.ends(130);
     assert!(!pipeline.state().exists());
 }
