@@ -221,15 +221,15 @@ fn planning_that_takes_long_is_shown_and_may_be_interrupted_cleanly() {
 fn an_upload_shows_its_bytes_and_colours_only_where_they_are_wanted() {
     let host = Host::up();
     let pipeline = Pipeline::bare();
-    pipeline.env.write("home/app", vec![b'x'; 4 << 20]);
+    pipeline.env.write("home/app", vec![b'x'; 16 << 20]);
     for (before, has_colours) in [("", true), ("NO_COLOR=1", false)] {
-        let relay = Relay::to(host.port, 1 << 20);
+        let relay = Relay::to(host.port, 8 << 20);
         pipeline.rules(&[host.rule("app").with("ssh_port", relay.port)]);
         let terminal = Terminal::new(&pipeline, 110);
         terminal.runs(before, &["send", "app"]);
         relay.is_spent();
         let screen = terminal.shows("a bar", |screen| {
-            screen.contains("upload  [=") && screen.contains(" of 4.0 MiB")
+            screen.contains("upload  [=") && screen.contains(" of 16.0 MiB")
         });
         assert!(screen.contains("0 of 1 done; "), "{screen}");
         let raw = terminal.tmux(&["capture-pane", "-e", "-p"]);
