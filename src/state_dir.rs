@@ -42,6 +42,21 @@ impl StateDir {
         Self::check(path)
     }
 
+    /// The directory for a dry run, which makes nothing; none where it is missing. Errors: as with [`Self::open`].
+    pub fn peek(path: &Path) -> Result<Option<Self>> {
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::check(path).map(Some),
+        }
+    }
+
+    /// The directory as a name alone, for a dry run: neither looked at nor used.
+    pub fn unused(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
     fn check(path: &Path) -> Result<Self> {
         let shown = path.display();
         let metadata = opened(path)?;

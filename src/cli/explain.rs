@@ -238,7 +238,7 @@ fn table(
     }
 }
 
-fn password_words(source: Option<PasswordSource>) -> &'static str {
+pub(super) fn password_words(source: Option<PasswordSource>) -> &'static str {
     match source {
         Some(PasswordSource::Config) => "from the rules file",
         Some(PasswordSource::Netrc) => "from netrc",

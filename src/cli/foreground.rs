@@ -8,31 +8,29 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::lines::results_table;
+use super::progress::{self, Progress};
 use super::screen::Screen;
 use super::setup::Setup;
+use super::signals;
 use super::table::Table;
-use super::{report, signals};
 use crate::domain::delivery::State;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Awaited, HistoryFilter, Journal};
 use crate::state_dir::StateDir;
 use crate::worker::{Context, Ended, Role, Until, detach, presence, work};
 
-/// Works until what is `awaited` is settled, then prints what became of them. `prints`: also what happens
-/// meanwhile, where the log does not speak on the terminal. Returns the exit code.
+/// Works until what is `awaited` is settled, then prints what became of them. `prints`: `progress` tells also in lines
+/// what happens meanwhile, for the log does not speak on the terminal. Returns the exit code.
 pub(super) fn see_through(
     setup: &Setup,
     state: StateDir,
     awaited: &Awaited,
-    prints: bool,
+    (progress, prints): (&Progress, bool),
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let shown = awaited.clone();
-    let context = setup.context(state, move |event| {
-        if prints {
-            report::print_event(event, Some(&shown));
-        }
-    })?;
+    let (shown, told) = (awaited.clone(), progress.clone());
+    progress.follow(&state, Some(awaited.clone()), prints);
+    let context = setup.context(state, move |event| told.event(event, Some(&shown)))?;
     signals::watch(&context)?;
     work_through(&context, awaited, Some(out))
 }
@@ -45,6 +43,7 @@ pub(super) fn work_through(
 ) -> Result<u8> {
     let until = Until::Settled(awaited.clone());
     let ended = work(context, Role::Foreground, &until)?;
+    progress::over();
     let journal = context.journal()?;
     let code = match out {
         Some(out) => print_results(&journal, awaited, out)?,

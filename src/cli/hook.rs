@@ -11,6 +11,7 @@ use chrono::Utc;
 use super::Globals;
 use super::foreground::{see_through, wake_or_start};
 use super::lines::line_of;
+use super::progress::Progress;
 use super::setup::{Setup, environment};
 use crate::domain::incoming::Note;
 use crate::domain::revision;
@@ -92,7 +93,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
             &setup,
             state.clone(),
             &Awaited::Batches(vec![recorded.batch]),
-            prints,
+            (&Progress::begin(), prints),
             out,
         );
         // What was planned on the way, revisions whose own hooks were lost, is a worker's.

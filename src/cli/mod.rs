@@ -17,6 +17,7 @@ mod check;
 mod csv;
 mod decide;
 mod dismiss;
+mod dry_run;
 mod explain;
 mod foreground;
 mod hardening;
@@ -25,6 +26,7 @@ mod hook;
 mod lines;
 mod moment;
 mod power;
+mod progress;
 mod replay;
 mod report;
 mod retry;
@@ -107,6 +109,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     // Not locked for the whole run: the log may go to stdout, too, from other threads.
     let mut out = io::stdout();
     let result = power::check().and_then(|()| dispatch(&cli, &mut out));
+    progress::over();
     let result = result.and_then(|code| {
         out.flush().map_err(|error| output_error(&error))?;
         Ok(code)

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use chrono::{Local, Utc};
 
+use super::dry_run::{Batch, DryRun, Origin};
 use super::foreground::{see_through, wake_or_start};
 use super::lines::line_of;
-use super::screen::Screen;
+use super::progress::{self, Progress, Unit};
 use super::setup::Setup;
-use super::table::Table;
 use super::{Globals, hook};
 use crate::domain::change::Change;
 use crate::domain::pattern::Pattern;
@@ -22,6 +22,7 @@ use crate::worker::planner::{changes_of, plan_changes};
 
 /// Dispatch a revision again, and stay until it is settled
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "what was typed")]
 pub(super) struct Args {
     /// The repository
     #[arg(value_name = "REPOS")]
@@ -38,6 +39,9 @@ pub(super) struct Args {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: one JSON object a line, for each delivery and each skip
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Upload, and run no install command
     #[arg(long)]
     upload_only: bool,
@@ -73,8 +77,9 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
     let loaded = configurations.of(Some(rules_file), netrc_file, Some(repository.path()))?;
     let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
+    let progress = Progress::begin();
     // Everything is planned before anything is recorded: a mistake leaves nothing done by half.
-    let planned = plan_range(args, &repository, &loaded, &stamp)?;
+    let planned = plan_range(args, &repository, &loaded, &stamp, &progress)?;
     let filtered = args.package.is_some() || !args.host.is_empty();
     if filtered
         && planned
@@ -88,7 +93,12 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         .with_hint("`auto-dispatcher changed REPOS REV` shows what they hold"));
     }
     if args.dry_run {
-        return print_plans(&planned, out);
+        progress::over();
+        let mut report = DryRun::new(&setup, &loaded, args.json, out);
+        for one in &planned {
+            one.tell(&repository, &stamp, &mut report)?;
+        }
+        return report.end();
     }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
@@ -118,11 +128,18 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let batches = journal.record_planned(&new, Utc::now())?;
     drop(journal);
     if args.detach {
+        progress::over();
         wake_or_start(&setup, &state, globals)?;
         line_of(out, &format!("recorded as batch {}", join(&batches)))?;
         return Ok(0);
     }
-    see_through(&setup, state, &Awaited::Batches(batches), prints, out)
+    see_through(
+        &setup,
+        state,
+        &Awaited::Batches(batches),
+        (&progress, prints),
+        out,
+    )
 }
 
 fn plan_range(
@@ -130,6 +147,7 @@ fn plan_range(
     repository: &Repository,
     loaded: &Loaded,
     stamp: &str,
+    progress: &Progress,
 ) -> Result<Vec<Planned>> {
     let (first, last) = args.revisions;
     let youngest = repository.youngest()?;
@@ -157,6 +175,7 @@ fn plan_range(
     };
     (first..=last)
         .map(|revision| {
+            let _planning = progress.stage(&format!("planning r{revision}"), Unit::Nothing);
             let changes = changes_of(repository, revision, loaded)?;
             let plan = plan_changes(loaded, &changes, stamp, &filter);
             Ok(Planned {
@@ -174,47 +193,30 @@ fn join(batches: &[i64]) -> String {
     words.join(", ")
 }
 
-fn print_plans(planned: &[Planned], out: &mut dyn Write) -> Result<u8> {
-    let mut trouble = false;
-    for one in planned {
-        line_of(
-            out,
-            &format!("r{} would be dispatched like this:", one.revision),
-        )?;
-        trouble |= print_plan(&one.changes, &one.plan, out)?;
+impl Planned {
+    fn tell(&self, repository: &Repository, stamp: &str, report: &mut DryRun<'_>) -> Result<()> {
+        let author = self.author.as_deref();
+        let by = author.map_or_else(String::new, |author| format!(" by {author}"));
+        let heading = format!("r{} of {}{by}", self.revision, repository.path().display());
+        let origin = Origin {
+            source: Source::Replay,
+            repository: Some(repository.path()),
+            revision: Some(self.revision),
+            author,
+            directory: None,
+        };
+        report.batch(
+            &heading,
+            &Batch {
+                origin,
+                changes: &self.changes,
+                plan: &self.plan,
+                stamp,
+                sizes: &[],
+                note: None,
+            },
+        )
     }
-    Ok(u8::from(trouble))
-}
-
-/// Prints what a plan would do; true when something of it is trouble.
-pub(super) fn print_plan(changes: &[Change], plan: &Plan, out: &mut dyn Write) -> Result<bool> {
-    let mut table = Table::new(&["PATH", "TO", "RULE", "INSTALL"]);
-    let mut trouble = false;
-    for delivery in &plan.deliveries {
-        let path = changes
-            .get(delivery.change)
-            .map(|change| change.path.clone());
-        table.row([
-            path.unwrap_or_default(),
-            format!("{}:{}", delivery.target.lane(), delivery.dest_dir),
-            format!("[{}] line {}", delivery.rule, delivery.rule_line),
-            delivery
-                .service
-                .install_command
-                .clone()
-                .unwrap_or_else(|| "-".to_owned()),
-        ]);
-    }
-    for skip in &plan.skips {
-        trouble |= skip.reason.is_trouble();
-        let path = changes.get(skip.change).map(|change| change.path.clone());
-        table.row([
-            path.unwrap_or_default(),
-            format!("skipped: {}", skip.reason),
-        ]);
-    }
-    table.print(&Screen::stdout(), out)?;
-    Ok(trouble)
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
-//! Events rendered: as log lines, and as the lines of foreground commands.
-
-use std::io::Write as _;
+//! Events in words, and as log lines.
 
 use log::{debug, error, info, warn};
 
 use super::lines::bytes;
-use crate::domain::delivery::{Step, Transition};
+use crate::domain::delivery::Transition;
 use crate::domain::event::{Event, Subject};
-use crate::journal::Awaited;
 
-fn name(subject: &Subject) -> String {
+pub(super) fn name(subject: &Subject) -> String {
     format!(
         "#{} {} -> {}",
         subject.delivery, subject.package, subject.lane
@@ -58,6 +55,7 @@ pub(super) fn log_event(event: &Event) {
             );
         }
         Event::StockTaken { directory, files } => info!("{}", stock_taken(directory, *files)),
+        Event::TakingStock { .. } => info!("{}", taking_stock(event).unwrap_or_default()),
         Event::Dropped { skipped, .. } => {
             let line = dropped(event).unwrap_or_default();
             match skipped {
@@ -139,15 +137,30 @@ fn log_delivery_event(event: &Event) {
     }
 }
 
-fn stock_taken(directory: &str, files: u64) -> String {
+pub(super) fn stock_taken(directory: &str, files: u64) -> String {
     let files = counted(files, "file");
     format!(
         "{directory}: {files} there before; not dispatched (--existing would), what comes from now on is"
     )
 }
 
+/// How far taking stock has come, in a line.
+pub(super) fn taking_stock(event: &Event) -> Option<String> {
+    let Event::TakingStock {
+        directory,
+        files,
+        directories,
+    } = event
+    else {
+        return None;
+    };
+    Some(format!(
+        "{directory}: taking stock: {files} files in {directories} directories so far"
+    ))
+}
+
 /// `1 file`, `2 files`; a word that ends in `y` makes `ies` of it.
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     match what.strip_suffix('y') {
         _ if count == 1 => format!("1 {what}"),
         Some(stem) => format!("{count} {stem}ies"),
@@ -156,7 +169,7 @@ fn counted(count: u64, what: &str) -> String {
 }
 
 /// What came of a dropped file, in a line.
-fn dropped(event: &Event) -> Option<String> {
+pub(super) fn dropped(event: &Event) -> Option<String> {
     let Event::Dropped {
         directory,
         path,
@@ -179,88 +192,7 @@ fn dropped(event: &Event) -> Option<String> {
     Some(format!("{directory}/{path}: {what}"))
 }
 
-/// Prints what happens for somebody who waits: what concerns `awaited`, or everything.
-pub(super) fn print_event(event: &Event, awaited: Option<&Awaited>) {
-    let line = match event {
-        Event::StockTaken { directory, files } => Some(stock_taken(directory, *files)),
-        Event::Dropped { .. } => dropped(event),
-        Event::News { message } | Event::Notice { message } if awaited.is_none() => {
-            Some(message.clone())
-        }
-        _ => line_of_delivery(event, awaited),
-    };
-    if let Some(line) = line {
-        // Whoever waits may have gone; the work goes on.
-        let _ = writeln!(std::io::stderr(), "{}", crate::domain::text::escape(&line));
-    }
-}
-
-fn line_of_delivery(event: &Event, awaited: Option<&Awaited>) -> Option<String> {
-    let concerns = |subject: &Subject| awaited.is_none_or(|awaited| awaited.concerns(subject));
-    match event {
-        Event::StepStarted {
-            subject,
-            step: Step::Install,
-        } if concerns(subject) => Some(format!("{}: installing", name(subject))),
-        Event::Progress {
-            subject,
-            bytes: sent,
-            total,
-        } if concerns(subject) && sent < total => Some(format!(
-            "{}: {} of {}",
-            name(subject),
-            bytes(*sent),
-            bytes(*total)
-        )),
-        Event::Resumed {
-            subject,
-            bytes: there,
-            total,
-        } if concerns(subject) => Some(format!(
-            "{}: resumed at {} of {}",
-            name(subject),
-            bytes(*there),
-            bytes(*total)
-        )),
-        Event::FellBack {
-            subject,
-            from,
-            fault,
-        } if concerns(subject) => {
-            Some(format!("{}: {from} does not serve: {fault}", name(subject)))
-        }
-        Event::Uploaded {
-            subject,
-            remote_path,
-            digest_checked,
-        } if concerns(subject) => Some(format!(
-            "{}: uploaded to {remote_path}, {}",
-            name(subject),
-            checked(*digest_checked)
-        )),
-        Event::Settled {
-            subject,
-            transition,
-            exit_status,
-            ..
-        } if concerns(subject) => Some(format!(
-            "{}: {}",
-            name(subject),
-            settled(transition, *exit_status)
-        )),
-        Event::PlanFailed {
-            batch,
-            source,
-            error,
-            ..
-        } if awaited.is_none_or(|awaited| awaited.has_batch(*batch)) => {
-            Some(format!("{source}: cannot be planned: {error}"))
-        }
-        _ => None,
-    }
-}
-
-fn checked(digest: bool) -> &'static str {
+pub(super) fn checked(digest: bool) -> &'static str {
     if digest {
         "SHA-256 verified there"
     } else {
@@ -268,7 +200,7 @@ fn checked(digest: bool) -> &'static str {
     }
 }
 
-fn settled(transition: &Transition, exit_status: Option<i32>) -> String {
+pub(super) fn settled(transition: &Transition, exit_status: Option<i32>) -> String {
     match transition {
         Transition::Done => match exit_status {
             Some(status) => format!("done (install exit status {status})"),

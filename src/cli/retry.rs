@@ -5,6 +5,7 @@ use std::io::Write;
 use super::Globals;
 use super::decide::Report;
 use super::foreground::{see_through, wake_or_start};
+use super::progress::Progress;
 use super::setup::Setup;
 use crate::domain::delivery::{Resumption, Step};
 use crate::error::Result;
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         &setup,
         state.clone(),
         &Awaited::Deliveries(ids),
-        prints,
+        (&Progress::begin(), prints),
         out,
     );
     // What else stands in these lanes is a worker's.

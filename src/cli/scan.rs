@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::foreground::work_through;
 use super::lines::{DeliveryJson, json_line, line_of};
+use super::progress::{self, Progress, Unit};
 use super::setup::{Setup, environment};
-use super::{Globals, report, signals};
+use super::{Globals, signals};
 use crate::config::scans;
 use crate::domain::drop_directory::{After, DropTerms};
 use crate::domain::event::Event;
@@ -20,6 +21,8 @@ use crate::state_dir::StateDir;
 use crate::worker::Context;
 use crate::worker::configurations::Configurations;
 use crate::worker::scan::{Job, finish_once, forget, scan_once, work_and_scan};
+
+mod dry_run;
 
 /// Dispatch what is dropped into directories
 ///
@@ -56,11 +59,14 @@ pub(super) struct Args {
     /// What becomes of a file that is delivered everywhere: keep, delete, or "move DIR" [default: keep]
     #[arg(long, value_name = "WHAT", value_parser = after)]
     after: Option<After>,
+    /// Look once, show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// One JSON object a line: stock, dropped files, deliveries that were settled
     #[arg(long)]
     json: bool,
     /// Forget what is known of the directories, so that the next scan takes stock again
-    #[arg(long, conflicts_with_all = ["once", "existing", "json"], requires = "directories")]
+    #[arg(long, conflicts_with_all = ["once", "existing", "json", "dry_run"], requires = "directories")]
     forget: bool,
 }
 
@@ -105,18 +111,25 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let rules_file = setup.places.rules()?;
     let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
     // Whoever has just mistyped a rule hears of it now.
-    Configurations::new(environment()).of(Some(rules_file), netrc_file, None)?;
+    let loaded = Configurations::new(environment()).of(Some(rules_file), netrc_file, None)?;
     let jobs = jobs(terms, rules_file, netrc_file, true);
+    if args.dry_run {
+        return dry_run::run(&setup, &loaded, &jobs, args.json, out);
+    }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
     let batches: Arc<Mutex<Vec<i64>>> = Arc::default();
-    let context = context(&setup, state, args.json, prints, &batches)?;
+    let progress = Progress::begin();
+    progress.follow(&state, None, prints && !args.json);
+    let context = context(&setup, state, args.json, &progress, &batches)?;
     signals::watch(&context)?;
     if !args.once {
         work_and_scan(&context, &jobs)?;
         return Ok(0);
     }
+    let looking = progress.stage("looking for what is new and settles", Unit::Nothing);
     let is_left = scan_once(&context, &jobs)?;
+    drop(looking);
     if context.stop.is_raised() {
         return Err(
             Error::new(ErrorKind::Interrupted, "interrupted; nothing is lost")
@@ -125,11 +138,13 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     }
     let awaited = awaited(&context, &jobs, &batches)?;
     let code = if awaited.batches().is_empty() {
+        progress::over();
         if !args.json {
             line_of(out, "nothing new")?;
         }
         0
     } else {
+        progress.follow(&context.state, Some(awaited.clone()), prints && !args.json);
         work_through(&context, &awaited, (!args.json).then_some(out))?
     };
     finish_once(&context, &jobs)?;
@@ -307,10 +322,10 @@ fn context(
     setup: &Setup,
     state: StateDir,
     json: bool,
-    prints: bool,
+    progress: &Progress,
     batches: &Arc<Mutex<Vec<i64>>>,
 ) -> Result<Arc<Context>> {
-    let batches = Arc::clone(batches);
+    let (batches, progress) = (Arc::clone(batches), progress.clone());
     let journal = Mutex::new(Journal::open(&state.journal())?);
     setup.context(state, move |event| {
         if let Event::Dropped { batch, .. } = event {
@@ -321,11 +336,12 @@ fn context(
         }
         if json {
             let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever reads may have gone; the work goes on.
-            let _ = print_json(event, &journal, &mut io::stdout().lock());
-        } else if prints {
-            report::print_event(event, None);
+            progress::aside(&mut || {
+                // Whoever reads may have gone; the work goes on.
+                let _ = print_json(event, &journal, &mut io::stdout().lock());
+            });
         }
+        progress.event(event, None);
     })
 }
 

@@ -1,7 +1,8 @@
 //! What a command prints to: whether colours are wanted there, and how wide it is. Knows nothing of what is printed.
 
 use std::borrow::Cow;
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -54,13 +55,21 @@ impl Screen {
     /// Stdout: colours on a terminal that can show them unless `NO_COLOR` is set; as wide as `COLUMNS` says or the
     /// terminal is, and without limit in a pipe or a file.
     pub(super) fn stdout() -> Self {
-        let stdout = std::io::stdout();
-        let is_terminal = stdout.is_terminal();
+        Self::of(&std::io::stdout())
+    }
+
+    /// The same of stderr.
+    pub(super) fn stderr() -> Self {
+        Self::of(&std::io::stderr())
+    }
+
+    fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+        let is_terminal = stream.is_terminal();
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let can_show = set("TERM").is_none_or(|term| term != "dumb");
         let told = set("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok());
         let seen = || {
-            let size = is_terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok())?;
+            let size = is_terminal.then(|| rustix::termios::tcgetwinsize(stream).ok())?;
             size.map(|size| usize::from(size.ws_col))
         };
         Self {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use chrono::{Local, Utc};
 
 use super::Globals;
+use super::dry_run::{Batch, DryRun, Origin};
 use super::foreground::see_through;
-use super::replay::print_plan;
+use super::progress::{self, Progress, Unit};
 use super::report;
 use super::setup::{Setup, environment};
 use crate::domain::change::{Action, Change};
@@ -19,6 +20,7 @@ use crate::journal::{Awaited, Journal, PlannedBatch, Source};
 use crate::source::contents;
 use crate::spool::{Keep, Outside, Spool};
 use crate::worker::configurations::Configurations;
+use crate::worker::counting::Counting;
 use crate::worker::planner::plan_changes;
 
 /// Dispatch these files now, and stay until they are settled
@@ -30,6 +32,9 @@ pub(super) struct Args {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: one JSON object a line, for each delivery and each skip
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Upload, and run no install command
     #[arg(long)]
     upload_only: bool,
@@ -39,6 +44,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let setup = Setup::new(globals, None, true)?;
     let rules_file = setup.places.rules()?;
     let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
+    let progress = Progress::begin();
     let files = args
         .files
         .iter()
@@ -53,14 +59,22 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     };
     let plan = plan_changes(&loaded, &changes, &stamp, &filter);
     if args.dry_run {
-        return print_plan(&changes, &plan, out).map(u8::from);
+        progress::over();
+        let mut report = DryRun::new(&setup, &loaded, args.json, out);
+        tell(&files, &changes, &plan, &stamp, &mut report)?;
+        if let Some(error) = too_large(&setup, &files, &plan)? {
+            report.end()?;
+            return Err(error);
+        }
+        return report.end();
     }
     let state = setup.state()?;
     let prints = setup.start_logging(&state, true)?;
+    progress.prints(prints);
     let mut journal = Journal::open(&state.journal())?;
     let spool = Spool::open(&state.spool(), setup.settings.spool_max_bytes)?;
     let keep = spool.keep()?;
-    let artifacts = match store(&spool, &keep, &journal, &files, &plan) {
+    let artifacts = match store(&spool, &keep, &journal, (&files, &plan), &progress) {
         Ok(artifacts) => artifacts,
         Err(error) => {
             // Nothing is sent, so nobody wants the copies that were made before.
@@ -86,7 +100,65 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         Utc::now(),
     )?;
     drop((keep, journal));
-    see_through(&setup, state, &Awaited::Batches(batches), prints, out)
+    see_through(
+        &setup,
+        state,
+        &Awaited::Batches(batches),
+        (&progress, prints),
+        out,
+    )
+}
+
+/// What would be sent.
+fn tell(
+    files: &[(Change, File)],
+    changes: &[Change],
+    plan: &Plan,
+    stamp: &str,
+    report: &mut DryRun<'_>,
+) -> Result<()> {
+    let sizes = files
+        .iter()
+        .map(|(change, file)| size_of(Path::new(&change.path), file))
+        .collect::<Result<Vec<_>>>()?;
+    let origin = Origin {
+        source: Source::Send,
+        repository: None,
+        revision: None,
+        author: None,
+        directory: None,
+    };
+    report.batch(
+        "send",
+        &Batch {
+            origin,
+            changes,
+            plan,
+            stamp,
+            sizes: &sizes,
+            note: None,
+        },
+    )
+}
+
+/// What a real run would end with where a file is larger than the spool may ever be.
+fn too_large(setup: &Setup, files: &[(Change, File)], plan: &Plan) -> Result<Option<Error>> {
+    let most = setup.settings.spool_max_bytes;
+    for (index, (change, file)) in files.iter().enumerate() {
+        let path = Path::new(&change.path);
+        let size = size_of(path, file)?;
+        if size > most && plan.deliveries.iter().any(|one| one.change == index) {
+            let why = format!("its {size} bytes are more than the spool may ever hold ({most})");
+            return Ok(Some(unsent(path, Error::new(ErrorKind::NoRoom, why))));
+        }
+    }
+    Ok(None)
+}
+
+fn size_of(path: &Path, file: &File) -> Result<u64> {
+    file.metadata()
+        .map(|metadata| metadata.len())
+        .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))
 }
 
 /// Opens a file to send; only a regular one will do, also behind a symbolic link.
@@ -122,8 +194,8 @@ fn store(
     spool: &Spool,
     keep: &Keep,
     journal: &Journal,
-    files: &[(Change, File)],
-    plan: &Plan,
+    (files, plan): (&[(Change, File)], &Plan),
+    progress: &Progress,
 ) -> Result<Vec<Option<(String, u64)>>> {
     let outside = Outside {
         want: &|sha256| journal.artifact_want(sha256),
@@ -142,13 +214,14 @@ fn store(
                 return Ok(None);
             }
             let path = Path::new(&change.path);
-            let size = file
-                .metadata()
-                .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))?
-                .len();
+            let size = size_of(path, file)?;
             let artifact = spool
                 .store(keep, size, &outside, |out| {
-                    contents::copy(&mut &*file, path, &|| true, out)
+                    let what = format!("digesting {}", change.package());
+                    let stage = progress.stage(&what, Unit::Bytes);
+                    let mut tell = |bytes| stage.advance(bytes, size);
+                    let mut out = Counting::new(out, &mut tell);
+                    contents::copy(&mut &*file, path, &|| true, &mut out)
                 })
                 .map_err(|error| unsent(path, error))?;
             Ok(Some((artifact.sha256, artifact.size)))

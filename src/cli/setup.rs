@@ -269,16 +269,51 @@ impl Setup {
         }
     }
 
+    /// The journal as a dry run may look at it, where there is one: nothing is made.
+    pub(super) fn peek(&self) -> Result<Option<(StateDir, Journal)>> {
+        let Some(state) = StateDir::peek(&self.state_path()?)? else {
+            return Ok(None);
+        };
+        if !state.journal().exists() {
+            return Ok(None);
+        }
+        let journal = Journal::peek(&state.journal())?;
+        Ok(Some((state, journal)))
+    }
+
     /// Everything that a worker needs. `report` hears of events after the log has.
     pub(super) fn context(
         &self,
         state: StateDir,
         report: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Arc<Context>> {
+        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        Ok(self.context_with(state, spool, move |event| {
+            report::log_event(event);
+            report(event);
+        }))
+    }
+
+    /// The same for a dry run: nothing is made, nothing logged, and `report` alone hears of events.
+    pub(super) fn dry_context(
+        &self,
+        report: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<Arc<Context>> {
+        let state = StateDir::unused(&self.state_path()?);
+        let spool = Spool::unused(&state.spool(), self.settings.spool_max_bytes);
+        Ok(self.context_with(state, spool, report))
+    }
+
+    fn context_with(
+        &self,
+        state: StateDir,
+        spool: Spool,
+        report: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Arc<Context> {
         let stop = StopFlag::default();
         let svnlook_stop = stop.clone();
-        Ok(Arc::new(Context {
-            spool: Spool::open(&state.spool(), self.settings.spool_max_bytes)?,
+        Arc::new(Context {
+            spool,
             // Without svnlook each export says that it is missing, and waits.
             svnlook: Svnlook::new(
                 self.svnlook_program()
@@ -290,15 +325,12 @@ impl Setup {
             settings: self.settings.clone(),
             stop,
             wake: Wake::default(),
-            report: Box::new(move |event| {
-                report::log_event(event);
-                report(event);
-            }),
+            report: Box::new(report),
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
             board: Board::default(),
             notes: self.notes(),
             state,
-        }))
+        })
     }
 }

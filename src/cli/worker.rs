@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::progress::Progress;
 use super::setup::Setup;
 use super::{Globals, power, scan, signals};
 use crate::domain::event::Event;
@@ -40,7 +41,16 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<u8> {
 }
 
 fn serve(args: &Args, setup: &Setup, globals: &Globals, state: StateDir) -> Result<u8> {
-    let context = setup.context(state, |_| {})?;
+    // A service's log is all that it shows.
+    let progress = args.until_idle.then(Progress::begin);
+    if let Some(progress) = &progress {
+        progress.follow(&state, None, false);
+    }
+    let context = setup.context(state, move |event| {
+        if let Some(progress) = &progress {
+            progress.event(event, None);
+        }
+    })?;
     if let Some(message) = power::excess() {
         let message = message.to_owned();
         (context.report)(&Event::Notice { message });

@@ -95,6 +95,15 @@ pub enum Event {
         /// Which.
         step: Step,
     },
+    /// Bytes of the package were read out of the repository.
+    Exporting {
+        /// The delivery.
+        subject: Subject,
+        /// So far.
+        bytes: u64,
+        /// In all.
+        total: u64,
+    },
     /// Bytes were handed over.
     Progress {
         /// The delivery.
@@ -139,6 +148,24 @@ pub enum Event {
         batches: usize,
         /// How many deliveries.
         deliveries: usize,
+    },
+    /// It is looked through what lies in a drop directory before the first start.
+    TakingStock {
+        /// The drop directory.
+        directory: String,
+        /// How many files so far.
+        files: u64,
+        /// In how many directories.
+        directories: u64,
+    },
+    /// A dropped file is copied into the spool.
+    Copying {
+        /// The file.
+        path: String,
+        /// Bytes so far.
+        bytes: u64,
+        /// In all.
+        total: u64,
     },
     /// What lies in a drop directory is known: it was there before the first start, and is not dispatched.
     StockTaken {

@@ -131,7 +131,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     to_latest(connection, path)
 }
 
-fn to_latest(connection: &mut Connection, path: &Path) -> Result<()> {
+pub(super) fn to_latest(connection: &mut Connection, path: &Path) -> Result<()> {
     schema::migrations()
         .to_latest(connection)
         .map_err(|error| match error {
@@ -142,7 +142,7 @@ fn to_latest(connection: &mut Connection, path: &Path) -> Result<()> {
         })
 }
 
-fn version(connection: &Connection, path: &Path) -> Result<i64> {
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64> {
     connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|error| explain(path, "cannot read the version of", &error))
@@ -168,7 +168,7 @@ fn identity(connection: &Connection, path: &Path) -> Result<String> {
         .ok_or_else(|| damaged(path, "cannot read the identity of", "it is gone"))
 }
 
-fn read_identity(connection: &Connection) -> rusqlite::Result<Option<String>> {
+pub(super) fn read_identity(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let read = "SELECT value FROM meta WHERE key = 'journal_id'";
     connection.query_row(read, [], |row| row.get(0)).optional()
 }

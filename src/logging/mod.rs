@@ -7,8 +7,8 @@ mod rotating_file;
 use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -23,6 +23,23 @@ pub use rotating_file::RotatingFile;
 thread_local! {
     /// When the record in hand was made: every sink shows the same time.
     static MADE: Cell<Option<(DateTime<FixedOffset>, Instant)>> = const { Cell::new(None) };
+}
+
+/// Runs what writes to the terminal while nothing else is drawn there.
+pub type Aside = fn(&mut dyn FnMut());
+
+static ASIDE: OnceLock<Aside> = OnceLock::new();
+
+/// From now on lines for the terminal are written by `aside`; the first one who asks for it is heard.
+pub fn write_aside(aside: Aside) {
+    let _ = ASIDE.set(aside);
+}
+
+fn aside(mut write: impl FnMut()) {
+    match ASIDE.get() {
+        Some(aside) => aside(&mut write),
+        None => write(),
+    }
 }
 
 /// Makes `settings` those of the process. Files are opened at the first line; an error means that
@@ -135,11 +152,13 @@ impl Log for Stream {
 
     fn log(&self, record: &Record<'_>) {
         let line = format!("{}\n", record.args());
-        // Where these streams are closed there is nobody left to tell.
-        let _ = match self {
-            Self::Stderr => io::stderr().lock().write_all(line.as_bytes()),
-            Self::Stdout => io::stdout().lock().write_all(line.as_bytes()),
-        };
+        aside(|| {
+            // Where these streams are closed there is nobody left to tell.
+            let _ = match self {
+                Self::Stderr => io::stderr().lock().write_all(line.as_bytes()),
+                Self::Stdout => io::stdout().lock().write_all(line.as_bytes()),
+            };
+        });
     }
 
     fn flush(&self) {
@@ -163,10 +182,12 @@ impl Log for FileLog {
         if let Err(error) = self.file.write_line(&line)
             && !self.complained.swap(true, Ordering::Relaxed)
         {
-            let _ = writeln!(
-                io::stderr(),
-                "{error}; this is said once, the line was:\n{line}"
-            );
+            aside(|| {
+                let _ = writeln!(
+                    io::stderr(),
+                    "{error}; this is said once, the line was:\n{line}"
+                );
+            });
         }
     }
 

@@ -89,11 +89,16 @@ impl Spool {
             .mode(0o700)
             .create(dir)
             .map_err(|error| Error::io(ErrorKind::State, "cannot make the spool", dir, &error))?;
-        Ok(Self {
+        Ok(Self::unused(dir, max_bytes))
+    }
+
+    /// The spool for a dry run, which puts nothing there: its directory need not be there, and is not made.
+    pub fn unused(dir: &Path, max_bytes: u64) -> Self {
+        Self {
             dir: dir.to_owned(),
             max_bytes,
             checked: Arc::default(),
-        })
+        }
     }
 
     /// Keeps purges away from what is stored with the returned value, until it is dropped.

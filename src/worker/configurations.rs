@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::credentials::CredentialStore;
+use crate::config::credentials::{CredentialStore, Described};
 use crate::config::locate::{Environment, Request, locate};
 use crate::config::settings::{self, Settings};
 use crate::domain::fault::Fault;
@@ -41,6 +41,11 @@ impl Loaded {
     /// Who logs in to `host` by `rule`.
     pub fn login(&self, rule: &Rule, host: &str) -> Option<String> {
         self.store.login(&rule.name, host)
+    }
+
+    /// What is known of the credentials for `host` by the rule called `rule`; runs and reveals nothing.
+    pub fn describe(&self, rule: &str, host: &str) -> Described {
+        self.store.describe(rule, host)
     }
 
     /// What is odd about the rules; given once, for the log.

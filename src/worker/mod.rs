@@ -21,6 +21,7 @@ mod attempt;
 mod catch_up;
 pub mod configurations;
 mod coordinator;
+pub mod counting;
 pub mod detach;
 mod ending;
 mod incoming;

@@ -3,6 +3,7 @@
 //! nothing that a run prints or leaves may show it.
 
 mod leaks;
+mod tree;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -189,6 +190,7 @@ macro_rules! needs_root {
 pub(crate) use needs_root;
 
 pub use leaks::in_processes;
+pub use tree::listing;
 
 pub fn say_skipped(place: &str, why: &str) {
     let mut err = std::io::stderr();

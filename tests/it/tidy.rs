@@ -53,12 +53,13 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that one module wraps.
-const WRAPPED: [(&str, &[&str]); 9] = [
+const WRAPPED: [(&str, &[&str]); 10] = [
     ("ssh2", &["src/transport/ssh/"]),
     ("suppaftp", &["src/transport/ftp/"]),
     ("rustls", &["src/transport/ftp/"]),
     ("rusqlite", &["src/journal/"]),
     ("clap", &["src/cli/"]),
+    ("indicatif", &["src/cli/progress/surface"]),
     ("fern", &["src/logging/"]),
     ("configparser", &["src/config/ini"]),
     ("netrc", &["src/config/netrc"]),

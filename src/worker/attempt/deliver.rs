@@ -122,11 +122,11 @@ impl<'a> Attempt<'a> {
     /// The bytes, to the temporary name.
     fn send(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<(), Fault> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
-        let mut last = Instant::now();
+        let mut last: Option<Instant> = None;
         let mut progress = |bytes: u64| {
             fail_points::hit("attempt.uploading");
-            if last.elapsed() >= PROGRESS_EVERY || bytes == total {
-                last = Instant::now();
+            if last.is_none_or(|last| last.elapsed() >= PROGRESS_EVERY) || bytes == total {
+                last = Some(Instant::now());
                 context.emit(&Event::Progress {
                     subject: subject.clone(),
                     bytes,

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fail_points;
 use crate::journal::Source;
 use crate::spool::{Artifact, Found, Outside};
+use crate::worker::counting::Counting;
 
 impl Attempt<'_> {
     /// The package's bytes: from the spool if they are there, else out of the repository.
@@ -48,8 +49,16 @@ impl Attempt<'_> {
             tell: &|message| self.context.emit(&Event::Notice { message }),
             is_its_turn: true,
         };
+        let mut tell = |bytes| {
+            self.context.emit(&Event::Exporting {
+                subject: self.subject.clone(),
+                bytes,
+                total: size,
+            });
+        };
         let stored = spool.store(&keep, size, &outside, |out| {
-            repository.export_sized(revision, &self.work.path, size, out)
+            let mut out = Counting::new(out, &mut tell);
+            repository.export_sized(revision, &self.work.path, size, &mut out)
         });
         let artifact = stored.map_err(|error| self.wait_for_room(size, error))?;
         if let Some(recorded) = &self.work.sha256

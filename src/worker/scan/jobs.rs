@@ -142,7 +142,7 @@ fn sleep(context: &Context, time: Duration) {
 }
 
 /// Looks before anything is done whether all directories are there that somebody has typed.
-fn look_for_all(jobs: &[Job]) -> Result<()> {
+pub(super) fn look_for_all(jobs: &[Job]) -> Result<()> {
     jobs.iter()
         .filter(|job| job.typed)
         .try_for_each(|job| look_for(&job.terms.directory))

@@ -31,6 +31,11 @@ pub(super) fn lock(state: &StateDir, row: &DropDirectoryRow, is_deep: bool) -> R
     Ok(file)
 }
 
+/// Whether somebody scans the directory. Makes nothing.
+pub(super) fn is_held(state: &StateDir, row: &DropDirectoryRow) -> bool {
+    File::open(lock_path(state, row)).is_ok_and(|file| file.try_lock_shared().is_err())
+}
+
 /// What the lock of a directory holds whose sub-directories are scanned, too.
 const DEEP: &[u8] = b"deep";
 
@@ -49,10 +54,8 @@ pub(super) fn look_for_overlap(
     if other.path == terms.directory || !(ours_below || (theirs_below && terms.sub_directories)) {
         return Ok(());
     }
-    let path = lock_path(state, other);
-    let is_held = File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err());
-    let is_deep = || std::fs::read(&path).is_ok_and(|held| held == DEEP);
-    if is_held && (theirs_below || is_deep()) {
+    let is_deep = || std::fs::read(lock_path(state, other)).is_ok_and(|held| held == DEEP);
+    if is_held(state, other) && (theirs_below || is_deep()) {
         return Err(is_scanned_already(&other.path));
     }
     Ok(())

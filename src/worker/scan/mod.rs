@@ -26,6 +26,7 @@ mod known;
 mod leaving;
 mod lock;
 mod place;
+mod preview;
 mod record;
 mod stock;
 mod take;
@@ -34,6 +35,7 @@ mod tree;
 mod walk;
 
 pub use jobs::{Job, finish_once, forget, scan_once, work_and_scan};
+pub use preview::{Fate, Preview, Previewed, preview};
 
 use copying::{Copying, LOOK_EVERY};
 use digests::Digests;
@@ -56,8 +58,8 @@ struct Scanner<'a> {
     terms: &'a DropTerms,
     journal: Journal,
     row: DropDirectoryRow,
-    /// Held, so that nobody else scans the directory.
-    _lock: File,
+    /// Held, so that nobody else scans the directory; none: nothing is recorded.
+    _lock: Option<File>,
     begun: Instant,
     tree: Tree,
     settling: Settling,
@@ -126,6 +128,17 @@ impl<'a> Scanner<'a> {
             .try_for_each(|other| lock::look_for_overlap(&context.state, terms, other))?;
         // What an earlier process complained of may be no more.
         journal.note_drop_trouble(row.id, None)?;
+        Self::with(context, job, journal, row, Some(lock))
+    }
+
+    fn with(
+        context: &'a Arc<Context>,
+        job: &'a Job,
+        mut journal: Journal,
+        row: DropDirectoryRow,
+        lock: Option<File>,
+    ) -> Result<Self> {
+        let terms = &job.terms;
         if terms.existing {
             journal.forget_stock(row.id)?;
         }

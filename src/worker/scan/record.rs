@@ -20,6 +20,7 @@ use crate::source::contents;
 use crate::source::directory::Root;
 use crate::spool::{Artifact, Keep, Outside};
 use crate::worker::Context;
+use crate::worker::counting::Counting;
 
 /// Files, and bytes of them, that are recorded together, at most.
 const RECORDED_AT_ONCE: usize = 50;
@@ -217,9 +218,17 @@ pub(super) fn store(
         tell: &|message| context.emit(&Event::Notice { message }),
         is_its_turn: false,
     };
+    let mut tell = |bytes| {
+        context.emit(&Event::Copying {
+            path: shown.to_string_lossy().into_owned(),
+            bytes,
+            total: size,
+        });
+    };
     let artifact = context.spool.store(keep, size, &outside, |out| {
         let mut most = (&mut *file).take(size + 1);
-        contents::copy(&mut most, shown, &|| !context.stop.is_raised(), out)
+        let mut out = Counting::new(out, &mut tell);
+        contents::copy(&mut most, shown, &|| !context.stop.is_raised(), &mut out)
     })?;
     fail_points::hit("scan.copied");
     Ok(artifact)

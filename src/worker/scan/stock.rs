@@ -109,13 +109,11 @@ impl Scanner<'_> {
     pub(super) fn tell_of_stock(&mut self) {
         if self.stock_told.elapsed() >= STOCK_TOLD_EVERY {
             self.stock_told = Instant::now();
-            let message = format!(
-                "{}: taking stock: {} files in {} directories so far",
-                self.terms.directory.display(),
-                self.tree.files(),
-                self.tree.count()
-            );
-            self.context.emit(&Event::News { message });
+            self.context.emit(&Event::TakingStock {
+                directory: self.terms.directory.to_string_lossy().into_owned(),
+                files: self.tree.files() as u64,
+                directories: self.tree.count() as u64,
+            });
         }
     }
 }

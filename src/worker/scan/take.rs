@@ -39,7 +39,7 @@ const HEARD_EVERY: usize = 64;
 const OPEN_TOLD: Duration = Duration::from_mins(1);
 
 /// What became of a file that had settled.
-enum Taken {
+pub(super) enum Taken {
     /// It is to be recorded.
     Ready(Box<Ready>),
     /// It is the one that was known.
@@ -263,7 +263,12 @@ impl Scanner<'_> {
     }
 
     /// Opens a file that has settled, if it still is the one that did.
-    fn open(&mut self, root: &Root, path: &str, stamp: FileStamp) -> Result<File, Taken> {
+    pub(super) fn open(
+        &mut self,
+        root: &Root,
+        path: &str,
+        stamp: FileStamp,
+    ) -> Result<File, Taken> {
         match root.file(path) {
             Ok((file, found)) if found == stamp => Ok(file),
             Ok(_) => Err(Taken::Restless),
@@ -349,7 +354,7 @@ impl Scanner<'_> {
 }
 
 /// What comes of a file by these rules.
-fn planned(loaded: &Loaded, path: &str, stamp: FileStamp) -> Ready {
+pub(super) fn planned(loaded: &Loaded, path: &str, stamp: FileStamp) -> Ready {
     let change = Change {
         path: path.to_owned(),
         action: Action::Added,

@@ -38,6 +38,11 @@ impl Tree {
         self.directories.len()
     }
 
+    /// The paths of all directories.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.directories.keys().map(String::as_str)
+    }
+
     /// How many files were judged.
     pub(super) fn files(&self) -> usize {
         self.directories.values().map(|one| one.files.len()).sum()

@@ -1,11 +1,13 @@
 //! The way of a package from commit to installed, through the real hook and the real binary, on real servers.
 
+mod bars;
 mod clock;
 mod commands;
 mod crashes;
 mod damage;
 mod decisions;
 mod disk;
+pub mod dry_runs;
 mod faults;
 mod gate;
 mod glance;

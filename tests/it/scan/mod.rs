@@ -1,5 +1,6 @@
 //! Drop directories, scanned by the real binary: what real writers put there arrives once, with its final bytes.
 
+mod dry_runs;
 mod kills;
 mod leaving;
 mod looks;
