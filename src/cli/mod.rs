@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod cancel;
 mod changed;
 mod check;
+mod completions;
 mod decide;
 mod dismiss;
 mod explain;
@@ -22,6 +23,7 @@ mod hardening;
 mod history;
 mod hook;
 mod lines;
+mod man;
 mod power;
 mod replay;
 mod report;
@@ -51,7 +53,7 @@ Exit codes:
 
 /// Brings packages that were committed to Subversion to the hosts that they belong on, and installs them.
 #[derive(Debug, Parser)]
-#[command(name = "auto-dispatcher", version, after_help = EXIT_CODES)]
+#[command(name = "auto-dispatcher", version = env!("AD_VERSION"), after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -87,6 +89,8 @@ enum Command {
     Cancel(cancel::Args),
     Dismiss(dismiss::Args),
     Trust(trust::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -151,6 +155,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Cancel(args) => cancel::run(args, globals, out),
         Command::Dismiss(args) => dismiss::run(args, globals, out),
         Command::Trust(args) => trust::run(args, globals, out),
+        Command::Completions(args) => completions::run(args, Cli::command(), out),
+        Command::Man(args) => man::run(args, Cli::command(), out),
     }
 }
 
