@@ -50,10 +50,7 @@ const FILES: [(&str, &str); 5] = [
     ),
     ("auto-dispatcher.cfg", "The settings, beside the rules."),
     ("logger.cfg", "What is logged and where, beside the rules."),
-    (
-        "~/.netrc",
-        "Logins and passwords that the rules leave out.",
-    ),
+    ("~/.netrc", "Logins and passwords that the rules leave out."),
     (
         "/var/lib/auto-dispatcher",
         "The state directory: journal, spool, log, accepted host keys.",
@@ -108,14 +105,20 @@ fn version_and_date() -> (&'static str, &'static str) {
     (version, word.filter(is_date).unwrap_or_default())
 }
 
+/// The head of a page. The crate drops a date that is empty, and what follows would take its place.
+fn title(name: &str, section: u8, page: &mut Vec<u8>) -> io::Result<()> {
+    let (version, date) = version_and_date();
+    writeln!(
+        page,
+        ".TH {name} {section} \"{date}\" \"auto-dispatcher {version}\" auto-dispatcher"
+    )
+}
+
 /// What all pages of commands have, up to their options.
 fn beginning(command: &clap::Command, page: &mut Vec<u8>) -> io::Result<Man> {
-    let (version, date) = version_and_date();
-    let man = Man::new(command.clone())
-        .source(format!("auto-dispatcher {version}"))
-        .date(date)
-        .manual("auto-dispatcher");
-    man.render_title(page)?;
+    let man = Man::new(command.clone());
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    title(name, 1, page)?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
@@ -162,10 +165,9 @@ fn command_page(command: &clap::Command) -> io::Result<Vec<u8>> {
 }
 
 fn file_page(page: &FilePage) -> io::Result<Vec<u8>> {
-    let (version, date) = version_and_date();
-    let source = format!("auto-dispatcher {version}");
+    let mut written = Vec::new();
+    title(page.name, 5, &mut written)?;
     let mut roff = Roff::new();
-    roff.control("TH", [page.name, "5", date, &source, "auto-dispatcher"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman(format!("{} - {}", page.name, page.about))]);
     roff.control("SH", ["DESCRIPTION"]);
@@ -181,7 +183,6 @@ fn file_page(page: &FilePage) -> io::Result<Vec<u8>> {
     }
     roff.control("fi", []);
     see_also(&mut roff, [("auto-dispatcher".to_owned(), 1)].into_iter());
-    let mut written = Vec::new();
     roff.to_writer(&mut written)?;
     Ok(written)
 }

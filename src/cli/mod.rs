@@ -146,7 +146,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         }
         Command::Check(args) => {
             let (places, home) = setup::places(globals);
-            check::run(args, &places, home)?.print(out)
+            check::run(args, &places, home, &screen::Screen::stdout())?.print(out)
         }
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),

@@ -18,6 +18,9 @@ use crate::domain::secret::Secret;
 use crate::domain::text::escape;
 use crate::error::{Error, Result};
 
+/// Where the program of a `password_command` is looked for.
+pub use command::SEARCH_PATH as PASSWORD_COMMAND_PATH;
+
 /// Where a password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
