@@ -142,7 +142,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         }
         Command::Explain(args) => {
             let (places, home) = setup::places(globals);
-            explain::run(args, &places, home, chrono::Local::now())?.print(out)
+            let screen = screen::Screen::stdout();
+            explain::run(args, &places, home, chrono::Local::now(), &screen)?.print(out)
         }
         Command::Check(args) => {
             let (places, home) = setup::places(globals);

@@ -24,6 +24,7 @@ mod packaging;
 mod pipeline;
 mod re_generator;
 mod readme;
+mod rule_reach;
 mod scan;
 mod secrets;
 mod servers;
