@@ -15,6 +15,7 @@ mod crash;
 mod dependencies;
 mod differential_ini;
 mod differential_re;
+mod explain_check;
 mod ftp;
 mod fuzz;
 mod hostile;

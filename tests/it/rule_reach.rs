@@ -41,7 +41,7 @@ fn no_rule_is_accused_wrongly() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut all: Vec<(Pattern, Vec<String>)> = Vec::new();
     let mut claims = 0;
-    for _ in 0..number("AD_PATTERNS", 1_500) {
+    for _ in 0..number("AD_PATTERNS", 250) {
         let (text, samples) = generator.pattern_and_names(6);
         let Ok(pattern) = Pattern::new(&text) else {
             continue;
@@ -102,7 +102,7 @@ fn no_rule_is_accused_wrongly() {
         }
         all.push((pattern, samples));
     }
-    assert!(claims > 300, "only {claims} claims were made");
+    assert!(claims > 200, "only {claims} claims were made");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn check_proves_what_earlier_rules_take_and_names_them() {
         (
             "(db|web)",
             "",
-            "is never reached: rule [^(web|db)] at line 22 takes the very same names",
+            "is never reached: rule [^(web|db)] at line 18 takes the very same names",
         ),
         ("[\\s\\S]", "", ""),
         (

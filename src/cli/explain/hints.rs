@@ -39,12 +39,10 @@ fn what_is_missing(rule: &Rule, package: &str, path: &str) -> Option<(u8, String
         };
         return Some((0, text));
     }
-    let caseless = Pattern::new(&format!("(?i){}", rule.pattern.source()));
+    let source = rule.pattern.source();
+    let caseless = Pattern::new(&format!("(?i){source}"));
     if caseless.is_ok_and(|pattern| pattern.matches_at_start(package) == Ok(true)) {
-        let text = format!(
-            "would match if capitals did not count: [(?i){}]",
-            rule.pattern.source()
-        );
+        let text = format!("would match if capitals did not count: [(?i){source}]");
         return Some((1, text));
     }
     if path.contains('/') && matches(path) {
@@ -57,9 +55,9 @@ fn what_is_missing(rule: &Rule, package: &str, path: &str) -> Option<(u8, String
         .skip(1)
         .map(|(at, _)| &package[at..])
         .find(|rest| matches(rest))?;
-    let text = format!(
-        "matches from `{rest}` on, and not at the start of the name: [.*{}]",
-        rule.pattern.source()
-    );
+    let mut text = format!("matches from `{rest}` on, and not at the start of the name");
+    if !source.starts_with("(?") && !source.contains(['^', '|']) {
+        text = format!("{text}: [.*{source}]");
+    }
     Some((3, text))
 }

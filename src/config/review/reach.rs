@@ -62,15 +62,18 @@ impl<'a> Earlier<'a> {
             self.universal = Some(rule);
         }
         let taker = taker?;
-        let what = if takes_all_of(&rule.pattern, &taker.pattern, Texts::Names)
-            && rule.path_pattern.is_none() == taker.path_pattern.is_none()
-        {
-            "takes the very same names"
+        let is_twin = takes_paths_of(rule, taker)
+            && takes_all_of(&rule.pattern, &taker.pattern, Texts::Names);
+        let (what, way_out) = if is_twin {
+            ("takes the very same names", "take one of the two out")
         } else {
-            "takes every name that it matches"
+            (
+                "takes every name that it matches",
+                "move it before that one, or take it out",
+            )
         };
         Some(format!(
-            "is never reached: rule [{}] at line {} {what}; move it before that one, or take it out",
+            "is never reached: rule [{}] at line {} {what}; {way_out}",
             taker.name, taker.line
         ))
     }
