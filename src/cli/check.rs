@@ -13,6 +13,7 @@ use crate::config::locate::Places;
 use crate::config::netrc::Netrc;
 use crate::config::private::open_way;
 use crate::config::review::{Review, review};
+use crate::config::settings::Settings;
 use crate::config::{logger, rules, settings};
 use crate::domain::text::{escape, escape_json};
 use crate::error::{ErrorKind, Result};
@@ -142,17 +143,7 @@ fn findings(places: &Places, rules_file: &Path, home: Option<PathBuf>) -> Review
         settings::load(&places.settings, home.as_deref()),
         &mut mistakes,
     ) {
-        for scan in &settings.scans {
-            let directory = &scan.terms.directory;
-            if !directory.is_dir() {
-                let text = format!(
-                    "[scan:{}]: there is no directory {}; it is waited for",
-                    scan.name,
-                    directory.display()
-                );
-                warnings.push(Finding::at(&places.settings, scan.line, text));
-            }
-        }
+        warnings.extend(missing(&places.settings, &settings));
         warnings.extend(settings.warnings);
     }
     let logger = keep(
@@ -179,6 +170,41 @@ fn findings(places: &Places, rules_file: &Path, home: Option<PathBuf>) -> Review
         warnings,
         notes,
     }
+}
+
+/// What the settings name and is not there.
+fn missing(file: &Path, settings: &Settings) -> Vec<Finding> {
+    let mut missing = Vec::new();
+    if let Some(svnlook) = settings.svnlook.as_deref().filter(|path| !path.is_file()) {
+        let text = format!(
+            "there is no program {} (`svnlook`): no revision can be planned; install Subversion, or mend the path",
+            svnlook.display()
+        );
+        missing.push(Finding::about(file, text));
+    }
+    for repository in &settings.repositories {
+        let all_below = repository.parent().filter(|_| repository.ends_with("*"));
+        let directory = all_below.unwrap_or(repository);
+        if !directory.is_dir() {
+            let text = format!(
+                "there is no {}, of `repositories`: notes that name one there are refused",
+                directory.display()
+            );
+            missing.push(Finding::about(file, text));
+        }
+    }
+    for scan in &settings.scans {
+        let directory = &scan.terms.directory;
+        if !directory.is_dir() {
+            let text = format!(
+                "[scan:{}]: there is no directory {}; it is waited for",
+                scan.name,
+                directory.display()
+            );
+            missing.push(Finding::at(file, scan.line, text));
+        }
+    }
+    missing
 }
 
 fn keep<T>(loaded: Result<T, Mistakes>, mistakes: &mut Vec<Finding>) -> Option<T> {

@@ -32,7 +32,12 @@ pub fn review(store: &CredentialStore) -> Review {
     let file = &store.rules().path;
     let mut falls_back_to_ftp = Vec::new();
     let mut with_old_algorithms = Vec::new();
+    let mut with_passwords = Vec::new();
     for rule in &store.rules().set.rules {
+        let (_, secrets) = store.rules().rule(&rule.name).unzip();
+        if secrets.is_some_and(|secrets| secrets.password.is_some()) {
+            with_passwords.push(rule.line);
+        }
         match &rule.terms {
             Err(why) => {
                 let text = format!("rule [{}] cannot serve: {why}", rule.name);
@@ -62,6 +67,13 @@ pub fn review(store: &CredentialStore) -> Review {
              may read or change what is sent to a host that knows no better; write it into the rules of such hosts alone"
         );
         review.warnings.push(Finding::at(file, *first, text));
+    }
+    if let (Some(first), count) = (with_passwords.first(), with_passwords.len()) {
+        let text = format!(
+            "{count} rule(s) from here on have their password in this file; a key (`identity_file`), `password_command` or \
+             the netrc of the worker's user keeps it out of copies and backups of the rules"
+        );
+        review.notes.push(Finding::at(file, *first, text));
     }
     reach::look(file, &store.rules().set, &mut review);
     review.mistakes.sort_by_key(|finding| finding.line);

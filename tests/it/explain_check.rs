@@ -198,6 +198,29 @@ host = h5
 }
 
 #[test]
+fn check_misses_what_the_settings_name() {
+    let env = environment("[a]\nhost = h\nlogin = l\ntransports = ssh\n");
+    let there = env.path("there");
+    std::fs::create_dir(&there).unwrap();
+    env.write(
+        "home/auto-dispatcher.cfg",
+        format!(
+            "[auto-dispatcher]\nsvnlook = /nowhere/svnlook\nrepositories = /nowhere/svn/*\n  /nowhere/one\n  {0}\n  {0}/*\n",
+            there.display()
+        ),
+    );
+    let ran = run(&env, None, &["check"]).exits(0);
+    for told in [
+        "no program /nowhere/svnlook",
+        "no /nowhere/svn,",
+        "no /nowhere/one,",
+        "0 errors, 3 warnings, 0 notes",
+    ] {
+        assert!(ran.stdout.contains(told), "{told}: {ran}");
+    }
+}
+
+#[test]
 fn warnings_count_where_check_is_strict() {
     let env = environment("[a]\nhost = h\nlogin = l\ntransports = ssh\nhots = x\n");
     run(&env, None, &["check"]).exits(0);

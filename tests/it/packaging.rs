@@ -150,7 +150,7 @@ fn completions_load_in_their_shells_and_read_no_configuration() {
             .run(&["--config", &config, "completions", shell])
             .exits(0);
         assert_eq!(ran.stderr, "");
-        env.write(&format!("completions.{shell}"), ran.stdout)
+        env.write(format!("completions.{shell}"), ran.stdout)
     };
     let shell = |shell: &str, args: &[&str]| {
         let mut command = Command::new(shell);

@@ -47,7 +47,7 @@ impl<'a> Earlier<'a> {
         let taker = self.universal.or_else(|| self.by_literal(&start.text));
         let taker = match taker {
             Some(taker) => Some(taker),
-            None => match self.by_proof(set, at, rule, &start) {
+            None => match by_proof(set, at, rule, &start) {
                 Ok(taker) => taker,
                 Err(why) => return Some(why),
             },
@@ -83,35 +83,33 @@ impl<'a> Earlier<'a> {
         ends.chain([0])
             .find_map(|end| self.by_start.get(start.get(..end)?).copied())
     }
+}
 
-    /// The first earlier rule that provably takes all; Err: nothing can match this one.
-    fn by_proof(
-        &self,
-        set: &'a RuleSet,
-        at: usize,
-        rule: &Rule,
-        start: &LiteralStart,
-    ) -> Result<Option<&'a Rule>, String> {
-        let name = if start.takes_all && !start.text.is_empty() {
-            start.text.clone()
-        } else {
-            match example(&rule.pattern, Texts::Names) {
-                Example::Text(name) => name,
-                Example::Nothing => {
-                    return Err("never matches: no name of a package is as it asks; see \
-                                `explain NAME` for one that it should take"
-                        .to_owned());
-                }
-                Example::Unknown => return Ok(None),
+/// The first earlier rule that provably takes all; Err: nothing can match this one.
+fn by_proof<'a>(
+    set: &'a RuleSet,
+    at: usize,
+    rule: &Rule,
+    start: &LiteralStart,
+) -> Result<Option<&'a Rule>, String> {
+    let name = if start.takes_all && !start.text.is_empty() {
+        start.text.clone()
+    } else {
+        match example(&rule.pattern, Texts::Names) {
+            Example::Text(name) => name,
+            Example::Nothing => {
+                return Err("never matches: no name of a package is as it asks; see \
+                            `explain NAME` for one that it should take"
+                    .to_owned());
             }
-        };
-        // Who takes all names takes this one; nearly always nobody does.
-        let takers = set.named_by(&name, at);
-        Ok(takers.take(EARLIER_MAX).find(|earlier| {
-            takes_paths_of(earlier, rule)
-                && takes_all_of(&earlier.pattern, &rule.pattern, Texts::Names)
-        }))
-    }
+            Example::Unknown => return Ok(None),
+        }
+    };
+    // Who takes all names takes this one; nearly always nobody does.
+    let takers = set.named_by(&name, at);
+    Ok(takers.take(EARLIER_MAX).find(|earlier| {
+        takes_paths_of(earlier, rule) && takes_all_of(&earlier.pattern, &rule.pattern, Texts::Names)
+    }))
 }
 
 /// Whether a pattern certainly matches every name.

@@ -43,12 +43,12 @@ pub fn example(pattern: &Pattern, texts: Texts) -> Example {
     let mut found = Example::Nothing;
     for alphabet in [Alphabet::Ascii, Alphabet::Unicode] {
         match walk(pattern, None, texts, alphabet) {
-            Some(Some(text)) => match String::from_utf8(text) {
+            Ok(Some(text)) => match String::from_utf8(text) {
                 Ok(text) => return Example::Text(text),
                 Err(_) => found = Example::Unknown,
             },
-            Some(None) => {}
-            None => found = Example::Unknown,
+            Ok(None) => {}
+            Err(Undecided) => found = Example::Unknown,
         }
     }
     found
@@ -58,22 +58,27 @@ pub fn example(pattern: &Pattern, texts: Texts) -> Example {
 pub fn takes_all_of(earlier: &Pattern, later: &Pattern, texts: Texts) -> bool {
     [Alphabet::Ascii, Alphabet::Unicode]
         .into_iter()
-        .all(|alphabet| walk(later, Some(earlier), texts, alphabet) == Some(None))
+        .all(|alphabet| walk(later, Some(earlier), texts, alphabet) == Ok(None))
 }
 
-/// The shortest text of that alphabet that `taker` matches and `other` does not; None if that cannot be told.
+/// It cannot be told, or not within bounds.
+#[derive(Debug, PartialEq, Eq)]
+struct Undecided;
+
+/// The shortest text of that alphabet that `taker` matches and `other` does not.
 fn walk(
     taker: &Pattern,
     other: Option<&Pattern>,
     texts: Texts,
     alphabet: Alphabet,
-) -> Option<Option<Vec<u8>>> {
+) -> Result<Option<Vec<u8>>, Undecided> {
+    let machine = |pattern| Machine::of(pattern, alphabet).ok_or(Undecided);
     let mut machines = vec![
-        Machine::new(all_texts(texts, alphabet))?,
-        Machine::of(taker, alphabet)?,
+        Machine::new(all_texts(texts, alphabet)).ok_or(Undecided)?,
+        machine(taker)?,
     ];
     if let Some(other) = other {
-        machines.push(Machine::of(other, alphabet)?);
+        machines.push(machine(other)?);
     }
     Walk::new(machines).shortest()
 }
@@ -191,35 +196,35 @@ impl Walk {
         }
     }
 
-    fn shortest(mut self) -> Option<Option<Vec<u8>>> {
+    fn shortest(mut self) -> Result<Option<Vec<u8>>, Undecided> {
         let starts: Option<Vec<Place>> = self.machines.iter_mut().map(Machine::start).collect();
-        let starts = starts?;
+        let starts = starts.ok_or(Undecided)?;
         let mut known = HashSet::from([starts.clone()]);
         self.trail.push((starts, 0, 0));
         let mut at = 0;
         let mut steps = 0;
         while at < self.trail.len() {
             let places = self.trail[at].0.clone();
-            if self.is_found(&places)? {
-                return Some(Some(self.text_to(at)));
+            if self.is_found(&places).ok_or(Undecided)? {
+                return Ok(Some(self.text_to(at)));
             }
             for byte in self.bytes.clone() {
                 steps += 1;
                 if steps > STEPS_MAX {
-                    return None;
+                    return Err(Undecided);
                 }
                 let next = self.machines.iter_mut().zip(&places);
                 let next: Option<Vec<Place>> = next
                     .map(|(machine, place)| machine.step(*place, byte))
                     .collect();
-                let next = next?;
+                let next = next.ok_or(Undecided)?;
                 if !leads_nowhere(&next) && known.insert(next.clone()) {
                     self.trail.push((next, byte, at));
                 }
             }
             at += 1;
         }
-        Some(None)
+        Ok(None)
     }
 
     /// Whether the text that led here is meant, and taken by the one, and not by the other.
