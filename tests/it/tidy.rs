@@ -53,7 +53,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that one module wraps.
-const WRAPPED: [(&str, &[&str]); 9] = [
+const WRAPPED: [(&str, &[&str]); 10] = [
     ("ssh2", &["src/transport/ssh/"]),
     ("suppaftp", &["src/transport/ftp/"]),
     ("rustls", &["src/transport/ftp/"]),
@@ -63,6 +63,7 @@ const WRAPPED: [(&str, &[&str]); 9] = [
     ("configparser", &["src/config/ini"]),
     ("netrc", &["src/config/netrc"]),
     ("fancy_regex", &["src/domain/pattern/"]),
+    ("regex_automata", &["src/domain/pattern/"]),
 ];
 
 /// What `domain` has no business with.
