@@ -7,7 +7,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::explain::password_words;
 use super::lines::{bytes, json_line, line_of};
 use super::report::counted;
 use super::screen::{Screen, Tone};
@@ -419,4 +418,13 @@ fn remote_path(dest_dir: &str, package: &str) -> String {
 fn transports(one: &PlannedDelivery) -> Vec<&'static str> {
     let kinds = one.connection.transports.iter();
     kinds.map(|kind| kind.as_str()).collect()
+}
+
+fn password_words(source: Option<PasswordSource>) -> &'static str {
+    match source {
+        Some(PasswordSource::Config) => "from the rules file",
+        Some(PasswordSource::Netrc) => "from netrc",
+        Some(PasswordSource::Command) => "from password_command",
+        None => "none: a key or an agent has to do",
+    }
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod cancel;
 mod changed;
 mod check;
+mod completions;
 mod csv;
 mod decide;
 mod dismiss;
@@ -24,6 +25,7 @@ mod hardening;
 mod history;
 mod hook;
 mod lines;
+mod man;
 mod moment;
 mod power;
 mod progress;
@@ -56,7 +58,7 @@ Exit codes:
 
 /// Brings packages that were committed to Subversion to the hosts that they belong on, and installs them.
 #[derive(Debug, Parser)]
-#[command(name = "auto-dispatcher", version, after_help = EXIT_CODES)]
+#[command(name = "auto-dispatcher", version = env!("AD_VERSION"), after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -92,6 +94,8 @@ enum Command {
     Cancel(cancel::Args),
     Dismiss(dismiss::Args),
     Trust(trust::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -144,11 +148,12 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         }
         Command::Explain(args) => {
             let (places, home) = setup::places(globals);
-            explain::run(args, &places, home, chrono::Local::now())?.print(out)
+            let screen = screen::Screen::stdout();
+            explain::run(args, &places, home, chrono::Local::now(), &screen)?.print(out)
         }
         Command::Check(args) => {
             let (places, home) = setup::places(globals);
-            check::run(args, &places, home)?.print(out)
+            check::run(args, &places, home, &screen::Screen::stdout())?.print(out)
         }
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),
@@ -157,6 +162,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Cancel(args) => cancel::run(args, globals, out),
         Command::Dismiss(args) => dismiss::run(args, globals, out),
         Command::Trust(args) => trust::run(args, globals, out),
+        Command::Completions(args) => completions::run(args, Cli::command(), out),
+        Command::Man(args) => man::run(args, Cli::command(), out),
     }
 }
 

@@ -18,6 +18,9 @@ use crate::domain::secret::Secret;
 use crate::domain::text::escape;
 use crate::error::{Error, Result};
 
+/// Where the program of a `password_command` is looked for.
+pub use command::SEARCH_PATH as PASSWORD_COMMAND_PATH;
+
 /// Where a password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -56,6 +59,10 @@ pub struct Described {
     pub account: Option<Secret>,
     /// Where the password would come from; none: there is none.
     pub source: Option<PasswordSource>,
+    /// Where the login comes from, the rules file or netrc, and its line there.
+    pub login_place: Option<(PasswordSource, usize)>,
+    /// The line of the password, or of what prints it, in its file.
+    pub password_line: Option<usize>,
 }
 
 /// The credentials of all rules.
@@ -121,7 +128,22 @@ impl CredentialStore {
                 .filter(|entry| !entry.password.is_empty())
                 .map(|_| PasswordSource::Netrc)
         };
+        let own_login = rule.terms.as_ref().is_ok_and(|terms| terms.login.is_some());
+        let netrc_line = entry.map(|entry| entry.line);
         Described {
+            login_place: if own_login {
+                secrets
+                    .login_line
+                    .map(|line| (PasswordSource::Config, line))
+            } else {
+                let line = netrc_line.filter(|_| login.is_some());
+                line.map(|line| (PasswordSource::Netrc, line))
+            },
+            password_line: match source {
+                Some(PasswordSource::Netrc) => netrc_line,
+                Some(_) => secrets.password_line,
+                None => None,
+            },
             login,
             account: account(secrets, entry),
             source,

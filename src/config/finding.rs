@@ -41,13 +41,20 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// File and line, escaped.
+    pub fn place(&self) -> String {
+        let file = self.file.to_string_lossy();
+        match self.line {
+            Some(line) => format!("{}:{line}", escape(&file)),
+            None => escape(&file).into_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape(&self.file.to_string_lossy()))?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", escape(&self.text))
+        write!(f, "{}: {}", self.place(), escape(&self.text))
     }
 }
 

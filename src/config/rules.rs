@@ -61,6 +61,10 @@ pub struct RuleSecrets {
     pub account: Option<Secret>,
     /// The program, with its arguments, that prints the password.
     pub password_command: Option<Vec<String>>,
+    /// Where the rule's login stands, itself or in [DEFAULT].
+    pub login_line: Option<usize>,
+    /// Where its password stands, else its password_command.
+    pub password_line: Option<usize>,
 }
 
 impl fmt::Debug for RuleSecrets {
@@ -198,6 +202,17 @@ fn read_rule(
                 _ => Err("cannot be split into words: a quote is open".to_owned()),
             }
         }),
+        login_line: document.line_of(section, "login"),
+        password_line: None,
+    };
+    let password_line = match (&secrets.password, &secrets.password_command) {
+        (Some(_), _) => document.line_of(section, "password"),
+        (None, Some(_)) => document.line_of(section, "password_command"),
+        (None, None) => None,
+    };
+    let secrets = RuleSecrets {
+        password_line,
+        ..secrets
     };
     let terms = read_terms(&mut reader);
     let terms = match reader.broken() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 mod fill;
 
-pub use fill::fill;
+pub use fill::{PLACEHOLDERS, fill};
 
 use crate::domain::target::InstallMode;
 use crate::domain::text::shell_quote;

@@ -86,24 +86,46 @@ impl RuleSet {
         }
     }
 
+    /// The rules before the place `end` whose names match `package`, whatever their `path_pattern` says; those that
+    /// cannot be decided are left out.
+    pub fn named_by(&self, package: &str, end: usize) -> impl Iterator<Item = &Rule> {
+        let folded = folded(package);
+        let mut places = self.index().candidates(&folded);
+        places.retain(|&at| at < end);
+        let places = self
+            .index()
+            .narrowed(&places, package, |at| self.pattern_at(at));
+        let package = package.to_owned();
+        places
+            .into_iter()
+            .filter_map(|at| self.rules.get(at))
+            .filter(move |rule| rule.pattern.matches_folded(&package, &folded) == Ok(true))
+    }
+
     /// The first rule that takes the package.
     pub fn choose(&self, package: &str, path: &str) -> Choice<'_> {
-        let patterns = || self.rules.iter().map(|rule| &rule.pattern);
-        let index = self.index.get_or_init(|| RuleIndex::new(patterns()));
+        let index = self.index();
         let folded = folded(package);
         let candidates = index.candidates(&folded);
         let (first, rest) = candidates.split_at(candidates.len().min(FEW));
         match self.first_of(first, package, &folded, path) {
             Choice::None => self.first_of(
-                &index.narrowed(rest, package, |at| {
-                    self.rules.get(at).map(|rule| &rule.pattern)
-                }),
+                &index.narrowed(rest, package, |at| self.pattern_at(at)),
                 package,
                 &folded,
                 path,
             ),
             choice => choice,
         }
+    }
+
+    fn index(&self) -> &RuleIndex {
+        let patterns = || self.rules.iter().map(|rule| &rule.pattern);
+        self.index.get_or_init(|| RuleIndex::new(patterns()))
+    }
+
+    fn pattern_at(&self, at: usize) -> Option<&Pattern> {
+        self.rules.get(at).map(|rule| &rule.pattern)
     }
 
     fn first_of(&self, places: &[usize], package: &str, folded: &str, path: &str) -> Choice<'_> {

@@ -222,7 +222,8 @@ fn explain_lists_several_hosts_and_what_differs_between_them() {
         "password_source",
         "password_set",
     ];
-    assert_eq!(fields, expected);
+    // What came later stands behind.
+    assert_eq!(fields[..expected.len()], expected);
 }
 
 #[test]
@@ -383,7 +384,7 @@ fn a_host_named_twice_is_one_host_and_check_says_so() {
         "{ran}"
     );
     assert!(
-        ran.stdout.ends_with("0 mistake(s), 1 warning(s)\n"),
+        ran.stdout.ends_with("0 errors, 1 warning, 0 notes\n"),
         "{ran}"
     );
 }
@@ -396,7 +397,7 @@ fn check_is_content_with_a_sound_configuration() {
         "[app]\nhost = h\nlogin = l\ntransports = ssh\n",
     );
     let ran = with_config(&env, &config, &["check"]).exits(0);
-    assert_eq!(ran.stdout, "0 mistake(s), 0 warning(s)\n");
+    assert_eq!(ran.stdout, "0 errors, 0 warnings, 0 notes\n");
 }
 
 #[test]
@@ -424,7 +425,7 @@ fn check_tells_where_a_netrc_password_belongs_to_another_login() {
         "{ran}"
     );
     assert!(
-        ran.stdout.ends_with("0 mistake(s), 2 warning(s)\n"),
+        ran.stdout.ends_with("0 errors, 2 warnings, 0 notes\n"),
         "{ran}"
     );
     let ran = with_config(&env, &config, &["explain", "--json", "one", "many", "mine"]).exits(0);

@@ -64,6 +64,7 @@ const WRAPPED: [(&str, &[&str]); 10] = [
     ("configparser", &["src/config/ini"]),
     ("netrc", &["src/config/netrc"]),
     ("fancy_regex", &["src/domain/pattern/"]),
+    ("regex_automata", &["src/domain/pattern/"]),
 ];
 
 /// What `domain` has no business with.

@@ -23,7 +23,8 @@ const STDOUT_MAX_BYTES: usize = 64 << 10;
 const STDERR_SHOWN_MAX_BYTES: usize = 400;
 /// How much of what was printed is looked for on stderr.
 const HIDDEN_MAX_BYTES: usize = 4 << 10;
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where its program is looked for.
+pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One call.
 pub(super) struct Call<'a> {

@@ -5,6 +5,9 @@
 use super::InstallFacts;
 use crate::domain::text::shell_quote;
 
+/// What may stand in braces.
+pub const PLACEHOLDERS: [&str; 4] = ["package", "path", "dest_dir", "revision"];
+
 /// A placeholder's value, as a word of its own outside quotes.
 type Word<'a> = &'a dyn Fn(&Placeholder<'_>) -> String;
 

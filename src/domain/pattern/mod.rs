@@ -13,6 +13,7 @@ mod group;
 mod number;
 mod parser;
 mod prefix;
+mod reach;
 mod required;
 mod scanner;
 mod tables;
@@ -23,6 +24,7 @@ use std::sync::OnceLock;
 
 use ast::{At, Node};
 use emit::{Alphabet, Engine};
+pub use reach::{Example, Texts, example, takes_all_of};
 pub use required::{AnyOf, folded};
 
 /// Steps that a backtracking match may take before it is given up; about a tenth of a second.
@@ -143,12 +145,7 @@ impl Pattern {
         }
         match self.program(text)? {
             Program::Linear(regex) => Ok(regex.is_match(text)),
-            Program::Backtracking(regex) => regex.is_match(text).map_err(|error| MatchError {
-                message: format!(
-                    "matching {:?} took too long and was given up: {error}",
-                    &*self.source
-                ),
-            }),
+            Program::Backtracking(regex) => regex.is_match(text).map_err(|error| self.late(&error)),
         }
     }
 
@@ -157,14 +154,65 @@ impl Pattern {
         !self.needs.backtracking
     }
 
+    /// Whether it repeats anything beyond a `?`, so that backtracking may take long.
+    pub fn repeats(&self) -> bool {
+        let Ok(parsed) = parser::parse(&self.source) else {
+            return false;
+        };
+        let mut repeats = false;
+        ast::walk(&parsed.nodes, &mut |node| {
+            let many = |max: &Option<u32>| max.is_none_or(|max| max > 1);
+            repeats |= matches!(node, Node::Repeat { max, .. } if many(max));
+        });
+        repeats
+    }
+
+    /// Compiles it for names like most; Err: it is too large.
+    pub fn runs(&self) -> Result<(), MatchError> {
+        self.program("a").map(|_| ())
+    }
+
+    /// How many bytes at the start of `text` match; none: it does not match.
+    pub fn matched_bytes(&self, text: &str) -> Result<Option<usize>, MatchError> {
+        if !self.matches_at_start(text)? {
+            return Ok(None);
+        }
+        Ok(match self.program(text)? {
+            Program::Linear(regex) => regex.find(text).map(|found| found.end()),
+            Program::Backtracking(regex) => {
+                let found = regex.find(text).map_err(|error| self.late(&error))?;
+                found.map(|found| found.end())
+            }
+        })
+    }
+
+    /// The pattern as the engine reads it that runs it for names like most; none if it is too large.
+    pub fn translated(&self) -> Option<String> {
+        let engine = if self.needs.backtracking {
+            Engine::Backtracking
+        } else {
+            Engine::Linear
+        };
+        let parsed = parser::parse(&self.source).ok()?;
+        emit::emit(&parsed.nodes, engine, Alphabet::Ascii)
+    }
+
+    fn late(&self, error: &fancy_regex::Error) -> MatchError {
+        MatchError {
+            message: format!(
+                "matching {:?} took too long and was given up: {error}",
+                &*self.source
+            ),
+        }
+    }
+
     /// The pattern as `regex` takes it, exact for texts that [`is_plain`] accepts; none if it needs backtracking, or is
     /// too large.
     pub fn plain_regex(&self) -> Option<String> {
         if self.needs.backtracking {
             return None;
         }
-        let parsed = parser::parse(&self.source).ok()?;
-        emit::emit(&parsed.nodes, Engine::Linear, Alphabet::Ascii)
+        self.translated()
     }
 
     /// The program that is exact for `text`.
