@@ -59,6 +59,16 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
     run(link, &script, "cannot make the directory", path).map(|_| ())
 }
 
+/// The directory if it is there, else the nearest one above it that is.
+pub(super) fn nearest_dir(link: &mut Link, path: &str) -> Result<String, Fault> {
+    let script = format!(
+        "p={}\nwhile [ ! -d \"$p\" ]; do\n[ ! -e \"$p\" ] || {{ echo 'a file is in the way'; exit 1; }}\n\
+         p=${{p%/*}}\n[ -n \"$p\" ] || p=/\ndone\nprintf '%s' \"$p\"",
+        shell_quote(path)
+    );
+    run(link, &script, "cannot make the directory", path)
+}
+
 /// The script's words that make the temporary file: new, empty, and closed to others if a mode is wanted.
 fn create_script(upload: &Upload<'_>, path: &str) -> String {
     let umask = if upload.mode.is_some() {
