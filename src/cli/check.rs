@@ -54,7 +54,8 @@ pub(super) fn run(args: &CheckArgs, places: &Places, home: Option<PathBuf>) -> R
     Ok(output)
 }
 
-fn findings(
+/// Every mistake and every oddity of all files.
+pub(super) fn findings(
     places: &Places,
     rules_file: &Path,
     home: Option<PathBuf>,

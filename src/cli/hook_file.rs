@@ -58,7 +58,9 @@ pub(super) fn call(text: &str) -> Option<Call> {
 }
 
 fn is_ours(word: &str) -> bool {
-    Path::new(word).file_name().is_some_and(|name| name == "auto-dispatcher")
+    Path::new(word)
+        .file_name()
+        .is_some_and(|name| name == "auto-dispatcher")
 }
 
 fn program(text: &str, word: &str) -> Option<PathBuf> {
@@ -99,9 +101,8 @@ pub(super) fn of_the_script(text: &str) -> Option<Numbered<'_>> {
         "dispatcher.py",
         "general-dispatch",
     ];
-    lines(text).find(|(_, line)| {
-        NAMES.iter().any(|name| line.contains(name)) && call(line).is_none()
-    })
+    lines(text)
+        .find(|(_, line)| NAMES.iter().any(|name| line.contains(name)) && call(line).is_none())
 }
 
 #[cfg(test)]
@@ -128,14 +129,20 @@ mod tests {
     fn what_ends_a_hook_before_the_call_is_told_from_what_may() {
         let text = "if false; then\n  exit 1\nfi\nexec 2>/dev/null\ntest -x a || exit 0\nexit 0\nauto-dispatcher hook\n";
         assert_eq!(ends_before(text, 7), Some((6, "exit 0")));
-        assert_eq!(ends_before("exec mailer \"$@\"\n", 2), Some((1, "exec mailer \"$@\"")));
+        assert_eq!(
+            ends_before("exec mailer \"$@\"\n", 2),
+            Some((1, "exec mailer \"$@\""))
+        );
         assert_eq!(ends_before(text, 6), None);
     }
 
     #[test]
     fn the_python_script_is_known_by_its_names() {
         let text = "#!/bin/sh\n# auto-dispatcher.py was here\npython /opt/dispatcher.py \"$1\"\n";
-        assert_eq!(of_the_script(text), Some((3, "python /opt/dispatcher.py \"$1\"")));
+        assert_eq!(
+            of_the_script(text),
+            Some((3, "python /opt/dispatcher.py \"$1\""))
+        );
         assert_eq!(
             of_the_script("auto-dispatcher --config /c/general-dispatch-info.cfg hook \"$@\""),
             None

@@ -17,11 +17,14 @@ mod check;
 mod csv;
 mod decide;
 mod dismiss;
+mod doctor;
 mod explain;
 mod foreground;
 mod hardening;
 mod history;
 mod hook;
+mod hook_file;
+mod install_hook;
 mod lines;
 mod moment;
 mod power;
@@ -90,6 +93,8 @@ enum Command {
     Cancel(cancel::Args),
     Dismiss(dismiss::Args),
     Trust(trust::Args),
+    Doctor(doctor::Args),
+    InstallHook(install_hook::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -154,6 +159,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Cancel(args) => cancel::run(args, globals, out),
         Command::Dismiss(args) => dismiss::run(args, globals, out),
         Command::Trust(args) => trust::run(args, globals, out),
+        Command::Doctor(args) => doctor::run(args, globals, out),
+        Command::InstallHook(args) => install_hook::run(args, globals, out),
     }
 }
 

@@ -57,13 +57,17 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         notice(note);
     }
     let text = text::hook(&plan.wanted);
-    let is_there = found.as_ref().is_some_and(|found| found.bytes == text.as_bytes() && found.is_executable());
+    let is_there = found
+        .as_ref()
+        .is_some_and(|found| found.bytes == text.as_bytes() && found.is_executable());
     let does = match plan.wanted.before {
         _ if is_there => "is in already",
         _ if !plan.keeps && found.is_some() => "is replaced by the one that is wanted now",
         Before::Nothing => "is put in",
         Before::Called => "is put in; the one that is there is kept beside it, and called after it",
-        Before::LeftOut => "is put in; the one that is there is kept beside it, and not called any more",
+        Before::LeftOut => {
+            "is put in; the one that is there is kept beside it, and not called any more"
+        }
     };
     if args.dry_run {
         notice(&format!("dry run, nothing is changed: {shown} {does}"));
@@ -157,7 +161,9 @@ fn of_others(args: &Args, hooks: &Hooks, found: &Found, notes: &mut Vec<String>)
     let text = String::from_utf8_lossy(&found.bytes);
     let shown = hooks.hook().display().to_string();
     if text::is_the_shipped_one(&found.bytes) {
-        notes.push(format!("{shown} is the hook that auto-dispatcher comes with: ours takes its place"));
+        notes.push(format!(
+            "{shown} is the hook that auto-dispatcher comes with: ours takes its place"
+        ));
         return Ok(Before::LeftOut);
     }
     if args.drop_old {
@@ -224,12 +230,17 @@ fn uninstall(args: &Args, hooks: &Hooks, found: Option<&Found>, out: &mut dyn Wr
                 "the hook that was there before is gone: there is no {}; nothing was changed",
                 hooks.kept().display()
             ))
-            .with_hint(format!("put it back from a backup and repeat, or remove {hook} by hand")));
+            .with_hint(format!(
+                "put it back from a backup and repeat, or remove {hook} by hand"
+            )));
         }
         Before::Called | Before::LeftOut => "goes; the one that was there before is put back",
     };
     if args.dry_run {
-        return line_of(out, &format!("dry run, nothing is changed: {} {does}", escape(&hook)));
+        return line_of(
+            out,
+            &format!("dry run, nothing is changed: {} {does}", escape(&hook)),
+        );
     }
     if before == Before::Nothing {
         hooks.remove()?;
@@ -295,7 +306,14 @@ fn named_file(option: &str, file: Option<&Path>) -> Result<Option<String>> {
     let Some(file) = file else { return Ok(None) };
     let found = std::path::absolute(file)
         .and_then(|path| path.metadata().map(|_| path))
-        .map_err(|error| Error::io(ErrorKind::Config, &format!("{option}: cannot look at"), file, &error))?;
+        .map_err(|error| {
+            Error::io(
+                ErrorKind::Config,
+                &format!("{option}: cannot look at"),
+                file,
+                &error,
+            )
+        })?;
     in_a_line(option, &found).map(Some)
 }
 
@@ -306,8 +324,11 @@ fn in_a_line(what: &str, path: &Path) -> Result<String> {
         .map(str::to_owned)
         .ok_or_else(|| {
             let shown = escape(&path.to_string_lossy()).into_owned();
-            Error::new(ErrorKind::Usage, format!("{what} cannot stand in a hook: {shown}"))
-                .with_hint("use a path in UTF-8 without line breaks")
+            Error::new(
+                ErrorKind::Usage,
+                format!("{what} cannot stand in a hook: {shown}"),
+            )
+            .with_hint("use a path in UTF-8 without line breaks")
         })
 }
 

@@ -54,7 +54,8 @@ impl Hooks {
         let named = repository.join("hooks");
         let directory = fs::canonicalize(&named)
             .map_err(|error| failed("cannot find the directory of hooks", &named, &error))?;
-        let lock = File::open(&directory).map_err(|error| failed("cannot open", &directory, &error))?;
+        let lock =
+            File::open(&directory).map_err(|error| failed("cannot open", &directory, &error))?;
         lock.lock()
             .map_err(|error| failed("cannot lock", &directory, &error))?;
         Ok(Self { directory, lock })
@@ -82,15 +83,18 @@ impl Hooks {
         let metadata = fs::metadata(path).map_err(|error| {
             let error_shown = failed("cannot look at", path, &error);
             if is_there.is_symlink() {
-                return error_shown
-                    .with_hint("it is a symbolic link that leads nowhere: mend it, or take it away");
+                return error_shown.with_hint(
+                    "it is a symbolic link that leads nowhere: mend it, or take it away",
+                );
             }
             error_shown
         })?;
         if !metadata.is_file() || metadata.len() > LENGTH_MAX {
             let shown = escape(&path.to_string_lossy()).into_owned();
-            return Err(Error::source(format!("{shown} is no hook: it is no regular file"))
-                .with_hint("take it away first"));
+            return Err(
+                Error::source(format!("{shown} is no hook: it is no regular file"))
+                    .with_hint("take it away first"),
+            );
         }
         let bytes = fs::read(path).map_err(|error| failed("cannot read", path, &error))?;
         Ok(Some(Found { bytes, metadata }))
@@ -103,7 +107,9 @@ impl Hooks {
             Ok(()) => return self.sync(),
             Err(error) if error.kind() == Io::AlreadyExists => {
                 // An earlier run that was cut off here.
-                let same = |path: &Path| fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
+                let same = |path: &Path| {
+                    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+                };
                 if same(&hook).ok() == same(&kept).ok() {
                     return Ok(());
                 }
@@ -115,7 +121,11 @@ impl Hooks {
                 .with_hint("somebody has replaced our hook; move the one that is not wanted away, and repeat"));
             }
             Err(error) if error.kind() == Io::PermissionDenied && !is_root() && !is_mine(&hook) => {
-                return Err(failed("cannot keep, with its owner, the hook", &hook, &error));
+                return Err(failed(
+                    "cannot keep, with its owner, the hook",
+                    &hook,
+                    &error,
+                ));
             }
             Err(_) => {}
         }
@@ -127,7 +137,8 @@ impl Hooks {
             let metadata = fs::metadata(&hook).map_err(cannot)?;
             let owner = (metadata.uid(), metadata.gid());
             let copy = self.written(&bytes, metadata.mode() & 0o7777, owner)?;
-            copy.persist_noclobber(&kept).map_err(|error| cannot(error.error))?;
+            copy.persist_noclobber(&kept)
+                .map_err(|error| cannot(error.error))?;
         }
         self.sync()
     }
@@ -141,7 +152,12 @@ impl Hooks {
         self.sync()
     }
 
-    fn written(&self, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<tempfile::NamedTempFile> {
+    fn written(
+        &self,
+        bytes: &[u8],
+        mode: u32,
+        owner: (u32, u32),
+    ) -> Result<tempfile::NamedTempFile> {
         let cannot = |error: io::Error| failed("cannot write to", &self.directory, &error);
         let mut file = tempfile::Builder::new()
             .prefix(".post-commit.")
@@ -152,7 +168,8 @@ impl Hooks {
         if is_root() {
             std::os::unix::fs::fchown(open, Some(owner.0), Some(owner.1)).map_err(cannot)?;
         }
-        open.set_permissions(fs::Permissions::from_mode(mode)).map_err(cannot)?;
+        open.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(cannot)?;
         open.sync_all().map_err(cannot)?;
         Ok(file)
     }

@@ -95,7 +95,9 @@ pub(super) fn whose(bytes: &[u8]) -> Whose {
     let Some((_, sealed)) = text.split_once(SEAL) else {
         return Whose::Theirs;
     };
-    let known = sealed.split_once('\n').filter(|(seal, body)| *seal == digest(body));
+    let known = sealed
+        .split_once('\n')
+        .filter(|(seal, body)| *seal == digest(body));
     match known {
         Some((_, body)) if body.contains("ad_before=") => Whose::Ours(Before::Called),
         Some((_, body)) if body.starts_with(LEFT_OUT) => Whose::Ours(Before::LeftOut),
