@@ -39,8 +39,8 @@ pub(super) struct Wanted {
 pub(super) fn hook(wanted: &Wanted) -> String {
     let body = body(wanted);
     format!(
-        "#!/bin/sh\n# post-commit hook, written by `auto-dispatcher install-hook`; `--uninstall` takes it out again. Not to be\n\
-         # edited: what else is to happen after a commit belongs into {KEPT}.\n{SEAL}{}\n{body}",
+        "#!/bin/sh\n# post-commit hook, written by `auto-dispatcher install-hook REPOS`. Not to be edited: --uninstall takes it out and\n\
+         # puts back what was there; what is there when it is put in again is called after it.\n{SEAL}{}\n{body}",
         digest(&body)
     )
 }

@@ -1,0 +1,1 @@
+//! `doctor`: each check shown failing on a real fault.
