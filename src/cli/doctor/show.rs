@@ -25,9 +25,13 @@ pub(super) struct Show<'o> {
 
 impl<'o> Show<'o> {
     pub(super) fn new(out: &'o mut dyn Write, json: bool) -> Self {
+        Self::on(Screen::stdout(), out, json)
+    }
+
+    fn on(screen: Screen, out: &'o mut dyn Write, json: bool) -> Self {
         Self {
             out,
-            screen: Screen::stdout(),
+            screen,
             json,
             group: None,
             counts: [0; 3],
@@ -80,10 +84,8 @@ impl<'o> Show<'o> {
             line_of(self.out, &format!("{}{line}", " ".repeat(indent)))?;
         }
         if let Some(mend) = &check.mend {
-            let mend = format!("mend: {}", escape(mend));
-            for line in self.screen.wrap(&mend, indent) {
-                line_of(self.out, &format!("{}{line}", " ".repeat(indent)))?;
-            }
+            // In one line however narrow the screen is: it is there to be copied.
+            line_of(self.out, &format!("    mend: {}", escape(mend)))?;
         }
         Ok(())
     }
@@ -118,5 +120,72 @@ fn tone(outcome: Outcome) -> Tone {
         Outcome::Ok => Tone::Good,
         Outcome::Warning => Tone::Warn,
         Outcome::Failure => Tone::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(width: usize) -> String {
+        let checks = [
+            (
+                "this machine, as svn (uid 110)",
+                "hook",
+                Outcome::Ok,
+                "/svn/prod/hooks/post-commit, executable, owner uid 0",
+                None,
+            ),
+            (
+                "this machine, as svn (uid 110)",
+                "state",
+                Outcome::Failure,
+                "the state directory /var/lib/auto-dispatcher is open to others (mode 0755)",
+                Some("chmod 700 /var/lib/auto-dispatcher"),
+            ),
+            (
+                "deploy@app1.example.com",
+                "host key",
+                Outcome::Warning,
+                "ssh-ed25519 SHA256:0DYuG0MB88jhte4JvfTiz71Jb6LjP1m/bmqaCunTvwQ is new; the first delivery records it",
+                Some(
+                    "auto-dispatcher trust 'app1.example.com' --port 22 --fingerprint SHA256:0DYuG0MB88jhte4JvfTiz71Jb6LjP1m/bmqaCunTvwQ",
+                ),
+            ),
+            (
+                "deploy@app1.example.com",
+                "banner",
+                Outcome::Ok,
+                "SSH-2.0-\u{1b}[31mred 中文",
+                None,
+            ),
+        ];
+        let mut out = Vec::new();
+        let screen = Screen {
+            colours: false,
+            width: Some(width),
+        };
+        let mut show = Show::on(screen, &mut out, false);
+        for (group, check, result, detail, mend) in checks {
+            let check = Check {
+                check: check.to_owned(),
+                subject: String::new(),
+                result,
+                detail: detail.to_owned(),
+                mend: mend.map(str::to_owned),
+            };
+            let group = group.to_owned();
+            show.check(&Grouped { group, check }).unwrap();
+        }
+        assert!(show.has_failures());
+        show.end().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn checks_fit_screens_of_all_widths() {
+        for width in [40, 80, 120] {
+            insta::assert_snapshot!(format!("doctor_{width}"), shown(width));
+        }
     }
 }

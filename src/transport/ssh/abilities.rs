@@ -23,7 +23,7 @@ for t in openssl sha256sum shasum busybox sha256 digest; do
   case $h in e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855*) echo "digest $t" ;; esac
 done
 b=$HOME/.auto-dispatcher
-[ -d "$b" ] || b=$HOME
+[ -d "$b" ] || [ -e "$b" ] || b=$HOME
 umask 077
 if e=$(mkdir "$b/.ad-doctor.$$" 2>&1 && echo x 2>&1 >"$b/.ad-doctor.$$/x"); then echo 'records ok'; else echo "records no $e"; fi
 rm -f "$b/.ad-doctor.$$/x"
