@@ -29,7 +29,8 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Check {
     /// What kind of check it is: a word or two.
-    pub check: String,
+    #[serde(rename = "check")]
+    pub kind: String,
     /// What was looked at: a path, a user, a target.
     pub subject: String,
     /// How it is.
@@ -80,7 +81,7 @@ impl<'a> Teller<'a> {
         (self.tell)(Grouped {
             group: self.group.clone(),
             check: Check {
-                check: check.to_owned(),
+                kind: check.to_owned(),
                 subject: subject.to_owned(),
                 result,
                 detail: detail.into(),

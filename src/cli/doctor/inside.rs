@@ -45,7 +45,7 @@ pub(super) fn run(part: Part, args: &Args, globals: &Globals, out: &mut dyn Writ
     if let (Some(repository), true) = (looks.repository, part != Part::Work) {
         hook::repository(repository, &teller);
         hook::look(repository, globals.config.as_deref(), &teller);
-        if looks.leaves_notes(repository, part) {
+        if looks.is_all(repository, part) {
             return Ok(0);
         }
     }
@@ -68,14 +68,15 @@ struct Looks<'a> {
 }
 
 impl Looks<'_> {
-    /// Whether this user leaves notes for a worker of another user, and so needs nothing that the worker does.
-    fn leaves_notes(&self, repository: &Path, part: Part) -> bool {
+    /// Whether there is nothing more to look at for this user, who leaves notes for a worker of another one, or whose
+    /// settings cannot be read.
+    fn is_all(&self, repository: &Path, part: Part) -> bool {
         let about = ("settings", "auto-dispatcher.cfg");
         let setup = match Setup::for_recording(self.globals, repository) {
             Ok(setup) => setup,
             Err(error) => {
                 self.teller.error(about, &error);
-                return false;
+                return true;
             }
         };
         match setup.incoming_of_others() {

@@ -7,8 +7,10 @@ mod here;
 mod hook;
 mod inside;
 mod show;
+mod state;
 mod target;
 mod targets;
+mod trials;
 mod user;
 
 use std::ffi::OsString;

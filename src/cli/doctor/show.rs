@@ -69,14 +69,14 @@ impl<'o> Show<'o> {
         let tone = tone(check.result);
         let outcome = self.screen.paint(tone, check.result.as_str());
         let gap = " ".repeat(OUTCOME.saturating_sub(check.result.as_str().len()));
-        let head = format!("  {outcome}{gap}{}", check.check);
+        let head = format!("  {outcome}{gap}{}", check.kind);
         let is_narrow = self.screen.width.is_some_and(|width| width < NARROW);
         let indent = if is_narrow { 4 } else { 2 + OUTCOME + KIND };
         let mut lines = self.screen.wrap(&escape(&check.detail), indent).into_iter();
         if is_narrow {
             line_of(self.out, &head)?;
         } else {
-            let gap = " ".repeat(KIND.saturating_sub(width_of(&check.check)).max(1));
+            let gap = " ".repeat(KIND.saturating_sub(width_of(&check.kind)).max(1));
             let first = lines.next().unwrap_or_default();
             line_of(self.out, format!("{head}{gap}{first}").trim_end())?;
         }
@@ -168,7 +168,7 @@ mod tests {
         let mut show = Show::on(screen, &mut out, false);
         for (group, check, result, detail, mend) in checks {
             let check = Check {
-                check: check.to_owned(),
+                kind: check.to_owned(),
                 subject: String::new(),
                 result,
                 detail: detail.to_owned(),

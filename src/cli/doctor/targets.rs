@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crossbeam_channel::unbounded;
-use sha2::{Digest as _, Sha256};
 
 use super::aims::{Aim, Only, aims};
 use super::check::{Grouped, Teller};
 use super::target;
 use crate::cli::setup::Setup;
 use crate::config::credentials::CredentialStore;
+use crate::domain::artifact::Digester;
 use crate::error::{Error, Result};
 use crate::transport::{StopFlag, Surroundings};
 
@@ -53,14 +53,13 @@ pub(super) fn look(
             &error,
         )
     })?;
-    let digest = Sha256::digest(TRIAL);
     let common = Common {
         store,
         surroundings: setup.surroundings_of(known_hosts.to_owned()),
         stop,
         file,
         size: TRIAL.len() as u64,
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: Digester::of(TRIAL),
         scratch: scratch.path(),
         largest,
     };
@@ -133,10 +132,7 @@ fn in_order(
         let mut come: Vec<(usize, Option<Grouped>)> = Vec::new();
         std::mem::swap(&mut come, &mut waiting);
         let mut come = come.into_iter();
-        loop {
-            let Some((from, grouped)) = come.next().or_else(|| receiver.recv().ok()) else {
-                break;
-            };
+        while let Some((from, grouped)) = come.next().or_else(|| receiver.recv().ok()) {
             match grouped {
                 other if from != at => waiting.push((from, other)),
                 Some(grouped) => tell(grouped),

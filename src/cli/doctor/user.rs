@@ -75,14 +75,20 @@ impl User {
     /// `program` as a hook of this user starts one: nothing in the environment, in `/`. The flag is false where only the
     /// first of the user's groups could be taken on. Somebody else than root runs it as they are.
     pub(super) fn command(&self, program: &Path) -> (Command, bool) {
+        let setpriv = SETPRIV.iter().map(PathBuf::from).find(|path| path.exists());
         let (mut command, has_groups) = if self.is_me() || !rustix::process::geteuid().is_root() {
             (Command::new(program), true)
-        } else if let Some(setpriv) = self.setpriv() {
+        } else if let Some(setpriv) = setpriv {
+            // Whom the machine knows by number alone is in no other group.
+            let groups = match self.name {
+                Some(_) => "--init-groups",
+                None => "--clear-groups",
+            };
             let mut command = Command::new(setpriv);
             command
                 .arg(format!("--reuid={}", self.uid))
                 .arg(format!("--regid={}", self.gid))
-                .args(["--init-groups", "--"])
+                .args([groups, "--"])
                 .arg(program);
             (command, true)
         } else {
@@ -92,11 +98,6 @@ impl User {
         };
         command.env_clear().current_dir("/");
         (command, has_groups)
-    }
-
-    fn setpriv(&self) -> Option<PathBuf> {
-        self.name.as_ref()?;
-        SETPRIV.iter().map(PathBuf::from).find(|path| path.exists())
     }
 }
 

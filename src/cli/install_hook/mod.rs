@@ -23,6 +23,7 @@ use text::{Before, KEPT, Wanted, Whose, whose};
 /// code as before. Repeating it changes nothing; with another --config it changes that. In the end `doctor --local`
 /// looks at all that the hook needs on this machine.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub(super) struct Args {
     /// The repository
     #[arg(value_name = "REPOS")]

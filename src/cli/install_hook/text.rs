@@ -1,7 +1,6 @@
 //! The text of the hook that is put in, and how it is known again. Pure.
 
-use sha2::{Digest as _, Sha256};
-
+use crate::domain::artifact::Digester;
 use crate::domain::text::shell_quote;
 
 /// The name that a hook which was there before is kept under, beside ours.
@@ -41,7 +40,7 @@ pub(super) fn hook(wanted: &Wanted) -> String {
     format!(
         "#!/bin/sh\n# post-commit hook, written by `auto-dispatcher install-hook REPOS`. Not to be edited: --uninstall takes it out and\n\
          # puts back what was there; what is there when it is put in again is called after it.\n{SEAL}{}\n{body}",
-        digest(&body)
+        Digester::of(body.as_bytes())
     )
 }
 
@@ -71,11 +70,6 @@ fn body(wanted: &Wanted) -> String {
     }
 }
 
-fn digest(body: &str) -> String {
-    let digest = Sha256::digest(body.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// What a hook file is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
@@ -97,7 +91,7 @@ pub(super) fn whose(bytes: &[u8]) -> Whose {
     };
     let known = sealed
         .split_once('\n')
-        .filter(|(seal, body)| *seal == digest(body));
+        .filter(|(seal, body)| *seal == Digester::of(body.as_bytes()));
     match known {
         Some((_, body)) if body.contains("ad_before=") => Whose::Ours(Before::Called),
         Some((_, body)) if body.starts_with(LEFT_OUT) => Whose::Ours(Before::LeftOut),

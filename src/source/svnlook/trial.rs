@@ -52,7 +52,14 @@ pub fn names_come_through(svnlook: &Path, svnadmin: &Path, scratch: &Path) -> Re
         .map_err(|error| Error::io(ErrorKind::State, "cannot open", &dump, &error))?;
     run(&["load", "-q"], open.into())?;
     let opened = Svnlook::new(svnlook.to_owned()).repository(&repository)?;
-    let changes = opened.changes(1, false)?;
+    let hint = "names outside ASCII do not come through: is C.UTF-8 among `locale -a`?";
+    let changes = opened.changes(1, false).map_err(|error| {
+        let why = format!(
+            "svnlook does not tell the path {TRIAL_PATH}: {}",
+            error.message
+        );
+        Error::source(why).with_hint(error.hint.unwrap_or_else(|| hint.to_owned()))
+    })?;
     let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
     if paths == [TRIAL_PATH] {
         return Ok(());
@@ -61,5 +68,5 @@ pub fn names_come_through(svnlook: &Path, svnadmin: &Path, scratch: &Path) -> Re
         "of a revision with the path {TRIAL_PATH} svnlook tells {}",
         escape(&paths.join(", "))
     ))
-    .with_hint("names outside ASCII do not come through: is C.UTF-8 among `locale -a`?"))
+    .with_hint(hint))
 }

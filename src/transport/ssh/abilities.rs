@@ -2,11 +2,8 @@
 
 use super::exec::ExecError;
 use super::link::{Link, quoted};
-use super::wire::Halt;
-use super::wire::is_lost;
 use crate::domain::fault::Fault;
-use crate::domain::text::shell_quote;
-use crate::transport::{Abilities, Shell, Space};
+use crate::transport::{Abilities, Shell};
 
 /// Each line of its answer begins with what it is about.
 const SCRIPT: &str = r#"printf 'time %s\n' "$(date +%s 2>/dev/null)"
@@ -58,44 +55,4 @@ pub(super) fn ask(link: &mut Link) -> Result<Abilities, Fault> {
     }
     abilities.shell = Some(Ok(shell));
     Ok(abilities)
-}
-
-/// The room of the file system that a file lies on, by `df`; nothing where the host has none, or no shell.
-pub(super) fn space(link: &mut Link, path: &str) -> Result<Option<Space>, Fault> {
-    let script = format!("df -Pk {} 2>/dev/null", shell_quote(path));
-    match link.script(&script) {
-        Ok(ran) => Ok(read_df(&ran.text())),
-        Err(ExecError::Halt(Halt::Ssh(error))) if is_lost(&error) => {
-            Err(link.halt_fault(&Halt::Ssh(error), "asking for the free space"))
-        }
-        Err(ExecError::Halt(halt)) => Err(link.halt_fault(&halt, "asking for the free space")),
-        Err(_) => Ok(None),
-    }
-}
-
-/// The last line of `df -Pk`: device, blocks, used, available, share, place; the device may hold blanks.
-fn read_df(said: &str) -> Option<Space> {
-    let words: Vec<&str> = said.lines().last()?.split_ascii_whitespace().collect();
-    let share = words.iter().rposition(|word| word.ends_with('%'))?;
-    let kilobytes = |at: Option<usize>| -> Option<u64> { words.get(at?)?.parse().ok() };
-    Some(Space {
-        free: kilobytes(share.checked_sub(1))?.saturating_mul(1024),
-        total: kilobytes(share.checked_sub(3))?.saturating_mul(1024),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_df_says_is_read_from_its_end() {
-        let said = "Filesystem 1024-blocks Used Available Capacity Mounted on\n//a server/x  100 40 60 40% /mnt/a b\n";
-        let space = Space {
-            free: 60 * 1024,
-            total: 100 * 1024,
-        };
-        assert_eq!(read_df(said), Some(space));
-        assert_eq!(read_df("df: no"), None);
-    }
 }

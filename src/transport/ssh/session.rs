@@ -8,7 +8,7 @@ use ssh2::{DisconnectCode, MethodType};
 use super::exec::ExecError;
 use super::link::Link;
 use super::wire::{Halt, Wire};
-use super::{abilities, install, resume, sftp, shell};
+use super::{abilities, install, places, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
@@ -284,20 +284,20 @@ impl Session for SshSession {
     fn locate_dir(&mut self, dest_dir: &str) -> Result<Located, Fault> {
         let path = self.resolve(dest_dir)?;
         let existing = if self.files == Files::Sftp {
-            sftp::nearest_dir(&mut self.link, &path)?
+            places::nearest_by_sftp(&mut self.link, &path)?
         } else {
-            shell::nearest_dir(&mut self.link, &path)?
+            places::nearest_by_script(&mut self.link, &path)?
         };
         Ok(Located { path, existing })
     }
 
     fn space(&mut self, file: &str) -> Result<Option<Space>, Fault> {
         if self.files == Files::Sftp
-            && let Some(space) = sftp::space(&mut self.link, file)?
+            && let Some(space) = places::space_by_sftp(&mut self.link, file)?
         {
             return Ok(Some(space));
         }
-        abilities::space(&mut self.link, file)
+        places::space_by_df(&mut self.link, file)
     }
 
     fn abilities(&mut self) -> Result<Abilities, Fault> {

@@ -11,14 +11,13 @@ use super::link::{Link, refused};
 use super::shell;
 use super::wire::{Code, Halt, code};
 use crate::domain::fault::{Fault, FaultClass};
-use crate::transport::Space;
 use crate::transport::Upload;
 use crate::transport::replace::{self, Failed, Files};
 
-const NO_SUCH_FILE: i32 = 2;
+pub(super) const NO_SUCH_FILE: i32 = 2;
 const PERMISSION_DENIED: i32 = 3;
 /// Anything else, in OpenSSH's words: "exists", "no space", "is a directory".
-const FAILURE: i32 = 4;
+pub(super) const FAILURE: i32 = 4;
 
 /// Write buffers grow from here while the line is fast.
 const SMALLEST_WRITE: usize = 128 * 1024;
@@ -87,7 +86,8 @@ pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
     }
 }
 
-fn is_dir(link: &mut Link, path: &str) -> Result<Option<bool>, Trouble> {
+/// Whether it is a directory; nothing where there is none of that name.
+pub(super) fn is_dir(link: &mut Link, path: &str) -> Result<Option<bool>, Trouble> {
     match ask(link, |sftp| sftp.stat(Path::new(path))) {
         Ok(stat) => Ok(Some(stat.is_dir())),
         Err(Trouble::Status(NO_SUCH_FILE | 10)) => Ok(None),
@@ -134,52 +134,6 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// The directory if it is there, else the nearest one above it that is.
-pub(super) fn nearest_dir(link: &mut Link, path: &str) -> Result<String, Fault> {
-    let mut at = path;
-    loop {
-        match is_dir(link, at) {
-            Ok(Some(true)) => return Ok(at.to_owned()),
-            Ok(Some(false)) => {
-                let doing = "cannot make the directory";
-                return Err(refused(&link.place, doing, at, "a file is in the way"));
-            }
-            // A component that is a file answers "failure": the levels above tell.
-            Ok(None) | Err(Trouble::Status(FAILURE | 19)) if at.len() > 1 => {}
-            Ok(None) => {
-                return Err(fault(
-                    link,
-                    &Trouble::Status(NO_SUCH_FILE),
-                    "looking at",
-                    at,
-                ));
-            }
-            Err(trouble) => return Err(fault(link, &trouble, "cannot look at", at)),
-        }
-        at = match at.rfind('/') {
-            Some(slash) if slash > 0 => &at[..slash],
-            _ => "/",
-        };
-    }
-}
-
-/// The room of the file system that a file lies on; nothing where the server does not tell.
-pub(super) fn space(link: &mut Link, path: &str) -> Result<Option<Space>, Fault> {
-    let mut file = match ask(link, |sftp| sftp.open(Path::new(path))) {
-        Ok(file) => file,
-        Err(Trouble::Status(_)) => return Ok(None),
-        Err(trouble) => return Err(fault(link, &trouble, "cannot look at", path)),
-    };
-    match link.wire.run(link.stall, || file.statvfs()) {
-        Ok(fs) => Ok(Some(Space {
-            free: fs.f_bavail.saturating_mul(fs.f_frsize),
-            total: fs.f_blocks.saturating_mul(fs.f_frsize),
-        })),
-        Err(Halt::Ssh(error)) if !super::wire::is_lost(&error) => Ok(None),
-        Err(halt) => Err(link.halt_fault(&halt, "asking for the free space")),
-    }
 }
 
 /// Brings the bytes from `from` on to the temporary name; returns how many were there already, which is none where

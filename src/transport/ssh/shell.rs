@@ -32,7 +32,7 @@ pub(super) fn local_fault(error: &io::Error) -> Fault {
 }
 
 /// Runs a script that concerns `path`; a status other than 0 is a fault with what the script said.
-fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String, Fault> {
+pub(super) fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String, Fault> {
     let ran = link
         .script(script)
         .map_err(|error| link.exec_fault(&error, doing))?;
@@ -57,16 +57,6 @@ pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
 pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
     let script = format!("mkdir -p {}", shell_quote(path));
     run(link, &script, "cannot make the directory", path).map(|_| ())
-}
-
-/// The directory if it is there, else the nearest one above it that is.
-pub(super) fn nearest_dir(link: &mut Link, path: &str) -> Result<String, Fault> {
-    let script = format!(
-        "p={}\nwhile [ ! -d \"$p\" ]; do\n[ ! -e \"$p\" ] || {{ echo 'a file is in the way'; exit 1; }}\n\
-         p=${{p%/*}}\n[ -n \"$p\" ] || p=/\ndone\nprintf '%s' \"$p\"",
-        shell_quote(path)
-    );
-    run(link, &script, "cannot make the directory", path)
 }
 
 /// The script's words that make the temporary file: new, empty, and closed to others if a mode is wanted.

@@ -188,7 +188,7 @@ fn a_host_without_a_shell_is_a_failure_where_something_is_installed_only() {
 
 /// A host whose logins look for programs in one directory alone.
 fn with_programs(host: &Host, directory: &Path) {
-    let public = host.key().with_extension("pub");
+    let public = host.home().with_file_name("client.pub");
     let text = fs::read_to_string(&public).expect("the key");
     fs::write(
         &public,

@@ -183,7 +183,10 @@ fn all_well_is_shown_and_nothing_is_changed_anywhere() {
         let ran = clinic.shown(&[], columns).exits(0);
         let columns: usize = columns.parse().expect("a number");
         // What mends something is one line, to be copied.
-        let mut lines = ran.stdout.lines().filter(|line| !line.starts_with("    mend: "));
+        let mut lines = ran
+            .stdout
+            .lines()
+            .filter(|line| !line.starts_with("    mend: "));
         let long = lines.find(|line| UnicodeWidthStr::width(*line) > columns);
         assert_eq!(long, None, "{ran}");
         let last = ran.stdout.lines().last().expect("a summary");

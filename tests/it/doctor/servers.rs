@@ -110,15 +110,14 @@ fn an_install_command_behind_ftp_needs_an_ssh_way() {
     says(&ran, "install", "failure", &["needs SSH"]);
     // With a host of the same login that lets our key in, it is there.
     let host = Host::up();
-    let named = |line: &str| line.to_owned();
     let text = rule(server.port, "ftp", PASSWORD, "install_command = true")
         .lines()
         .map(|line| {
-            let key = host.key();
+            let key = host.home().with_file_name("client");
             match line.split(' ').next() {
                 Some("ssh_port") => format!("ssh_port = {}", host.port),
                 Some("install_command") => format!("{line}\nidentity_file = {}", key.display()),
-                _ => named(line),
+                _ => line.to_owned(),
             }
         })
         .collect::<Vec<_>>()

@@ -39,11 +39,8 @@ fn the_old_hook_finds_what_it_did_and_the_committer_sees_what_it_says() {
         fs::read_to_string(site.pipeline.env.path("seen").join(revision)).expect("seen")
     };
     assert_eq!(seen("2"), seen("1"));
-    assert!(
-        seen("1").contains("{}"),
-        "the environment is empty: {}",
-        seen("1")
-    );
+    // Python itself adds a locale.
+    assert!(!seen("1").contains("PWD"), "{}", seen("1"));
     let rows = site.pipeline.settled(1);
     assert_eq!(
         (&rows[0]["package"], &rows[0]["state"]),
