@@ -1,5 +1,6 @@
 //! The checks of what a worker needs on this machine: configuration, svnlook, clock, log, and that somebody works. Changes nothing that a hook or a worker would not.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{Datelike as _, TimeDelta, Utc};
@@ -292,9 +293,18 @@ pub(super) fn nearest(path: &Path) -> &Path {
         .unwrap_or(Path::new("/"))
 }
 
-/// The directory of the state, where checks of another user need it before they start.
+/// Whose worker takes up what hooks leave in `incoming`.
 pub(super) fn owner_of_incoming(setup: &Setup) -> Option<(u32, PathBuf)> {
     let path = setup.settings.incoming.clone()?;
-    let found = Incoming::open(&path).ok()?;
-    Some((found.owner(), path))
+    let owner = Incoming::open(&path).ok()?.owner();
+    is_entitled(setup, owner).then_some((owner, path))
+}
+
+/// Whether the configuration is that user's, or root's: nobody else has root run what it says as somebody.
+pub(super) fn is_entitled(setup: &Setup, uid: u32) -> bool {
+    let rules = setup.places.rules().ok();
+    let files = rules.into_iter().chain([setup.places.settings.as_path()]);
+    files
+        .filter_map(|file| file.metadata().ok())
+        .all(|found| found.uid() == uid || found.uid() == 0)
 }

@@ -21,6 +21,15 @@ const OTHERS: [&str; 4] = [
     "post-revprop-change",
 ];
 
+/// What this program reads of its environment.
+const VARIABLES: [&str; 5] = [
+    "AUTO_DISPATCHER_CONFIG",
+    "HOME",
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "USER",
+];
+
 fn quoted(path: &Path) -> String {
     shell_quote(&path.to_string_lossy())
 }
@@ -30,10 +39,16 @@ pub(super) fn may(path: &Path, access: Access) -> bool {
     rustix::fs::access(path, access).is_ok()
 }
 
-/// The hook's text; none where it cannot be read.
-pub(super) fn text(repository: &Path) -> Option<String> {
-    let bytes = fs::read(repository.join("hooks/post-commit")).ok()?;
+/// A file's text, in which nothing can hang; none where it cannot be read.
+fn read_text(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let bytes = fs::read(path).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The hook's text.
+pub(super) fn text(repository: &Path) -> Option<String> {
+    read_text(&repository.join("hooks/post-commit"))
 }
 
 /// Looks at the hook. `config` is the rules file that the checks use, as it was named.
@@ -251,8 +266,7 @@ fn starts(call: &Call, shown: &str, install: &str, teller: &Teller<'_>) {
                 about,
                 why,
                 Some(format!(
-                    "install -m 755 auto-dispatcher {}",
-                    quoted(program)
+                    "install -m 755 auto-dispatcher /usr/local/bin/, then there: {install}"
                 )),
             );
         }
@@ -316,25 +330,24 @@ fn others(repository: &Path, teller: &Teller<'_>) {
     }
 }
 
-/// What svnserve gives hooks as their environment: the variables of the file that svnserve.conf names.
+/// What svnserve gives hooks as their environment: the variables of the file that svnserve.conf names. Those alone that
+/// this program reads: whoever may write that file must not tell a process of root what to load.
 pub(super) fn environment(repository: &Path) -> Vec<(String, String)> {
     let conf = repository.join("conf");
-    let settings = fs::read_to_string(conf.join("svnserve.conf")).unwrap_or_default();
+    let settings = read_text(&conf.join("svnserve.conf")).unwrap_or_default();
     let named = settings.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
         (key.trim() == "hooks-env").then(|| conf.join(value.trim()))
     });
-    let text = named
-        .and_then(|path| fs::read_to_string(path).ok())
-        .unwrap_or_default();
+    let text = named.and_then(|path| read_text(&path)).unwrap_or_default();
     let mut variables: Vec<(String, String)> = Vec::new();
     let mut counts = false;
     for line in text.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[') {
             counts = matches!(section.trim_end_matches(']'), "default" | "post-commit");
         } else if counts
-            && !line.starts_with('#')
             && let Some((name, value)) = line.split_once('=')
+            && VARIABLES.contains(&name.trim())
         {
             variables.retain(|(known, _)| known != name.trim());
             variables.push((name.trim().to_owned(), value.trim().to_owned()));

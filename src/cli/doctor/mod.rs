@@ -193,8 +193,12 @@ fn parts(
 }
 
 fn owner_of_state(setup: Option<&Setup>) -> Option<(User, String)> {
-    let path = setup?.state_path().ok()?;
+    let setup = setup?;
+    let path = setup.state_path().ok()?;
     let found = path.metadata().ok()?;
+    if !here::is_entitled(setup, found.uid()) {
+        return None;
+    }
     let why = format!("who owns {}", path.display());
     Some((User::numbered(found.uid(), found.gid()), why))
 }

@@ -13,7 +13,7 @@ use crate::domain::mask::Mask;
 use crate::domain::secret::Secret;
 use crate::domain::target::TransportKind;
 use crate::domain::text::shell_quote;
-use crate::transport::{Credentials, Dial, Session, Stage, StopFlag, Surroundings, fallback};
+use crate::transport::{Credentials, Dial, Session, Stage, StopFlag, Surroundings, fallback, ssh};
 
 /// The credentials of a target, looked up once, and hidden in all that is told.
 struct Looked<'a> {
@@ -132,6 +132,9 @@ impl Visit<'_> {
             return false;
         }
         self.credentials();
+        if !self.knows_hosts(looked) {
+            return false;
+        }
         let surroundings = self.surroundings();
         let mut terms = aim.terms.clone();
         terms.known_hosts = Some(self.known_hosts.clone());
@@ -164,6 +167,25 @@ impl Visit<'_> {
         self.opened(session.as_mut(), &dial, &passed);
         session.close();
         false
+    }
+
+    /// Whether the files of known host keys can be used as deliveries use them.
+    fn knows_hosts(&self, looked: &Looked<'_>) -> bool {
+        let dial = Dial {
+            target: &self.aim.target,
+            terms: &self.aim.terms,
+            credentials: looked,
+            surroundings: &self.common.surroundings,
+            tell: Box::new(|_| {}),
+            reached: Box::new(|_| {}),
+            stop: self.common.stop,
+        };
+        let known = ssh::known_key(&dial);
+        if let Err(fault) = &known {
+            self.teller
+                .fail(self.about("host key"), fault.to_string(), None);
+        }
+        known.is_ok()
     }
 
     fn credentials(&self) {

@@ -92,6 +92,14 @@ fn a_new_key_is_told_and_not_recorded_and_a_changed_one_is_a_failure() {
     says(&ran, "host key", "failure", &["HAS CHANGED", &file]);
     assert_eq!(found(&ran, "login"), Vec::<String>::new());
     assert_eq!(fs::read(clinic.known_hosts()).expect("known_hosts"), known);
+    // Deliveries would not believe such a file.
+    fs::set_permissions(clinic.known_hosts(), fs::Permissions::from_mode(0o666)).expect("chmod");
+    says(
+        &clinic.doctor(&[]).exits(1),
+        "host key",
+        "failure",
+        &[&file, "chmod"],
+    );
 }
 
 #[test]
@@ -153,7 +161,7 @@ fn a_disk_that_is_nearly_full_is_a_warning_and_a_full_one_a_failure() {
         &["4.0 MiB free at"],
     );
     // A package of late is larger than what is left.
-    clinic.pipeline.commit(&[("app-1", &[0; 3_000_000])]);
+    clinic.pipeline.commit(&[("app-1", &vec![0; 3_000_000])]);
     clinic.pipeline.settled(1);
     says(
         &clinic.doctor(&[]).exits(0),

@@ -38,6 +38,7 @@ impl Clinic {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn each_fault_of_a_hook_is_told_with_what_mends_it() {
     let clinic = clinic();
     clinic.doctor(&["--local"]).exits(0);

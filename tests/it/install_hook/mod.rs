@@ -75,7 +75,7 @@ impl Site {
         let entries = fs::read_dir(self.hooks()).expect("a directory").flatten();
         let mut names: Vec<String> = entries
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.ends_with(".tmpl"))
+            .filter(|name| !name.contains(".tmpl"))
             .collect();
         names.sort();
         names

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{KEPT, Site};
@@ -24,13 +24,11 @@ fn give(path: &Path, uid: u32) {
     }
 }
 
-#[test]
-fn a_hook_put_in_by_root_fires_from_svnserve_under_its_own_user_beside_the_old_one() {
-    needs_root!();
-    let site = Site::new();
+/// Gives repository and state to the server's user, whose old hook says who it is and fails; returns the binary, where
+/// everybody may run it.
+fn hand_over(site: &Site) -> PathBuf {
     let env = &site.pipeline.env;
     let repository = &site.pipeline.svn.repository;
-    // Where everybody may run it.
     let binary = env.path("bin/auto-dispatcher");
     fs::create_dir(env.path("bin")).expect("mkdir");
     Ran::of(
@@ -60,8 +58,18 @@ fn a_hook_put_in_by_root_fires_from_svnserve_under_its_own_user_beside_the_old_o
     for path in [repository.as_path(), &state, &key, &ran] {
         give(path, SVN);
     }
-    let old = super::likeness(&site.hook());
+    binary
+}
 
+#[test]
+fn a_hook_put_in_by_root_fires_from_svnserve_under_its_own_user_beside_the_old_one() {
+    needs_root!();
+    let site = Site::new();
+    let env = &site.pipeline.env;
+    let repository = &site.pipeline.svn.repository;
+    let binary = hand_over(&site);
+    let old = super::likeness(&site.hook());
+    let ran = env.path("ran");
     let mut install = Command::new(&binary);
     install
         .arg("install-hook")
@@ -163,6 +171,7 @@ fn a_binary_that_the_servers_user_cannot_run_is_a_failure_of_the_proof() {
         .arg(&site.pipeline.svn.repository)
         .env_clear();
     let said = Ran::of(&mut install).exits(1);
-    assert!(said.stdout.contains("failure  program"), "{said}");
+    assert!(said.stdout.contains("failure  call"), "{said}");
+    assert!(said.stdout.contains("which this user cannot run"), "{said}");
     assert!(said.stdout.contains("mend: install -m 755"), "{said}");
 }
