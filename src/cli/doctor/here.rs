@@ -27,6 +27,14 @@ pub(super) fn quoted(path: &Path) -> String {
     shell_quote(&path.to_string_lossy())
 }
 
+/// How this program is called so that it finds the same configuration, for commands to copy.
+pub(super) fn us(setup: &Setup) -> String {
+    format!(
+        "auto-dispatcher --config {}",
+        quoted(&setup.places.anchor())
+    )
+}
+
 /// What the checks are about.
 pub(super) struct Here<'a> {
     pub setup: &'a Setup,
@@ -237,7 +245,7 @@ impl Here<'_> {
                     self.teller.fail(
                         about,
                         why,
-                        Some("auto-dispatcher worker --until-idle".to_owned()),
+                        Some(format!("{} worker --until-idle", us(self.setup))),
                     );
                 } else if self.setup.settings.incoming.is_some() {
                     let why = "none lives: what other users' hooks leave in `incoming` waits for the service";

@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 
 use super::aims::Only;
 use super::check::{Grouped, Teller};
-use super::here::Here;
+use super::here::{Here, us};
 use super::user::User;
 use super::{Args, Part, group, hook, targets};
 use crate::cli::Globals;
@@ -133,7 +133,7 @@ impl Looks<'_> {
             return self.teller.warn(
                 ("targets", "rules"),
                 why,
-                Some("auto-dispatcher check".to_owned()),
+                Some(format!("{} check", us(&setup))),
             );
         };
         let known_hosts = setup.state_path().map(|path| path.join("known_hosts"));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::Access;
 
-use super::here::{Here, nearest, quoted};
+use super::here::{Here, nearest, quoted, us};
 use super::hook::may;
 use crate::cli::lines::bytes;
 use crate::journal::Journal;
@@ -118,7 +118,7 @@ impl Here<'_> {
                 "another repository was recorded under this path (UUID {})",
                 row.uuid
             );
-            let mend = format!("auto-dispatcher dismiss {} --former", quoted(path));
+            let mend = format!("{} dismiss {} --former", us(self.setup), quoted(path));
             return self.teller.fail(about, why, Some(mend));
         }
         let youngest = repository_files::youngest(path);
@@ -131,13 +131,17 @@ impl Here<'_> {
                 self.teller.warn(
                     about,
                     why,
-                    Some(format!("auto-dispatcher hook {} {youngest}", quoted(path))),
+                    Some(format!(
+                        "{} hook {} {youngest}",
+                        us(self.setup),
+                        quoted(path)
+                    )),
                 );
             }
             (_, Some(last)) if row.unplanned > 0 => {
                 let why = format!("recorded up to r{last}; {} not planned yet", row.unplanned);
                 self.teller
-                    .warn(about, why, Some("auto-dispatcher status".to_owned()));
+                    .warn(about, why, Some(format!("{} status", us(self.setup))));
             }
             (_, Some(last)) => self
                 .teller

@@ -93,6 +93,7 @@ pub(super) fn look(
         common,
         teller: &teller,
         known_hosts: common.scratch.join(format!("known_hosts.{number}")),
+        told: RefCell::default(),
     };
     visit.run(&looked, was_denied)
 }
@@ -103,6 +104,7 @@ pub(super) struct Visit<'a> {
     pub(super) teller: &'a Teller<'a>,
     /// Takes up what accept-new would record.
     known_hosts: std::path::PathBuf,
+    told: RefCell<Vec<Stage>>,
 }
 
 impl Visit<'_> {
@@ -217,6 +219,11 @@ impl Visit<'_> {
     }
 
     fn stage(&self, stage: &Stage) {
+        // Each transport of a rule comes this way; what was told stays true.
+        if self.told.borrow().contains(stage) {
+            return;
+        }
+        self.told.borrow_mut().push(stage.clone());
         match stage {
             Stage::Resolved(addresses) => {
                 let mut shown: Vec<String> = addresses
@@ -271,7 +278,8 @@ impl Visit<'_> {
             .next()
             .filter(|word| word.starts_with("SHA256:"));
         format!(
-            "auto-dispatcher trust {} --port {} --fingerprint {}",
+            "{} trust {} --port {} --fingerprint {}",
+            self.common.us,
             shell_quote(&target.host),
             target.ssh_port,
             fingerprint.unwrap_or("SHA256:...")

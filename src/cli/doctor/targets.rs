@@ -8,6 +8,7 @@ use crossbeam_channel::unbounded;
 
 use super::aims::{Aim, Only, aims};
 use super::check::{Grouped, Teller};
+use super::here::us;
 use super::target;
 use crate::cli::setup::Setup;
 use crate::config::credentials::CredentialStore;
@@ -29,6 +30,8 @@ pub(super) struct Common<'a> {
     pub sha256: String,
     /// Gone when all is over: keys that are new are recorded here, and so nowhere.
     pub scratch: &'a Path,
+    /// How this program is called so that it finds the same configuration, for messages.
+    pub us: String,
     /// The size of the largest package of late.
     pub largest: u64,
 }
@@ -60,6 +63,7 @@ pub(super) fn look(
         file,
         size: TRIAL.len() as u64,
         sha256: Digester::of(TRIAL),
+        us: us(setup),
         scratch: scratch.path(),
         largest,
     };
@@ -70,7 +74,7 @@ pub(super) fn look(
         teller.warn(
             ("target", only.host.as_deref().unwrap_or("all")),
             why,
-            Some("auto-dispatcher check".to_owned()),
+            Some(format!("{} check", us(setup))),
         );
         return Ok(());
     }

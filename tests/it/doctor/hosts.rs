@@ -63,7 +63,7 @@ fn a_new_key_is_told_and_not_recorded_and_a_changed_one_is_a_failure() {
         "warning",
         &[
             "is new",
-            "auto-dispatcher trust '127.0.0.1'",
+            "general-dispatch-info.cfg' trust '127.0.0.1' --port",
             "--fingerprint SHA256:",
         ],
     );

@@ -107,6 +107,7 @@ fn an_install_command_behind_ftp_needs_an_ssh_way() {
         "warning",
         &["does not serve, ftp does", "refused"],
     );
+    assert_eq!(found(&ran, "name").len(), 1, "{ran}");
     says(&ran, "install", "failure", &["needs SSH"]);
     // With a host of the same login that lets our key in, it is there.
     let host = Host::up();
