@@ -220,10 +220,14 @@ impl Visit<'_> {
 
     fn stage(&self, stage: &Stage) {
         // Each transport of a rule comes this way; what was told stays true.
-        if self.told.borrow().contains(stage) {
+        let mut known = stage.clone();
+        if let Stage::Resolved(addresses) = &mut known {
+            addresses.iter_mut().for_each(|address| address.set_port(0));
+        }
+        if self.told.borrow().contains(&known) {
             return;
         }
-        self.told.borrow_mut().push(stage.clone());
+        self.told.borrow_mut().push(known);
         match stage {
             Stage::Resolved(addresses) => {
                 let mut shown: Vec<String> = addresses
