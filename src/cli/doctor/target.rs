@@ -222,7 +222,9 @@ impl Visit<'_> {
         // Each transport of a rule comes this way; what was told stays true.
         let mut known = stage.clone();
         if let Stage::Resolved(addresses) = &mut known {
-            addresses.iter_mut().for_each(|address| address.set_port(0));
+            for address in addresses {
+                address.set_port(0);
+            }
         }
         if self.told.borrow().contains(&known) {
             return;
