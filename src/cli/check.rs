@@ -127,7 +127,8 @@ fn show(screen: &Screen, level: Level, finding: &Finding, lines: &mut Vec<String
     }
 }
 
-fn findings(places: &Places, rules_file: &Path, home: Option<PathBuf>) -> Review {
+/// Every mistake, every oddity and every note of all files.
+pub(super) fn findings(places: &Places, rules_file: &Path, home: Option<PathBuf>) -> Review {
     let mut mistakes = Vec::new();
     let mut warnings = Vec::new();
     let mut notes = Vec::new();

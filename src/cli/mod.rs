@@ -18,12 +18,15 @@ mod completions;
 mod csv;
 mod decide;
 mod dismiss;
+mod doctor;
 mod dry_run;
 mod explain;
 mod foreground;
 mod hardening;
 mod history;
 mod hook;
+mod hook_file;
+mod install_hook;
 mod lines;
 mod man;
 mod moment;
@@ -96,6 +99,8 @@ enum Command {
     Trust(trust::Args),
     Completions(completions::Args),
     Man(man::Args),
+    Doctor(doctor::Args),
+    InstallHook(install_hook::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -164,6 +169,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Trust(args) => trust::run(args, globals, out),
         Command::Completions(args) => completions::run(args, Cli::command(), out),
         Command::Man(args) => man::run(args, Cli::command(), out),
+        Command::Doctor(args) => doctor::run(args, globals, out),
+        Command::InstallHook(args) => install_hook::run(args, globals, out),
     }
 }
 

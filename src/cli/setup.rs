@@ -124,7 +124,8 @@ impl Setup {
         StateDir::open(&self.state_path()?)
     }
 
-    fn state_path(&self) -> Result<PathBuf> {
+    /// Where the state directory is, whether or not it is there.
+    pub(super) fn state_path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.settings.state_dir {
             return Ok(path.clone());
         }
@@ -258,12 +259,17 @@ impl Setup {
 
     /// What this machine contributes to logins.
     pub(super) fn surroundings(&self, state: &StateDir) -> Surroundings {
+        self.surroundings_of(state.known_hosts())
+    }
+
+    /// The same with another file of accepted keys.
+    pub(super) fn surroundings_of(&self, own_known_hosts: PathBuf) -> Surroundings {
         let home = self.home.clone();
         let mut other_known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
         other_known_hosts.extend(home.as_ref().map(|home| home.join(".ssh/known_hosts")));
         Surroundings {
             agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
-            own_known_hosts: state.known_hosts(),
+            own_known_hosts,
             other_known_hosts,
             home,
         }

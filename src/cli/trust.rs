@@ -156,6 +156,7 @@ impl Teller<'_> {
             credentials: &NoCredentials,
             surroundings,
             tell: Box::new(|_| {}),
+            reached: Box::new(|_| {}),
             stop: &StopFlag::default(),
         };
         let survey = match ssh::survey(&dial) {

@@ -15,6 +15,7 @@ use trouble::explain;
 mod artifacts;
 mod awaited;
 mod batches;
+mod checkup;
 mod decisions;
 mod drop_directories;
 mod dropped;

@@ -2,6 +2,7 @@
 //! session behaves alike. Adapters (`ssh/`, `ftp/`) classify what goes wrong by the table of
 //! [`crate::domain::fault`]; they decide nothing else. Knows nothing of journal, rules or sources.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use crate::domain::target::{ConnectionTerms, Target, TransportKind};
 
 pub mod fallback;
 pub mod ftp;
+pub mod probe;
 mod replace;
 mod resume;
 pub mod ssh;
@@ -52,8 +54,39 @@ pub struct Dial<'a> {
     pub surroundings: &'a Surroundings,
     /// Hears what has to be logged though nothing failed: a host key that was recorded, an old algorithm.
     pub tell: Box<dyn Fn(String) + 'a>,
+    /// Hears how far it has come.
+    pub reached: Box<dyn Fn(Stage) + 'a>,
     /// Set when the worker has to end: long operations return a transient fault soon after.
     pub stop: &'a StopFlag,
+}
+
+/// How far opening a session has come. What a peer says of itself is as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// The name has these addresses.
+    Resolved(Vec<SocketAddr>),
+    /// One of them has taken the connection.
+    Connected(SocketAddr),
+    /// The server has said what it is.
+    Greeted(String),
+    /// Keys were exchanged over SSH, and the host's was accepted.
+    Keyed {
+        /// `ssh-ed25519 SHA256:...`.
+        key: String,
+        /// Where it is on record: `FILE:LINE`; none: it was not, until now.
+        place: Option<String>,
+        /// What was agreed upon, in words.
+        algorithms: String,
+    },
+    /// TLS is on, and the certificate was accepted.
+    Secured {
+        /// Its SHA-256 in hex.
+        fingerprint: String,
+        /// Version and cipher suite.
+        tls: String,
+    },
+    /// The login was let in, by this.
+    LoggedIn(String),
 }
 
 /// A request to end that transfers and waits look at. Clones are the same flag: a session keeps one.
@@ -144,6 +177,44 @@ pub struct SessionFacts {
     pub detail: String,
 }
 
+/// Where files of a directory would lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The directory, absolute.
+    pub path: String,
+    /// The same if it is there, else the nearest one above it that is.
+    pub existing: String,
+}
+
+/// The room of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that the login may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// What a host can do beside taking files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Its shell; none: it runs no commands for us, and what it said.
+    pub shell: Option<Result<Shell, String>>,
+    /// What computes a SHA-256 there.
+    pub digests: Vec<String>,
+    /// What a server of files says that it can do.
+    pub features: Vec<String>,
+}
+
+/// What a host's `sh` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shell {
+    /// Seconds since 1970 by the host's clock.
+    pub time_s: Option<i64>,
+    /// Why no directory can be made for the records of installs; none: one can.
+    pub no_records: Option<String>,
+}
+
 /// How an upload was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -220,6 +291,15 @@ pub trait Session: Send {
     /// Removes what `install` keeps on the host for `token`, once the journal has the outcome. Idempotent.
     /// False, and nothing is removed, while the command runs.
     fn forget_install(&mut self, token: &str) -> Result<bool, Fault>;
+
+    /// Where files of `dest_dir` would lie: resolves it as [`Session::prepare_dir`] does, and makes nothing.
+    fn locate_dir(&mut self, dest_dir: &str) -> Result<Located, Fault>;
+
+    /// How much room the file system of `file` has, which lies on the host; none where the host does not tell.
+    fn space(&mut self, file: &str) -> Result<Option<Space>, Fault>;
+
+    /// What the host can do beside taking files. Leaves nothing there.
+    fn abilities(&mut self) -> Result<Abilities, Fault>;
 
     /// Ends the connection politely, within a second or so.
     fn close(self: Box<Self>);

@@ -43,6 +43,7 @@ impl<'a> Caller<'a> {
                     message: format!("{}: {message}", self.subject.lane),
                 });
             }),
+            reached: Box::new(|_| {}),
             stop: &self.context.stop,
         }
     }

@@ -53,7 +53,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that one module wraps.
-const WRAPPED: [(&str, &[&str]); 10] = [
+const WRAPPED: [(&str, &[&str]); 11] = [
     ("ssh2", &["src/transport/ssh/"]),
     ("suppaftp", &["src/transport/ftp/"]),
     ("rustls", &["src/transport/ftp/"]),

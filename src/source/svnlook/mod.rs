@@ -8,6 +8,7 @@ mod listing;
 #[doc(hidden)]
 pub mod probes;
 mod process;
+pub mod trial;
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -3,7 +3,7 @@
 
 use crate::domain::fault::Fault;
 use crate::domain::secret::Secret;
-use crate::transport::Dial;
+use crate::transport::{Dial, Stage};
 
 use super::path;
 use super::reply::{Features, Reply, quoted_path};
@@ -44,6 +44,7 @@ pub(super) fn login(wire: &mut Wire, dial: &Dial<'_>) -> Result<Welcome, Fault> 
 fn authenticate(wire: &mut Wire, dial: &Dial<'_>) -> Result<(), Fault> {
     let login = &dial.target.login;
     let limit = wire.limits().connect;
+    let mut by = "its name alone";
     let mut reply = wire.ask_within(limit, "USER", &format!("USER {login}"))?;
     if reply.wants_more() && reply.code != 332 {
         let Some(password) = password(dial)? else {
@@ -55,6 +56,7 @@ fn authenticate(wire: &mut Wire, dial: &Dial<'_>) -> Result<(), Fault> {
         };
         check_secret("password", &password)?;
         reply = wire.ask_secret("PASS", "PASS", &password)?;
+        by = "password";
     }
     if reply.wants_more() {
         let Some(account) = dial.credentials.account()? else {
@@ -66,8 +68,10 @@ fn authenticate(wire: &mut Wire, dial: &Dial<'_>) -> Result<(), Fault> {
         };
         check_secret("account", &account)?;
         reply = wire.ask_secret("ACCT", "ACCT", &account)?;
+        by = "password and account";
     }
     if reply.is_done() {
+        (dial.reached)(Stage::LoggedIn(by.to_owned()));
         Ok(())
     } else {
         Err(refused(wire, login, &reply))

@@ -16,7 +16,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::target::TransportKind;
-use crate::transport::{Dial, Session, SessionFacts};
+use crate::transport::{Dial, Session, SessionFacts, Stage};
 
 mod digest;
 mod login;
@@ -58,10 +58,16 @@ pub fn connect(kind: TransportKind, dial: &Dial<'_>) -> Result<Box<dyn Session>,
         TransportKind::Ftps => open_secured(dial, &peer, &record)?,
         TransportKind::Ssh => return Err(Fault::unsupported("SSH is not spoken here")),
     };
-    let welcome = login::login(&mut wire, dial)?;
     let (fingerprint, negotiated) = tls::with(&record, |record| {
         (record.fingerprint.clone(), record.negotiated.clone())
     });
+    if let (Some(fingerprint), Some(tls)) = (&fingerprint, &negotiated) {
+        (dial.reached)(Stage::Secured {
+            fingerprint: fingerprint.clone(),
+            tls: tls.clone(),
+        });
+    }
+    let welcome = login::login(&mut wire, dial)?;
     let detail = negotiated.map_or_else(|| "in clear".to_owned(), |tls| format!("AUTH TLS, {tls}"));
     let facts = SessionFacts {
         kind,
@@ -165,6 +171,7 @@ fn prepare_socket(socket: &TcpStream) -> io::Result<()> {
 fn connect_tcp(dial: &Dial<'_>, peer: &str, limit: Duration) -> Result<TcpStream, Fault> {
     let end = Instant::now() + limit;
     let addresses = resolve(&dial.target.host, dial.target.ftp_port, limit)?;
+    (dial.reached)(Stage::Resolved(addresses.clone()));
     let mut reasons = Vec::new();
     for address in addresses {
         dial.stop.check()?;
@@ -174,7 +181,10 @@ fn connect_tcp(dial: &Dial<'_>, peer: &str, limit: Duration) -> Result<TcpStream
             break;
         }
         match TcpStream::connect_timeout(&address, left) {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => {
+                (dial.reached)(Stage::Connected(address));
+                return Ok(socket);
+            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 reasons.push(format!(
                     "{} does not answer within {} s",

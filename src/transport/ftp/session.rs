@@ -8,7 +8,10 @@ use super::{digest, path};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::transport::replace::{self, Failed, Files};
-use crate::transport::{Leftover, Session, SessionFacts, StopFlag, Upload, Verified, check_name};
+use crate::transport::{
+    Abilities, Leftover, Located, Session, SessionFacts, Space, StopFlag, Upload, Verified,
+    check_name,
+};
 
 /// One open FTP or FTPS session.
 pub(super) struct FtpSession {
@@ -31,6 +34,23 @@ impl FtpSession {
             stop: stop.clone(),
             kept: None,
         }
+    }
+
+    /// The directory, absolute.
+    fn resolve(&self, dest_dir: &str) -> Result<String, Fault> {
+        path::check("the directory", dest_dir)?;
+        let home = match &self.home {
+            Some(home) => home.as_str(),
+            None if path::needs_home(dest_dir) => {
+                return Err(Fault::permanent(format!(
+                    "{} does not tell the login's home (PWD), which {dest_dir} begins at: give `dest_dir` as an \
+                     absolute path",
+                    self.wire.peer()
+                )));
+            }
+            None => "/",
+        };
+        Ok(path::resolve(dest_dir, home))
     }
 
     /// Whether `path` is a directory that can be entered.
@@ -134,19 +154,7 @@ impl Session for FtpSession {
     }
 
     fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault> {
-        path::check("the directory", dest_dir)?;
-        let home = match &self.home {
-            Some(home) => home.as_str(),
-            None if path::needs_home(dest_dir) => {
-                return Err(Fault::permanent(format!(
-                    "{} does not tell the login's home (PWD), which {dest_dir} begins at: give `dest_dir` as an \
-                     absolute path",
-                    self.wire.peer()
-                )));
-            }
-            None => "/",
-        };
-        let path = path::resolve(dest_dir, home);
+        let path = self.resolve(dest_dir)?;
         self.make_levels(&path)?;
         Ok(path)
     }
@@ -265,6 +273,32 @@ impl Session for FtpSession {
 
     fn forget_install(&mut self, _token: &str) -> Result<bool, Fault> {
         Err(no_commands(&self.wire))
+    }
+
+    fn locate_dir(&mut self, dest_dir: &str) -> Result<Located, Fault> {
+        let path = self.resolve(dest_dir)?;
+        let mut existing = "/".to_owned();
+        for level in path::levels(&path).into_iter().rev() {
+            if self.enters(level)? {
+                level.clone_into(&mut existing);
+                break;
+            }
+        }
+        Ok(Located { path, existing })
+    }
+
+    fn space(&mut self, _file: &str) -> Result<Option<Space>, Fault> {
+        Ok(None)
+    }
+
+    fn abilities(&mut self) -> Result<Abilities, Fault> {
+        let has = |name: &str| self.features.has(name).then(|| name.to_owned());
+        let known = ["UTF8", "MLST", "SIZE", "REST"];
+        Ok(Abilities {
+            shell: None,
+            digests: ["HASH", "XSHA256"].into_iter().filter_map(has).collect(),
+            features: known.into_iter().filter_map(has).collect(),
+        })
     }
 
     fn close(mut self: Box<Self>) {

@@ -200,6 +200,15 @@ pub(super) fn old_ones(session: &Session) -> Vec<&'static str> {
     found
 }
 
+/// What was agreed upon: key exchange, and what goes out.
+pub(super) fn agreed(session: &Session) -> String {
+    let methods = [MethodType::Kex, MethodType::CryptCs, MethodType::MacCs];
+    let names = methods
+        .into_iter()
+        .filter_map(|method| session.methods(method));
+    names.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

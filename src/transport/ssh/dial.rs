@@ -9,10 +9,10 @@ use super::algorithms::{self, Offer};
 use super::disagreement;
 use super::known_hosts;
 use super::reach::connect;
-use super::trust::Known;
+use super::trust::{Known, Line, describe};
 use super::wire::{Code, Halt, Wire, code};
 use crate::domain::fault::Fault;
-use crate::transport::Dial;
+use crate::transport::{Dial, Stage};
 
 /// `host:port` for messages.
 pub(super) fn place(dial: &Dial<'_>) -> String {
@@ -32,6 +32,11 @@ pub(super) fn open(dial: &Dial<'_>) -> Result<(Wire, String), Fault> {
         wire.cut();
         return Err(fault);
     }
+    (dial.reached)(Stage::Keyed {
+        key: describe(&key),
+        place: known.accepts(&key).map(Line::place),
+        algorithms: algorithms::agreed(&wire.session),
+    });
     let old = algorithms::old_ones(&wire.session);
     if !old.is_empty() {
         (dial.tell)(format!(
@@ -75,6 +80,9 @@ pub(super) fn exchange(
             _ => None,
         };
         return Err(handshake_fault(&halt, &place, why.as_deref()));
+    }
+    if let Some(banner) = wire.session.banner() {
+        (dial.reached)(Stage::Greeted(banner.to_owned()));
     }
     let key = wire.session.host_key().map(|(key, _)| key.to_vec());
     let key = key.ok_or_else(|| cannot("it shows no host key"))?;

@@ -166,7 +166,7 @@ fn shortened(said: &str) -> &str {
 }
 
 /// What a host said, for the end of a message.
-fn quoted(said: &str) -> String {
+pub(super) fn quoted(said: &str) -> String {
     if said.is_empty() {
         String::new()
     } else {

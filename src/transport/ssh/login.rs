@@ -10,7 +10,7 @@ use super::key_file::{self, KeyFile};
 use super::wire::{Code, Halt, Wire, code, is_lost};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
-use crate::transport::Dial;
+use crate::transport::{Dial, Stage};
 
 /// Each refused key counts against the server's `MaxAuthTries` (6), and the password needs its turn.
 const MAX_KEYS: usize = 4;
@@ -201,7 +201,7 @@ impl<'a> Login<'a> {
         what: String,
     ) -> Result<Answer, Refusal> {
         match answer {
-            Ok(Ok(())) => Ok(Answer::In),
+            Ok(Ok(())) => Ok(self.by(&what)),
             // libssh2 gives a hang-up at this point the same code as a refused signature.
             Ok(Err(error)) if error.message().starts_with("Waiting") => {
                 self.tried.push(what);
@@ -221,6 +221,12 @@ impl<'a> Login<'a> {
                 Err(self.cut_among_keys(halt))
             }
         }
+    }
+
+    /// Says what let us in.
+    fn by(&self, what: &str) -> Answer {
+        (self.dial.reached)(Stage::LoggedIn(what.to_owned()));
+        Answer::In
     }
 
     fn cut_among_keys(&self, halt: Halt) -> Refusal {
@@ -306,7 +312,7 @@ impl<'a> Login<'a> {
         };
         let login = &self.dial.target.login;
         match self.attempt(|| self.wire.session.userauth_password(login, secret.expose())) {
-            Ok(Ok(())) => Ok(Answer::In),
+            Ok(Ok(())) => Ok(self.by("password")),
             Ok(Err(error)) => {
                 let why = match code(&error) {
                     Code::Session(-18) => "refused",
@@ -335,7 +341,7 @@ impl<'a> Login<'a> {
                 .userauth_keyboard_interactive(login, &mut answers)
         });
         match answer {
-            Ok(Ok(())) => Ok(Answer::In),
+            Ok(Ok(())) => Ok(self.by("password, asked for by keyboard-interactive")),
             Ok(Err(_)) => {
                 self.tried.push("keyboard-interactive: refused".to_owned());
                 Ok(Answer::Perhaps)

@@ -2,8 +2,9 @@
 //! blocking), `known_hosts`, `hosts_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
 //! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
 //! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files),
-//! `resume` (what is there already), `follow` and `install`, `session`.
+//! `resume` (what is there already), `follow` and `install`, `places` and `abilities`, `session`.
 
+mod abilities;
 mod algorithms;
 mod answers;
 mod dial;
@@ -19,6 +20,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod markers;
+mod places;
 #[cfg(feature = "probes")]
 #[doc(hidden)]
 pub mod probes;

@@ -11,18 +11,22 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::dial::stopped;
 use crate::domain::fault::Fault;
-use crate::transport::{Dial, StopFlag};
+use crate::transport::{Dial, Stage, StopFlag};
 
 /// Tries every address of the name; the limit covers them all.
 pub(super) fn connect(dial: &Dial<'_>, place: &str, limit: Duration) -> Result<TcpStream, Fault> {
     let end = Instant::now() + limit;
     let addresses = resolve(dial, place, end)?;
+    (dial.reached)(Stage::Resolved(addresses.clone()));
     let mut reasons = Vec::new();
     for (tried, address) in addresses.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match connect_one(*address, Instant::now() + share, dial.stop) {
-            Ok(Some(socket)) => return Ok(socket),
+            Ok(Some(socket)) => {
+                (dial.reached)(Stage::Connected(*address));
+                return Ok(socket);
+            }
             Ok(None) => return Err(stopped()),
             Err(reason) => reasons.push(format!("{address}: {reason}")),
         }

@@ -8,12 +8,13 @@ use ssh2::{DisconnectCode, MethodType};
 use super::exec::ExecError;
 use super::link::Link;
 use super::wire::{Halt, Wire};
-use super::{install, resume, sftp, shell};
+use super::{abilities, install, places, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
 use crate::transport::{
-    Dial, Leftover, Session, SessionFacts, Upload, Verified, check_name, replace,
+    Abilities, Dial, Leftover, Located, Session, SessionFacts, Space, Upload, Verified, check_name,
+    replace,
 };
 
 /// The longest path that a host is believed.
@@ -104,6 +105,28 @@ impl SshSession {
         Ok(home)
     }
 
+    /// The directory, absolute, without a trailing slash.
+    fn resolve(&mut self, dest_dir: &str) -> Result<String, Fault> {
+        if dest_dir.contains('\0') {
+            return Err(Fault::permanent(
+                "a directory's name cannot hold a NUL byte",
+            ));
+        }
+        let below = match dest_dir {
+            "" | "~" => Some(""),
+            absolute if absolute.starts_with('/') => None,
+            other => Some(other.strip_prefix("~/").unwrap_or(other)),
+        };
+        let mut path = match below {
+            Some(below) => format!("{}/{below}", self.home()?.trim_end_matches('/')),
+            None => dest_dir.to_owned(),
+        };
+        while path.len() > 1 && path.ends_with('/') {
+            path.pop();
+        }
+        Ok(path)
+    }
+
     fn remove(&mut self, path: &str) -> Result<(), Fault> {
         if self.files == Files::Sftp {
             sftp::remove(&mut self.link, path)
@@ -156,23 +179,7 @@ impl Session for SshSession {
     }
 
     fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault> {
-        if dest_dir.contains('\0') {
-            return Err(Fault::permanent(
-                "a directory's name cannot hold a NUL byte",
-            ));
-        }
-        let below = match dest_dir {
-            "" | "~" => Some(""),
-            absolute if absolute.starts_with('/') => None,
-            other => Some(other.strip_prefix("~/").unwrap_or(other)),
-        };
-        let mut path = match below {
-            Some(below) => format!("{}/{below}", self.home()?.trim_end_matches('/')),
-            None => dest_dir.to_owned(),
-        };
-        while path.len() > 1 && path.ends_with('/') {
-            path.pop();
-        }
+        let path = self.resolve(dest_dir)?;
         if self.files == Files::Sftp {
             sftp::make_dir(&mut self.link, &path)?;
         } else {
@@ -272,6 +279,29 @@ impl Session for SshSession {
 
     fn forget_install(&mut self, token: &str) -> Result<bool, Fault> {
         install::forget(&mut self.link, token)
+    }
+
+    fn locate_dir(&mut self, dest_dir: &str) -> Result<Located, Fault> {
+        let path = self.resolve(dest_dir)?;
+        let existing = if self.files == Files::Sftp {
+            places::nearest_by_sftp(&mut self.link, &path)?
+        } else {
+            places::nearest_by_script(&mut self.link, &path)?
+        };
+        Ok(Located { path, existing })
+    }
+
+    fn space(&mut self, file: &str) -> Result<Option<Space>, Fault> {
+        if self.files == Files::Sftp
+            && let Some(space) = places::space_by_sftp(&mut self.link, file)?
+        {
+            return Ok(Some(space));
+        }
+        places::space_by_df(&mut self.link, file)
+    }
+
+    fn abilities(&mut self) -> Result<Abilities, Fault> {
+        abilities::ask(&mut self.link)
     }
 
     fn close(self: Box<Self>) {

@@ -14,10 +14,10 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::transport::Upload;
 use crate::transport::replace::{self, Failed, Files};
 
-const NO_SUCH_FILE: i32 = 2;
+pub(super) const NO_SUCH_FILE: i32 = 2;
 const PERMISSION_DENIED: i32 = 3;
 /// Anything else, in OpenSSH's words: "exists", "no space", "is a directory".
-const FAILURE: i32 = 4;
+pub(super) const FAILURE: i32 = 4;
 
 /// Write buffers grow from here while the line is fast.
 const SMALLEST_WRITE: usize = 128 * 1024;
@@ -86,7 +86,8 @@ pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
     }
 }
 
-fn is_dir(link: &mut Link, path: &str) -> Result<Option<bool>, Trouble> {
+/// Whether it is a directory; nothing where there is none of that name.
+pub(super) fn is_dir(link: &mut Link, path: &str) -> Result<Option<bool>, Trouble> {
     match ask(link, |sftp| sftp.stat(Path::new(path))) {
         Ok(stat) => Ok(Some(stat.is_dir())),
         Err(Trouble::Status(NO_SUCH_FILE | 10)) => Ok(None),

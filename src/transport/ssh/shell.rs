@@ -32,7 +32,7 @@ pub(super) fn local_fault(error: &io::Error) -> Fault {
 }
 
 /// Runs a script that concerns `path`; a status other than 0 is a fault with what the script said.
-fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String, Fault> {
+pub(super) fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Result<String, Fault> {
     let ran = link
         .script(script)
         .map_err(|error| link.exec_fault(&error, doing))?;

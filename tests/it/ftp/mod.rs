@@ -57,6 +57,7 @@ impl Caller {
             credentials: self,
             surroundings: &Surroundings::default(),
             tell: Box::new(|_| {}),
+            reached: Box::new(|_| {}),
             stop: &self.stop,
         };
         ftp::connect(kind, &dial)
@@ -70,6 +71,7 @@ impl Caller {
             credentials: self,
             surroundings: &Surroundings::default(),
             tell: Box::new(|_| {}),
+            reached: Box::new(|_| {}),
             stop: &self.stop,
         };
         match fallback::connect(&dial, &[], &mut |_, _| {}) {

@@ -54,6 +54,11 @@ impl Relay {
         });
     }
 
+    /// Whether it holds by now.
+    pub fn holds(&self) -> bool {
+        self.flow.is_spent.load(Ordering::SeqCst)
+    }
+
     /// Ends every connection; later ones pass.
     pub fn cut(&self) {
         self.flow.cut();

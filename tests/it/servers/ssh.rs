@@ -279,6 +279,7 @@ impl Caller {
             credentials: self,
             surroundings: &self.surroundings,
             tell: Box::new(|line| self.told.borrow_mut().push(line)),
+            reached: Box::new(|_| {}),
             stop: &self.stop,
         }
     }
