@@ -12,7 +12,7 @@ use crate::config::locate::Places;
 use crate::config::netrc::Netrc;
 use crate::config::private::open_way;
 use crate::config::review::review;
-use crate::config::{logger, rules, settings};
+use crate::config::{logger, notifiers, rules, settings};
 use crate::domain::text::escape_json;
 use crate::error::{ErrorKind, Result};
 
@@ -84,6 +84,7 @@ fn findings(
                 warnings.push(Finding::at(&places.settings, scan.line, text));
             }
         }
+        warnings.extend(notifiers::review(&settings.notifiers, &places.settings));
         warnings.extend(settings.warnings);
     }
     let logger = keep(

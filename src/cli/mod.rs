@@ -24,6 +24,7 @@ mod history;
 mod hook;
 mod lines;
 mod moment;
+mod notify;
 mod power;
 mod replay;
 mod report;
@@ -38,6 +39,7 @@ mod status;
 mod table;
 mod trust;
 mod typed;
+mod unsent;
 mod worker;
 
 const EXIT_CODES: &str = "\
@@ -90,6 +92,7 @@ enum Command {
     Cancel(cancel::Args),
     Dismiss(dismiss::Args),
     Trust(trust::Args),
+    Notify(notify::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -154,6 +157,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Cancel(args) => cancel::run(args, globals, out),
         Command::Dismiss(args) => dismiss::run(args, globals, out),
         Command::Trust(args) => trust::run(args, globals, out),
+        Command::Notify(args) => notify::run(args, globals, out),
     }
 }
 

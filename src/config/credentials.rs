@@ -1,7 +1,7 @@
 //! Credentials, looked up when an attempt needs them: the rule's own values first, then what its
 //! `password_command` prints, then netrc. Nothing is kept beyond the answer.
 
-mod command;
+pub(super) mod command;
 
 use std::fmt;
 use std::path::PathBuf;

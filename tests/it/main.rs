@@ -20,6 +20,7 @@ mod fuzz;
 mod hostile;
 mod incoming;
 mod logging;
+mod notify;
 mod pipeline;
 mod re_generator;
 mod readme;
