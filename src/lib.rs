@@ -6,7 +6,8 @@
 //! ```text
 //! cli                                   one file a command; the only place that prints
 //! worker                                claim a lane, run an attempt, settle
-//! config  source  spool  journal  transport  logging      know nothing of each other
+//! config  source  spool  journal  transport  notify  logging      know nothing of each other
+//! program                               runs programs of the operator's
 //! domain  error                         pure decisions; the words they are made in
 //! ```
 
@@ -17,6 +18,8 @@ pub mod error;
 pub mod fail_points;
 pub mod journal;
 pub mod logging;
+pub mod notify;
+pub mod program;
 pub mod source;
 pub mod spool;
 pub mod state_dir;

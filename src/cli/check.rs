@@ -14,7 +14,7 @@ use crate::config::netrc::Netrc;
 use crate::config::private::open_way;
 use crate::config::review::{Review, review};
 use crate::config::settings::Settings;
-use crate::config::{logger, rules, settings};
+use crate::config::{logger, notifiers, rules, settings};
 use crate::domain::text::{escape, escape_json};
 use crate::error::{ErrorKind, Result};
 
@@ -145,6 +145,7 @@ pub(super) fn findings(places: &Places, rules_file: &Path, home: Option<PathBuf>
         &mut mistakes,
     ) {
         warnings.extend(missing(&places.settings, &settings));
+        warnings.extend(notifiers::review(&settings.notifiers, &places.settings));
         warnings.extend(settings.warnings);
     }
     let logger = keep(

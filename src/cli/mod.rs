@@ -30,6 +30,7 @@ mod install_hook;
 mod lines;
 mod man;
 mod moment;
+mod notify;
 mod power;
 mod progress;
 mod replay;
@@ -45,6 +46,7 @@ mod status;
 mod table;
 mod trust;
 mod typed;
+mod unsent;
 mod worker;
 
 const EXIT_CODES: &str = "\
@@ -101,6 +103,7 @@ enum Command {
     Man(man::Args),
     Doctor(doctor::Args),
     InstallHook(install_hook::Args),
+    Notify(notify::Args),
 }
 
 /// Runs what the arguments ask for and returns the exit code of the process.
@@ -171,6 +174,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Man(args) => man::run(args, Cli::command(), out),
         Command::Doctor(args) => doctor::run(args, globals, out),
         Command::InstallHook(args) => install_hook::run(args, globals, out),
+        Command::Notify(args) => notify::run(args, globals, out),
     }
 }
 

@@ -8,9 +8,12 @@ use super::{Globals, report};
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::locate::{Environment, Places, Request, locate};
 use crate::config::logger;
+use crate::config::notifiers::secrets::SecretPlaces;
 use crate::config::settings::{self, Settings};
 use crate::domain::event::Event;
 use crate::domain::log_settings::{LogSettings, Sink, SinkKind};
+use crate::domain::notice::message::word;
+use crate::domain::notice::notifier::Notifier;
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::source::incoming::Incoming;
@@ -19,6 +22,7 @@ use crate::spool::Spool;
 use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
+use crate::worker::tellers::Telling;
 use crate::worker::underway::Board;
 use crate::worker::{Context, Exports, Notes, Wake};
 
@@ -182,6 +186,33 @@ impl Setup {
         })
     }
 
+    /// What it takes to tell people.
+    pub(super) fn telling(&self) -> Telling {
+        let notifiers = &self.settings.notifiers;
+        let host_name = || {
+            let system = rustix::system::uname();
+            system.nodename().to_string_lossy().into_owned()
+        };
+        let netrc = self.places.netrc.clone();
+        Telling {
+            subscriptions: notifiers.iter().map(Notifier::subscription).collect(),
+            site: self.settings.site.clone().unwrap_or_else(host_name),
+            program: if self.places.are_standard() {
+                "auto-dispatcher".to_owned()
+            } else {
+                let rules = self.places.anchor();
+                format!(
+                    "auto-dispatcher --config {}",
+                    word(&rules.to_string_lossy())
+                )
+            },
+            secrets: SecretPlaces {
+                home: self.home.clone(),
+                netrc: netrc.map(|path| (path, self.places.netrc_is_named)),
+            },
+        }
+    }
+
     /// Absolute path of svnlook.
     pub(super) fn svnlook_program(&self) -> Result<PathBuf> {
         if let Some(program) = &self.settings.svnlook {
@@ -206,7 +237,7 @@ impl Setup {
     pub(super) fn look(&self) -> Result<(StateDir, Journal)> {
         let state = StateDir::look(&self.state_path()?)?;
         let journal = Journal::open(&state.journal())?;
-        Ok((state, journal))
+        Ok((state, journal.telling(&self.telling().subscriptions)))
     }
 
     /// Installs the logger: what is logged goes where logger.cfg says. Without one, the log file, and for a
@@ -336,6 +367,7 @@ impl Setup {
             exports: Exports::default(),
             board: Board::default(),
             notes: self.notes(),
+            telling: self.telling(),
             state,
         })
     }

@@ -1,7 +1,7 @@
 //! Credentials, looked up when an attempt needs them: the rule's own values first, then what its
 //! `password_command` prints, then netrc. Nothing is kept beyond the answer.
 
-mod command;
+pub(super) mod command;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,7 +19,6 @@ use crate::domain::text::escape;
 use crate::error::{Error, Result};
 
 /// Where the program of a `password_command` is looked for.
-pub use command::SEARCH_PATH as PASSWORD_COMMAND_PATH;
 
 /// Where a password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -85,6 +85,11 @@ impl Places {
             .clone()
             .unwrap_or_else(|| self.settings.with_file_name(RULES_FILE))
     }
+
+    /// Whether every command finds them, wherever it is typed.
+    pub fn are_standard(&self) -> bool {
+        self.anchor() == Path::new(SYSTEM_DIR).join(RULES_FILE)
+    }
 }
 
 /// Finds the files. That there are no rules is no error before [`Places::rules`] is asked for: the hook

@@ -8,6 +8,7 @@ pub mod ini;
 pub mod locate;
 pub mod logger;
 pub mod netrc;
+pub mod notifiers;
 pub mod private;
 #[cfg(feature = "probes")]
 #[doc(hidden)]

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::ini::{Document, Section, shown_key};
 use crate::config::scans::{self, Scan};
-use crate::config::{private, value};
+use crate::config::{notifiers, private, value};
+use crate::domain::notice::notifier::Notifier;
 
 const SECTION: &str = "auto-dispatcher";
 
 /// Every key of `[auto-dispatcher]`.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "state_dir",
     "svnlook",
     "workers",
@@ -23,6 +24,7 @@ pub const KEYS: [&str; 11] = [
     "copied_directories",
     "incoming",
     "repositories",
+    "site",
 ];
 
 /// The settings, defaults filled in.
@@ -52,6 +54,10 @@ pub struct Settings {
     pub repositories: Vec<PathBuf>,
     /// The drop directories, in file order.
     pub scans: Vec<Scan>,
+    /// What this place is called in notices; none: by its host name.
+    pub site: Option<String>,
+    /// Who is told of what, in file order.
+    pub notifiers: Vec<Notifier>,
     /// What is odd; for the log, once, and for `check`.
     pub warnings: Vec<Finding>,
 }
@@ -71,6 +77,8 @@ impl Default for Settings {
             incoming: None,
             repositories: Vec::new(),
             scans: Vec::new(),
+            site: None,
+            notifiers: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -101,6 +109,11 @@ pub(super) fn read(
     let mut reader = Reader::new(&document, &nothing);
 
     settings.scans = scans::read(&document, home, &mut reader.mistakes);
+    settings.notifiers = notifiers::read(&document, home, &mut reader.mistakes);
+    reader
+        .mistakes
+        .extend(notifiers::in_the_open(&settings.notifiers, path, text));
+    settings.site = reader.get("site", notifiers::one_line);
     let limit = |text: &str| {
         value::duration_s(text).and_then(|s| {
             if s == 0 {
@@ -273,19 +286,28 @@ fn warnings(document: &Document) -> Vec<Finding> {
             warnings.push(Finding::at(file, entry.line, text));
         }
     };
-    // [DEFAULT] is inherited by sections of both kinds.
-    look(&document.defaults, &[&KEYS[..], &scans::KEYS].concat());
+    // [DEFAULT] is inherited by sections of all kinds.
+    look(
+        &document.defaults,
+        &[&KEYS[..], &scans::KEYS, &notifiers::KEYS].concat(),
+    );
     for section in &document.sections {
         if section.name == SECTION {
             look(section, &KEYS);
         } else if scans::name_of(section).is_some() {
             look(section, &scans::KEYS);
+        } else if notifiers::name_of(section).is_some() {
+            look(section, &notifiers::KEYS);
         }
     }
     for section in &document.sections {
-        if section.name != SECTION && scans::name_of(section).is_none() {
+        let is_known = section.name == SECTION
+            || scans::name_of(section).is_some()
+            || notifiers::name_of(section).is_some();
+        if !is_known {
             let text = format!(
-                "unknown section [{}] is ignored; settings stand in [{SECTION}], drop directories in [scan:NAME]",
+                "unknown section [{}] is ignored; settings stand in [{SECTION}], drop directories in [scan:NAME], \
+                 notifiers in [notify:NAME]",
                 section.name
             );
             warnings.push(Finding::at(file, section.line, text));
@@ -319,7 +341,7 @@ mod tests {
         let settings = load_text(
             "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nworkers = 3\nidle_exit = 5m\n\
              spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n\
-             incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\n",
+             incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\nsite = bank A\n",
         )
         .unwrap();
         let expected = Settings {
@@ -335,6 +357,8 @@ mod tests {
             incoming: Some("/var/spool/ad".into()),
             repositories: vec!["/srv/svn/*".into(), "/data/a b".into()],
             scans: Vec::new(),
+            site: Some("bank A".to_owned()),
+            notifiers: Vec::new(),
             warnings: Vec::new(),
         };
         assert_eq!(settings, expected);

@@ -12,6 +12,7 @@ pub mod install;
 pub mod log_format;
 pub mod log_settings;
 pub mod mask;
+pub mod notice;
 pub mod pattern;
 mod percent;
 pub mod plan;

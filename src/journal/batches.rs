@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::gaps::cut;
 use super::rows::{BatchRow, Source};
-use super::{Journal, millis};
+use super::{Journal, millis, notices};
 use crate::domain::change::Change;
 use crate::domain::plan::Plan;
 use crate::domain::target::OnFailure;
@@ -88,6 +88,7 @@ impl Journal {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let frozen = freeze(plan)?;
+        let wanted = self.subscriptions.clone();
         self.write("cannot write the plan to", |tx| {
             let updated = tx.execute(
                 "UPDATE batches SET state = 'planned', plan_error = NULL, author = ?2, planned_at = ?3,
@@ -103,6 +104,7 @@ impl Journal {
             )?;
             if updated == 1 {
                 insert_plan(tx, batch, changes, &[], plan, &frozen, now)?;
+                notices::planned(tx, &wanted, batch, now)?;
             }
             Ok(updated == 1)
         })
@@ -117,15 +119,19 @@ impl Journal {
         due: DateTime<Utc>,
     ) -> Result<()> {
         let (message, exit) = (error.one_line(), error.kind.exit_code());
+        let wanted = self.subscriptions.clone();
         self.write("cannot record a failed plan in", |tx| {
-            tx.execute(
+            let updated = tx.execute(
                 "UPDATE batches SET state = 'plan_failed', plan_error = ?2, due_at = ?3,
                    plan_attempts = plan_attempts + 1, plan_exit = ?4, waits_from = ?5
                  WHERE id = ?1 AND state <> 'planned'",
                 params![batch, message, millis(due), exit, millis(now)],
-            )
+            )?;
+            if updated == 1 {
+                notices::plan_failed(tx, &wanted, batch, &message, now)?;
+            }
+            Ok(())
         })
-        .map(|_| ())
     }
 
     /// Records batches together with their plans: all of them or none.

@@ -22,7 +22,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::query::delivery_by_id;
 use super::rows::{DeliveryRow, Word};
-use super::{Journal, millis};
+use super::{Journal, millis, notices};
 use crate::domain::delivery::{Decision, Past, Resumption, State, Step, resume};
 use crate::error::Result;
 
@@ -94,6 +94,7 @@ impl Journal {
 
     /// queued | waiting -> cancelled. An install command that has begun on the host is not stopped.
     pub fn cancel(&mut self, id: i64, now: DateTime<Utc>) -> Result<Decided> {
+        let wanted = self.subscriptions.clone();
         self.decide(Decision::Cancel, id, |tx, _| {
             tx.execute(
                 "UPDATE deliveries SET state = 'cancelled', settled_at = ?2, due_at = 0, waits_from = 0,
@@ -101,6 +102,13 @@ impl Journal {
                  WHERE id = ?1",
                 params![id, millis(now)],
             )?;
+            let settled = notices::Settled {
+                delivery: id,
+                state: State::Cancelled,
+                fault: None,
+                attempt: 0,
+            };
+            notices::settled(tx, &wanted, &settled, now)?;
             Ok(None)
         })
     }

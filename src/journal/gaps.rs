@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::batches::stamp;
-use super::{Journal, millis, time};
+use super::{Journal, millis, notices, time};
 use crate::error::Result;
 
 /// An open gap: both ends belong to it.
@@ -95,11 +95,14 @@ impl Journal {
 
     /// Records them, as hooks that were killed or come late leave them; more than `most` become a gap.
     pub fn fill_gap(&mut self, batch: i64, most: u64, now: DateTime<Utc>) -> Result<Missing> {
+        let wanted = self.subscriptions.clone();
         self.write("cannot fill a gap in", |tx| {
             let Some((repository, low, high)) = hole_below(tx, batch)? else {
                 return Ok(Missing::Nothing);
             };
-            record_missing(tx, repository, (low, high), batch, most, now)
+            let missing = record_missing(tx, repository, (low, high), batch, most, now)?;
+            notices::gaps_found(tx, &wanted, repository, &missing, now)?;
+            Ok(missing)
         })
     }
 
@@ -143,10 +146,13 @@ impl Journal {
             return Ok(Missing::Nothing);
         }
         // A hook may have recorded it meanwhile: looked at once more, with the lock.
+        let wanted = self.subscriptions.clone();
         self.write("cannot catch up in", |tx| match highest(tx, id)? {
             Some((batch, highest)) => {
                 let left = most.saturating_sub(unnamed_on_top(tx, id)?);
-                record_missing(tx, id, (highest + 1, youngest), batch, left, now)
+                let missing = record_missing(tx, id, (highest + 1, youngest), batch, left, now)?;
+                notices::gaps_found(tx, &wanted, id, &missing, now)?;
+                Ok(missing)
             }
             None => Ok(Missing::Nothing),
         })

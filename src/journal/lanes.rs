@@ -4,9 +4,11 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
+use super::notices::{self, Settled};
 use super::rows::{BatchRow, Word, Work};
 use super::{Journal, millis};
 use crate::domain::delivery::{State, Step, Transition, rescue};
+use crate::domain::notice::Subscription;
 use crate::domain::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -231,6 +233,7 @@ impl Journal {
         };
         let fault = transition.fault();
         let settled_at = (!state.is_open()).then(|| millis(now));
+        let wanted = self.subscriptions.clone();
         let updated = self.write("cannot settle a delivery in", |tx| {
             let updated = tx
                 .prepare_cached(
@@ -258,28 +261,14 @@ impl Journal {
                     room
                 ])?;
             if updated == 1 {
-                tx.prepare_cached(
-                    "UPDATE attempts SET ended_at = ?3, step = ?4, outcome = ?5, transport = ?6,
-                       fingerprint = ?7, detail = ?8, verified = ?9, fault = ?10, error = ?11,
-                       exit_status = ?12, output = ?13, output_cut = ?14
-                     WHERE delivery_id = ?1 AND number = ?2",
-                )?
-                .execute(params![
-                    claim.delivery,
-                    claim.attempt,
-                    millis(now),
-                    step.as_str(),
-                    state.as_str(),
-                    record.transport,
-                    record.fingerprint,
-                    record.detail,
-                    record.verified,
-                    fault.map(|fault| fault.class.as_str()),
-                    fault.map(|fault| &fault.message),
-                    record.exit_status,
-                    record.output,
-                    record.output_cut
-                ])?;
+                end_attempt(tx, settling, now)?;
+                let settled = Settled {
+                    delivery: claim.delivery,
+                    state,
+                    fault,
+                    attempt: claim.attempt,
+                };
+                notices::settled(tx, &wanted, &settled, now)?;
             }
             Ok(updated)
         })?;
@@ -301,8 +290,10 @@ impl Journal {
 
     /// Takes the running deliveries of a dead worker away from it. Returns which.
     pub fn rescue(&mut self, dead_worker: i64, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        let wanted = self.subscriptions.clone();
         self.write("cannot rescue deliveries in", |tx| {
-            let rescued = take_away(tx, dead_worker, None, "the worker died", now)?;
+            let lanes = (dead_worker, None);
+            let rescued = take_away(tx, lanes, "the worker died", &wanted, now)?;
             tx.execute(
                 "UPDATE workers SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL",
                 params![dead_worker, millis(now)],
@@ -313,18 +304,53 @@ impl Journal {
 
     /// The same for one lane of a living worker, nobody of whom is at it any more: its thread broke off.
     pub fn rescue_lane(&mut self, worker: i64, lane: &str, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        let wanted = self.subscriptions.clone();
         self.write("cannot rescue deliveries in", |tx| {
-            take_away(tx, worker, Some(lane), "the attempt broke off", now)
+            let lanes = (worker, Some(lane));
+            take_away(tx, lanes, "the attempt broke off", &wanted, now)
         })
     }
+}
+
+/// Writes the end of an attempt into its own row.
+fn end_attempt(
+    tx: &Transaction<'_>,
+    settling: &Settling<'_>,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<()> {
+    let Settling { claim, record, .. } = settling;
+    let fault = settling.transition.fault();
+    tx.prepare_cached(
+        "UPDATE attempts SET ended_at = ?3, step = ?4, outcome = ?5, transport = ?6,
+           fingerprint = ?7, detail = ?8, verified = ?9, fault = ?10, error = ?11,
+           exit_status = ?12, output = ?13, output_cut = ?14
+         WHERE delivery_id = ?1 AND number = ?2",
+    )?
+    .execute(params![
+        claim.delivery,
+        claim.attempt,
+        millis(now),
+        settling.step.as_str(),
+        settling.transition.state().as_str(),
+        record.transport,
+        record.fingerprint,
+        record.detail,
+        record.verified,
+        fault.map(|fault| fault.class.as_str()),
+        fault.map(|fault| &fault.message),
+        record.exit_status,
+        record.output,
+        record.output_cut
+    ])?;
+    Ok(())
 }
 
 /// Takes a worker's running deliveries, of one lane or of all, away from it. Returns which.
 fn take_away(
     tx: &Transaction<'_>,
-    worker: i64,
-    lane: Option<&str>,
+    (worker, lane): (i64, Option<&str>),
     why: &str,
+    wanted: &[Subscription],
     now: DateTime<Utc>,
 ) -> rusqlite::Result<Vec<i64>> {
     let stranded: Vec<(i64, Word<Step>, bool)> = tx
@@ -357,6 +383,13 @@ fn take_away(
              WHERE delivery_id = ?1 AND ended_at IS NULL",
             params![id, millis(now), step.as_str(), state.as_str(), why],
         )?;
+        let settled = Settled {
+            delivery: *id,
+            state,
+            fault: transition.fault(),
+            attempt: 0,
+        };
+        notices::settled(tx, wanted, &settled, now)?;
     }
     Ok(stranded.into_iter().map(|(id, ..)| id).collect())
 }

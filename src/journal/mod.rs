@@ -4,10 +4,12 @@
 //! written nowhere else.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::domain::notice::Subscription;
 use crate::error::{Error, Result};
 
 use trouble::explain;
@@ -32,7 +34,11 @@ mod gaps_tests;
 mod lanes;
 mod ledger;
 mod leftovers;
+mod notices;
+#[cfg(test)]
+mod notices_tests;
 mod opening;
+mod outbox;
 mod outlook;
 mod overview;
 mod patience;
@@ -59,6 +65,7 @@ pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
 pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
 pub use ledger::{Recorded, Standing, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
+pub use outbox::{MessageTerms, Outgoing, Unsent};
 pub use outlook::{AtWork, LaneStanding, Tally};
 pub use overview::{LaneRow, OriginRow, ReplayRow, RunningRow};
 pub use patience::hurry;
@@ -75,6 +82,8 @@ pub struct Journal {
     id: String,
     /// Device and inode of the file: whoever moves it away leaves us behind with the old one.
     file: Option<(u64, u64)>,
+    /// Who is told of what; nobody, unless whoever opened it says so.
+    subscriptions: Arc<[Subscription]>,
 }
 
 fn file_of(path: &Path) -> Option<(u64, u64)> {
@@ -92,7 +101,15 @@ impl Journal {
             path: path.to_owned(),
             id,
             file: file_of(path),
+            subscriptions: Arc::default(),
         })
+    }
+
+    /// The same; what it writes is told to these.
+    #[must_use]
+    pub fn telling(mut self, subscriptions: &Arc<[Subscription]>) -> Self {
+        self.subscriptions = Arc::clone(subscriptions);
+        self
     }
 
     /// Whether the file that was opened is still the one under its path.

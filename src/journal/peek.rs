@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -45,6 +46,7 @@ impl Journal {
             path: path.to_owned(),
             id,
             file: file_of(path),
+            subscriptions: Arc::default(),
         })
     }
 
@@ -72,6 +74,7 @@ impl Journal {
             path: shown.to_owned(),
             id: String::new(),
             file: None,
+            subscriptions: Arc::default(),
         })
     }
 }

@@ -15,7 +15,7 @@ use super::ending::{Ended, Until};
 use super::incoming::{Taken, Taking};
 use super::planners::Planners;
 use super::pruner::Pruner;
-use super::{Context, lane, presence, upkeep};
+use super::{Context, lane, presence, tellers, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
@@ -133,6 +133,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
     };
     let ended = std::thread::scope(|scope| {
         let (sender, receiver) = unbounded();
+        tellers::start(scope, context, worker, &finishing);
         let ended = coordinator.run(scope, &sender, &receiver, &mut presence);
         // Hooks start another worker from here on, whatever the last threads still have to do.
         presence.resign();
@@ -288,7 +289,8 @@ impl<'a> Coordinator<'a> {
             Until::Told => Ok(None),
             Until::Idle => Ok(idle.then_some(Ended::Idle)),
             Until::IdleFor(limit) => {
-                Ok((idle && self.idle_since.elapsed() >= *limit).then_some(Ended::Idle))
+                let beyond = self.idle_since.elapsed().checked_sub(*limit);
+                Ok((idle && tellers::let_go(&self.journal, beyond)?).then_some(Ended::Idle))
             }
             Until::Settled(awaited) => self.end_of(awaited, heads),
         }

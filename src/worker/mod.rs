@@ -33,6 +33,7 @@ pub mod presence;
 mod pruner;
 pub mod scan;
 mod sessions;
+pub mod tellers;
 pub mod underway;
 mod upkeep;
 
@@ -68,12 +69,15 @@ pub struct Context {
     pub board: underway::Board,
     /// Where hooks of other users leave notes, if they may.
     pub notes: Option<Notes>,
+    /// What it takes to tell people.
+    pub telling: tellers::Telling,
 }
 
 impl Context {
     /// A connection to the journal for the calling thread.
     pub fn journal(&self) -> Result<Journal> {
-        Journal::open(&self.state.journal())
+        let journal = Journal::open(&self.state.journal())?;
+        Ok(journal.telling(&self.telling.subscriptions))
     }
 
     /// Where the plans of a repository are serialised: one planner at a time, in all processes.

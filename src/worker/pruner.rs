@@ -80,6 +80,7 @@ fn prune(context: &Context, finishing: &AtomicBool) -> Result<()> {
     {
         std::thread::sleep(PAUSE_MIN);
     }
+    journal.prune_notices(before)?;
     let mut cursor = PruneCursor::default();
     let mut all = Pruned::default();
     while !all.is_over && !context.stop.is_raised() && !finishing.load(Ordering::SeqCst) {

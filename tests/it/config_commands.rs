@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use auto_dispatcher::config::{logger, rules, settings};
+use auto_dispatcher::config::{logger, notifiers, rules, settings};
 use auto_dispatcher::domain::log_settings::LogLevel;
 use serde_json::Value;
 
@@ -56,9 +56,9 @@ fn the_example_settings_are_the_defaults_and_show_every_key() {
     );
     assert_eq!(loaded, settings::Settings::default());
     let text = fs::read_to_string(&path).unwrap();
-    for key in settings::KEYS {
+    for key in settings::KEYS.iter().chain(&notifiers::KEYS) {
         assert!(
-            // Two have no standard value.
+            // Some have no standard value.
             text.lines().any(|line| line
                 .trim_start_matches('#')
                 .starts_with(&format!("{key} = "))),

@@ -23,6 +23,7 @@ mod hostile;
 mod incoming;
 mod install_hook;
 mod logging;
+mod notify;
 mod packaging;
 mod pipeline;
 mod re_generator;

@@ -3,12 +3,30 @@
 use std::fs;
 use std::path::Path;
 
-use auto_dispatcher::config::{rules, settings};
+use auto_dispatcher::config::{notifiers, rules, settings};
 
 use crate::testenv::TestEnv;
 
 fn readme() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md")
+}
+
+/// The block of settings with notifiers.
+fn example_notifiers() -> String {
+    let readme = readme();
+    let section = readme.split("## Notices").nth(1).expect("the section");
+    let block = section.split("```\n").nth(1).expect("a block of settings");
+    block.to_owned()
+}
+
+#[test]
+fn the_example_notifiers_load_without_a_warning() {
+    let env = TestEnv::new();
+    let file = env.write("auto-dispatcher.cfg", example_notifiers());
+    let loaded = settings::load(&file, None).expect("settings");
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.notifiers.len(), 3);
+    assert_eq!(loaded.site.as_deref(), Some("Shanghai production"));
 }
 
 /// The first ```ini block.
@@ -54,7 +72,8 @@ fn the_example_of_explain_is_what_explain_prints() {
 #[test]
 fn every_key_is_in_the_reference() {
     let readme = readme();
-    for key in rules::KEYS.iter().chain(&settings::KEYS) {
+    let keys = rules::KEYS.iter().chain(&settings::KEYS);
+    for key in keys.chain(&notifiers::KEYS) {
         assert!(
             readme.contains(&format!("`{key}`")),
             "README lacks the key {key}"

@@ -9,16 +9,18 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// Each layer with what it may import of this crate. `error` and `fail_points` are everybody's; `logging`, `spool` and
 /// `state_dir` are of the middle.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("error", &["domain"]),
     ("fail_points", &[]),
     ("domain", &["domain"]),
-    ("config", &["config", "domain", "error"]),
+    ("program", &[]),
+    ("config", &["config", "program", "domain", "error"]),
     ("source", &["source", "domain", "error"]),
     ("spool", &["domain", "error"]),
     ("state_dir", &["domain", "error"]),
     ("journal", &["journal", "domain", "error"]),
     ("transport", &["transport", "domain", "error"]),
+    ("notify", &["notify", "program", "domain", "error"]),
     ("logging", &["logging", "domain", "error"]),
     (
         "worker",
@@ -30,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "state_dir",
             "journal",
             "transport",
+            "notify",
             "domain",
             "error",
         ],
@@ -45,6 +48,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "state_dir",
             "journal",
             "transport",
+            "notify",
             "logging",
             "domain",
             "error",
@@ -53,10 +57,12 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that one module wraps.
-const WRAPPED: [(&str, &[&str]); 11] = [
+const WRAPPED: [(&str, &[&str]); 13] = [
     ("ssh2", &["src/transport/ssh/"]),
     ("suppaftp", &["src/transport/ftp/"]),
-    ("rustls", &["src/transport/ftp/"]),
+    ("rustls", &["src/transport/ftp/", "src/notify/"]),
+    ("ureq", &["src/notify/"]),
+    ("lettre", &["src/notify/"]),
     ("rusqlite", &["src/journal/"]),
     ("clap", &["src/cli/"]),
     ("indicatif", &["src/cli/progress/surface"]),

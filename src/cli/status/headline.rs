@@ -75,6 +75,11 @@ fn what_is_bad(standing: &Standing) -> Vec<String> {
         let what = counted(troubled, "drop directory", "drop directories");
         told.push(format!("{what} in trouble"));
     }
+    let unsent = standing.unsent.len() as u64;
+    if unsent > 0 {
+        let what = counted(unsent, "notice", "notices");
+        told.push(format!("{what} could not be sent"));
+    }
     if standing.last_failure.is_some() {
         told.push("a worker could not start".to_owned());
     }

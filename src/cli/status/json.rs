@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::standing::{Disk, Lane, Running, Standing};
 use crate::cli::lines::{DeliveryJson, json_line, rfc3339};
+use crate::cli::unsent;
 use crate::error::Result;
 use crate::journal::{BatchRow, DropDirectoryRow, GapRow, RepositoryRow};
 
@@ -149,7 +150,8 @@ pub(super) fn print(standing: &Standing, out: &mut dyn Write) -> Result<()> {
         let unreachable = Host { host, since };
         json_line(out, &UnreachableJson { unreachable })?;
     }
-    standing.disk.iter().try_for_each(|one| disk(one, out))
+    standing.disk.iter().try_for_each(|one| disk(one, out))?;
+    unsent::print_json(&standing.unsent, out)
 }
 
 /// A delivery.

@@ -11,10 +11,11 @@ use crate::cli::lines::{bytes, line_of, local, source_of, state_cell};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::table::{Cell, Table};
 use crate::cli::typed::{Program, print_command, quoted};
+use crate::cli::unsent;
 use crate::domain::delivery::State;
 use crate::domain::text::escape;
 use crate::error::Result;
-use crate::journal::{BatchRow, DropDirectoryRow, GapRow, RepositoryRow};
+use crate::journal::{BatchRow, DropDirectoryRow, GapRow, RepositoryRow, Unsent};
 
 /// Where it is printed, and how much of each kind.
 pub(super) struct Page<'a> {
@@ -86,11 +87,21 @@ pub(super) fn print(standing: &Standing, page: &mut Page<'_>) -> Result<()> {
     if let Some(disk) = &standing.disk {
         print_disk(disk, page)?;
     }
+    print_unsent(&standing.unsent, page)?;
     troubled::print(standing, page)?;
     print_unplanned(&standing.unplanned, page)?;
     print_gaps(&standing.gaps, page)?;
     print_running(standing, page)?;
     print_lanes(standing, page)
+}
+
+/// Notices that did not arrive: who relies on them has to know.
+fn print_unsent(rows: &[Unsent], page: &mut Page<'_>) -> Result<()> {
+    let (shown, more) = page.some(rows);
+    for row in shown {
+        page.text(0, Tone::Bad, &unsent::line(row))?;
+    }
+    page.more(more, "notices that could not be sent")
 }
 
 fn print_workers(standing: &Standing, page: &mut Page<'_>) -> Result<()> {

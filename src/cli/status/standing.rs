@@ -8,7 +8,7 @@ use crate::domain::fault::FaultClass;
 use crate::error::Result;
 use crate::journal::{
     BatchRow, DeliveryRow, DropDirectoryRow, GapRow, HistoryFilter, Journal, LaneRow,
-    RepositoryRow, WorkerRow,
+    RepositoryRow, Unsent, WorkerRow,
 };
 use crate::spool::Spool;
 use crate::state_dir::StateDir;
@@ -93,6 +93,8 @@ pub(super) struct Standing {
     /// Hosts that cannot be reached, and since when.
     pub(super) unreachable: Vec<(String, DateTime<Utc>)>,
     pub(super) disk: Option<Disk>,
+    /// Notices that could not be sent.
+    pub(super) unsent: Vec<Unsent>,
 }
 
 impl Standing {
@@ -131,6 +133,7 @@ impl Standing {
             troubled,
             unreachable,
             disk: disk(setup, &state, &journal),
+            unsent: journal.unsent_messages()?,
         })
     }
 

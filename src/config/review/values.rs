@@ -7,12 +7,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Review;
-use crate::config::credentials::{CredentialStore, PASSWORD_COMMAND_PATH};
+use crate::config::credentials::CredentialStore;
 use crate::config::finding::Finding;
 use crate::config::value::nearest;
 use crate::domain::install::PLACEHOLDERS;
 use crate::domain::rule::{Rule, RuleTerms};
 use crate::domain::target::{HostKeyPolicy, TransportKind};
+use crate::program::SEARCH_PATH;
 
 /// Looks at one rule.
 pub(super) fn look(store: &CredentialStore, rule: &Rule, terms: &RuleTerms, review: &mut Review) {
@@ -135,7 +136,7 @@ impl Look<'_> {
         let Some(found) = find_program(program) else {
             return self.mistake(format!(
                 "the program of the password_command of rule [{name}] is not there: {program}; write its whole path \
-                 (it is looked for in {PASSWORD_COMMAND_PATH})"
+                 (it is looked for in {SEARCH_PATH})"
             ));
         };
         let shown = found.to_string_lossy().into_owned();
@@ -263,7 +264,7 @@ fn find_program(program: &str) -> Option<PathBuf> {
         let path = Path::new("/").join(program);
         return path.exists().then_some(path);
     }
-    PASSWORD_COMMAND_PATH
+    SEARCH_PATH
         .split(':')
         .map(|place| Path::new(place).join(program))
         .find(|path| path.is_file())

@@ -134,8 +134,9 @@ fn kill_at_each(way: Way, is_asked: impl Fn(&str) -> bool) -> usize {
 
 #[test]
 fn a_kill_at_any_point_breaks_no_promise_over_ssh() {
-    // Those of drop directories and of notes are tried where these are.
-    let is_elsewhere = |point: &str| point.starts_with("scan.") || point.starts_with("incoming.");
+    // Those of drop directories, of notes and of notices are tried where these are.
+    let elsewhere = ["scan.", "incoming.", "notice."];
+    let is_elsewhere = |point: &str| elsewhere.iter().any(|home| point.starts_with(home));
     let kills = kill_at_each(Way::Ssh, |point| !is_elsewhere(point));
     assert!(kills > ALL.len(), "{kills}");
 }

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod hostile_ftp;
 pub mod pyftpdlib;
 pub mod python;
+pub mod receivers;
 pub mod relay;
 pub mod running;
 pub mod ssh;

@@ -55,9 +55,7 @@ impl PythonServer {
         let out = child.stdout.take().expect("stdout");
         BufReader::new(out).read_line(&mut line).expect("the port");
         let port = line.trim().parse().unwrap_or_else(|_| {
-            panic!(
-                "no FTP server: install the Debian packages python3-pyftpdlib and python3-openssl"
-            )
+            panic!("no server: install the Debian packages python3-pyftpdlib and python3-openssl")
         });
         Self {
             port,
