@@ -43,6 +43,9 @@ mod query;
 mod rows;
 mod schema;
 mod search;
+mod statistics;
+#[cfg(test)]
+mod statistics_tests;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -67,6 +70,7 @@ pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 pub use search::Search;
 pub use workers::WorkerRow;
+pub use statistics::{BatchBrief, BatchLane, DurationTally, HourTally, LaneRow};
 
 /// One connection to the journal. Each thread opens its own.
 pub struct Journal {
