@@ -15,6 +15,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod fail_points;
+pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod source;
