@@ -18,6 +18,7 @@ pub mod fail_points;
 pub mod http;
 pub mod journal;
 pub mod logging;
+pub mod page;
 pub mod source;
 pub mod spool;
 pub mod state_dir;
