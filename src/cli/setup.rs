@@ -20,7 +20,7 @@ use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
 use crate::worker::underway::Board;
-use crate::worker::{Context, Exports, Notes, Wake};
+use crate::worker::{Context, Exports, Notes, Pulse, Wake};
 
 /// Where the state lies unless auto-dispatcher.cfg says otherwise.
 const SYSTEM_STATE_DIR: &str = "/var/lib/auto-dispatcher";
@@ -335,6 +335,7 @@ impl Setup {
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
             board: Board::default(),
+            pulse: Pulse::default(),
             notes: self.notes(),
             state,
         })

@@ -9,7 +9,7 @@ mod server;
 
 pub use guard::Guard;
 pub use request::Request;
-pub use server::{Server, Stopper, serve};
+pub use server::{Ended, Server, Stopper, serve};
 
 use std::sync::Arc;
 
@@ -50,6 +50,7 @@ impl Response {
     fn head(&self) -> Vec<u8> {
         let reason = match self.status {
             200 => "OK",
+            204 => "No Content",
             400 => "Bad Request",
             401 => "Unauthorized",
             404 => "Not Found",
@@ -58,7 +59,7 @@ impl Response {
             421 => "Misdirected Request",
             431 => "Request Header Fields Too Large",
             503 => "Service Unavailable",
-            _ => "Error",
+            _ => "Internal Server Error",
         };
         let policy = self.policy.as_deref().unwrap_or("default-src 'none'");
         let mut head = format!(

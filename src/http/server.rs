@@ -20,62 +20,66 @@ const ACCEPTED_AT_ONCE: usize = 64;
 const REST: Duration = Duration::from_millis(100);
 
 /// A server that listens.
-pub struct Server {
-    listener: TcpListener,
-    ended: UnixStream,
-}
+pub struct Server(TcpListener);
+
+/// Where a server, or who waits to become one, sees that it is to end.
+#[derive(Debug)]
+pub struct Ended(UnixStream);
 
 /// Ends its server when it is dropped.
 #[derive(Debug)]
-pub struct Stopper(UnixStream);
-
-impl Drop for Stopper {
-    fn drop(&mut self) {
-        // The other end sees it in any case when this one is closed.
-        let _ = self.0.shutdown(std::net::Shutdown::Both);
-    }
+pub struct Stopper {
+    /// Closed with us, which the other end of the pair sees.
+    _pair: UnixStream,
 }
 
 impl Stopper {
-    /// A stopper, and the end of it that a server watches.
-    pub fn new() -> io::Result<(Self, UnixStream)> {
+    /// A stopper, and where its server sees that it was dropped.
+    pub fn new() -> io::Result<(Self, Ended)> {
         let (ours, servers) = UnixStream::pair()?;
-        Ok((Self(ours), servers))
+        Ok((Self { _pair: ours }, Ended(servers)))
+    }
+}
+
+impl Ended {
+    /// Waits for so long. Whether the end has come.
+    pub fn within(&self, time: Duration) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        let timeout = Timespec::try_from(time).ok();
+        poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
     }
 }
 
 impl Server {
-    /// Listens at `address` until the other end of `ended` is dropped.
-    pub fn bind(address: SocketAddr, ended: UnixStream) -> io::Result<Self> {
+    /// Listens at `address`.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, ended })
+        Ok(Self(listener))
     }
 
     /// Where it listens: the port is the kernel's choice where 0 was asked for.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.0.local_addr()
     }
 }
 
-/// Waits for the end for so long. Whether it has come.
-pub(super) fn has_ended(ended: &UnixStream, within: Duration) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)];
-    let timeout = Timespec::try_from(within).ok();
-    poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
-}
-
 /// Serves until the stopper is dropped.
-pub fn serve(server: &Server, guard: &Guard, handler: &mut dyn FnMut(&Request) -> Response) {
+pub fn serve(
+    server: &Server,
+    ended: &Ended,
+    guard: &Guard,
+    handler: &mut dyn FnMut(&Request) -> Response,
+) {
     let mut clients: Vec<Connection> = Vec::new();
     loop {
-        let Ok((ended, is_called, ready)) = wait(server, &clients) else {
-            if has_ended(&server.ended, REST) {
+        let Ok((is_over, is_called, ready)) = wait(server, ended, &clients) else {
+            if ended.within(REST) {
                 return;
             }
             continue;
         };
-        if ended {
+        if is_over {
             return;
         }
         let now = Instant::now();
@@ -94,7 +98,11 @@ pub fn serve(server: &Server, guard: &Guard, handler: &mut dyn FnMut(&Request) -
 }
 
 /// Sleeps until something happens. Whether it is the end, whether somebody calls, and which clients are ready.
-fn wait(server: &Server, clients: &[Connection]) -> io::Result<(bool, bool, Vec<bool>)> {
+fn wait(
+    server: &Server,
+    ended: &Ended,
+    clients: &[Connection],
+) -> io::Result<(bool, bool, Vec<bool>)> {
     let now = Instant::now();
     let is_full = clients.len() >= CLIENTS_MAX;
     let mut next = clients.iter().map(Connection::deadline).min();
@@ -111,10 +119,10 @@ fn wait(server: &Server, clients: &[Connection]) -> io::Result<(bool, bool, Vec<
     };
     let mut fds = Vec::with_capacity(clients.len() + 2);
     fds.push(PollFd::from_borrowed_fd(
-        server.ended.as_fd(),
+        ended.0.as_fd(),
         PollFlags::IN,
     ));
-    fds.push(PollFd::from_borrowed_fd(server.listener.as_fd(), calls));
+    fds.push(PollFd::from_borrowed_fd(server.0.as_fd(), calls));
     fds.extend(clients.iter().map(|client| {
         let flags = if client.is_writing() {
             PollFlags::OUT
@@ -125,8 +133,8 @@ fn wait(server: &Server, clients: &[Connection]) -> io::Result<(bool, bool, Vec<
     }));
     poll(&mut fds, timeout.as_ref())?;
     let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-    let (ended, is_called) = (ready.next() == Some(true), ready.next() == Some(true));
-    Ok((ended, is_called, ready.collect()))
+    let (is_over, is_called) = (ready.next() == Some(true), ready.next() == Some(true));
+    Ok((is_over, is_called, ready.collect()))
 }
 
 fn tend(
@@ -157,7 +165,7 @@ fn accept(
         if clients.len() >= CLIENTS_MAX && !make_way(clients, now) {
             return;
         }
-        match server.listener.accept() {
+        match server.0.accept() {
             Ok((stream, _)) => {
                 if let Ok(mut client) = Connection::new(stream, now) {
                     tend(&mut client, guard, handler, now);
