@@ -6,7 +6,8 @@
 //! ```text
 //! cli                                   one file a command; the only place that prints
 //! worker                                claim a lane, run an attempt, settle
-//! config  source  spool  journal  transport  logging      know nothing of each other
+//! page                                  what the journal knows, as HTML and as figures
+//! config  source  spool  journal  transport  logging  http      know nothing of each other
 //! domain  error                         pure decisions; the words they are made in
 //! ```
 

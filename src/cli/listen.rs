@@ -68,7 +68,9 @@ pub(super) fn while_serving<T>(
         return work();
     };
     let guard = Guard {
-        token: listening.token().map_err(|finding| Error::config(finding.to_string()))?,
+        token: listening
+            .token()
+            .map_err(|finding| Error::config(finding.to_string()))?,
     };
     let failed = |error: &std::io::Error| Error::state(format!("cannot serve the page: {error}"));
     let (stopper, ended) = Stopper::new().map_err(|error| failed(&error))?;
@@ -138,7 +140,10 @@ impl Site<'_> {
         let response = match made {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => Response::text(503, format!("{}\n", error.one_line())),
-            Err(_) => Response::text(500, "a bug in auto-dispatcher: the page could not be made\n"),
+            Err(_) => Response::text(
+                500,
+                "a bug in auto-dispatcher: the page could not be made\n",
+            ),
         };
         let until = Instant::now() + KEPT.max(begun.elapsed() * KEPT_TIMES);
         self.kept.insert(wanted, (until, response.clone()));

@@ -61,7 +61,9 @@ fn since(text: &str) -> Result<Since, String> {
         Ok(0) => Err("has to be longer than nothing".to_owned()),
         Ok(seconds) if seconds <= SINCE_MAX_S => Ok(Since::Ago(seconds)),
         Ok(_) => Err("is longer than ten years".to_owned()),
-        Err(_) => Err("a time such as 36h or 14d, or a date such as 2026-11-01, is meant".to_owned()),
+        Err(_) => {
+            Err("a time such as 36h or 14d, or a date such as 2026-11-01, is meant".to_owned())
+        }
     }
 }
 

@@ -35,7 +35,9 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 fn is_loopback(address: SocketAddr) -> bool {
     match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+        }
     }
 }
 
@@ -91,6 +93,7 @@ fn read_token(path: &Path) -> Result<Secret, Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -98,7 +101,13 @@ mod tests {
         for text in ["127.0.0.1:1", "[::1]:9797", "localhost:80", "0.0.0.0:9"] {
             assert!(address(text).is_ok(), "{text}");
         }
-        for text in ["", "9797", "127.0.0.1", "host.example:80", "127.0.0.1:99999"] {
+        for text in [
+            "",
+            "9797",
+            "127.0.0.1",
+            "host.example:80",
+            "127.0.0.1:99999",
+        ] {
             assert!(address(text).is_err(), "{text}");
         }
     }
@@ -129,7 +138,7 @@ mod tests {
         let path = directory.path().join("token");
         let token = |text: &str, mode: u32| {
             std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             read_token(&path)
         };
         let good = token("0123456789abcdef\n", 0o600).unwrap();

@@ -96,7 +96,13 @@ mod tests {
     #[test]
     fn only_addresses_of_this_machine_name_it() {
         let guard = Guard { token: None };
-        for host in ["127.0.0.1:9797", "127.9.9.9", "localhost:1", "LOCALHOST", "[::1]:9797"] {
+        for host in [
+            "127.0.0.1:9797",
+            "127.9.9.9",
+            "localhost:1",
+            "LOCALHOST",
+            "[::1]:9797",
+        ] {
             assert_eq!(refused(&guard, host, None), None, "{host}");
         }
         for host in [
@@ -121,7 +127,11 @@ mod tests {
             "Bearer a-long-token-of-ours".to_owned(),
             basic("any:a-long-token-of-ours"),
         ] {
-            assert_eq!(refused(&guard, "any.example", Some(&right)), None, "{right}");
+            assert_eq!(
+                refused(&guard, "any.example", Some(&right)),
+                None,
+                "{right}"
+            );
         }
         for wrong in [
             "Bearer a-long-token-of-our".to_owned(),
@@ -130,7 +140,11 @@ mod tests {
             basic("a-long-token-of-ours:"),
             "Basic !".to_owned(),
         ] {
-            assert_eq!(refused(&guard, "127.0.0.1", Some(&wrong)), Some(401), "{wrong}");
+            assert_eq!(
+                refused(&guard, "127.0.0.1", Some(&wrong)),
+                Some(401),
+                "{wrong}"
+            );
         }
         assert_eq!(refused(&guard, "127.0.0.1", None), Some(401));
     }

@@ -43,7 +43,9 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         Ok(httparse::Status::Complete(_)) => judge(&head),
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX_BYTES => Parsed::Partial,
         Ok(httparse::Status::Partial) => refused(431, "the request is longer than 8 KiB"),
-        Err(httparse::Error::TooManyHeaders) => refused(431, "the request has more than 64 headers"),
+        Err(httparse::Error::TooManyHeaders) => {
+            refused(431, "the request has more than 64 headers")
+        }
         Err(error) => refused(400, &format!("this is no HTTP request: {error}")),
     }
 }
@@ -67,7 +69,8 @@ fn judge(head: &httparse::Request<'_, '_>) -> Parsed {
         Some("GET") => false,
         Some("HEAD") => true,
         _ => {
-            let mut response = Response::text(405, "only GET and HEAD: nothing can be changed here\n");
+            let mut response =
+                Response::text(405, "only GET and HEAD: nothing can be changed here\n");
             response.more = Some(("Allow", "GET, HEAD"));
             return Parsed::Refused(response);
         }
@@ -81,7 +84,11 @@ fn judge(head: &httparse::Request<'_, '_>) -> Parsed {
     }
     Parsed::Whole(Request {
         is_head,
-        path: target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        path: target
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         host: std::mem::take(host),
         authorization,
     })
@@ -110,8 +117,14 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: h\r\n\r\n", 405),
-            ("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", 400),
-            ("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            (
+                "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n",
+                400,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
+            ),
             ("GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
             ("\u{16}\u{3}\u{1} garbage\r\n\r\n", 400),
             (&long, 431),

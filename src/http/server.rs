@@ -110,7 +110,8 @@ fn wait(
         // Somebody may give way before.
         next = next.map(|next| next.min(now + REST));
     }
-    let timeout = next.and_then(|next| Timespec::try_from(next.saturating_duration_since(now)).ok());
+    let timeout =
+        next.and_then(|next| Timespec::try_from(next.saturating_duration_since(now)).ok());
     let nobody = is_full && !clients.iter().any(|client| client.gives_way(now).is_some());
     let calls = if nobody {
         PollFlags::empty()
@@ -118,10 +119,7 @@ fn wait(
         PollFlags::IN
     };
     let mut fds = Vec::with_capacity(clients.len() + 2);
-    fds.push(PollFd::from_borrowed_fd(
-        ended.0.as_fd(),
-        PollFlags::IN,
-    ));
+    fds.push(PollFd::from_borrowed_fd(ended.0.as_fd(), PollFlags::IN));
     fds.push(PollFd::from_borrowed_fd(server.0.as_fd(), calls));
     fds.extend(clients.iter().map(|client| {
         let flags = if client.is_writing() {
@@ -178,7 +176,7 @@ fn accept(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // No descriptor left: others need them more.
             Err(_) => {
-                clients.retain(|client| client.is_writing());
+                clients.retain(Connection::is_writing);
                 std::thread::sleep(REST);
                 return;
             }

@@ -254,10 +254,11 @@ fn known_lanes(connection: &Connection) -> rusqlite::Result<Vec<LaneRow>> {
         .collect()
 }
 
+/// Lane, state, how many, and when the oldest was queued.
+type LaneCount = (String, State, u64, DateTime<Utc>);
+
 /// How many of each state that somebody has to do with, by lane, and since when the oldest is queued.
-fn lanes_by_state(
-    connection: &Connection,
-) -> rusqlite::Result<Vec<(String, State, u64, DateTime<Utc>)>> {
+fn lanes_by_state(connection: &Connection) -> rusqlite::Result<Vec<LaneCount>> {
     connection
         .prepare_cached(
             "SELECT lane, state, count(*), min(queued_at) FROM deliveries INDEXED BY deliveries_standing

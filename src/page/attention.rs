@@ -109,7 +109,10 @@ fn of_the_machine(standing: &Standing) -> Vec<Concern> {
                 "no worker lives, and there is work",
                 "the next hook starts one",
             )
-            .with(format!("{} worker --until-idle", machine.program), "does it now"),
+            .with(
+                format!("{} worker --until-idle", machine.program),
+                "does it now",
+            ),
         );
     }
     concerns
@@ -130,11 +133,15 @@ fn plan(batch: &BatchRow, standing: &Standing) -> Option<Concern> {
             "lets the former repository go",
         ));
     }
-    let again = when(batch.due_at, standing.machine.now);
+    let now = standing.machine.now;
+    let again = if batch.due_at > now {
+        when(batch.due_at, now).ago
+    } else {
+        "as soon as a worker looks".to_owned()
+    };
     let reason = format!(
-        "{reason} — tried {}, again {}; later revisions of its repository wait behind it",
+        "{reason} — tried {}, again {again}; later revisions of its repository wait behind it",
         counted(u64::from(batch.plan_attempts), "time", "times"),
-        again.ago
     );
     let concern = Concern::new(Weight::Ill, format!("{what} cannot be planned"), reason);
     let Some(revision) = batch.revision else {
@@ -142,7 +149,10 @@ fn plan(batch: &BatchRow, standing: &Standing) -> Option<Concern> {
     };
     Some(
         concern
-            .with(format!("{program} check"), "shows what is wrong with the rules")
+            .with(
+                format!("{program} check"),
+                "shows what is wrong with the rules",
+            )
             .with(
                 shown(&format!("{program} dismiss {path} {revision}"), REASON_MAX),
                 "lets the revision go",
@@ -171,7 +181,10 @@ fn of_stopped_lanes(standing: &Standing) -> Vec<Concern> {
                 format!("behind the failure of delivery {delivery} (on_failure = stop)"),
             )
             .with(format!("{program} retry {delivery}"), "tries it again")
-            .with(format!("{program} dismiss {delivery}"), "lets the lane go on")
+            .with(
+                format!("{program} dismiss {delivery}"),
+                "lets the lane go on",
+            )
         })
         .collect()
 }

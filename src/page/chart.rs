@@ -13,12 +13,7 @@ const DAILY_MAX_D: i64 = 62;
 /// Labels below the bars.
 const LABELS: usize = 6;
 /// In the order in which they are stacked.
-const OUTCOMES: [State; 4] = [
-    State::Done,
-    State::Failed,
-    State::Unknown,
-    State::Cancelled,
-];
+const OUTCOMES: [State; 4] = [State::Done, State::Failed, State::Unknown, State::Cancelled];
 
 /// A part of a bar.
 pub(super) struct Segment {
@@ -179,7 +174,13 @@ pub(super) fn chart(hours: &[HourTally], since: DateTime<Utc>, now: DateTime<Utc
         bars: slots
             .map(|(index, (sum, slot))| {
                 let is_labelled = (count - 1 - index) % every == every / 2;
-                bar(sum, (index, count), (top, bytes_top), unit.label(slot), is_labelled)
+                bar(
+                    sum,
+                    (index, count),
+                    (top, bytes_top),
+                    unit.label(slot),
+                    is_labelled,
+                )
             })
             .collect(),
         top: number(top),
@@ -237,7 +238,10 @@ mod tests {
 
     #[test]
     fn the_highest_bar_is_not_cut() {
-        assert_eq!([0, 1, 3, 5, 6, 11, 201].map(round_up), [1, 1, 5, 5, 10, 20, 500]);
+        assert_eq!(
+            [0, 1, 3, 5, 6, 11, 201].map(round_up),
+            [1, 1, 5, 5, 10, 20, 500]
+        );
         assert_eq!(round_up(u64::MAX), u64::MAX);
     }
 
@@ -257,7 +261,10 @@ mod tests {
             tally(48, State::Done, 2),
         ];
         let drawn = chart(&hours, since, now);
-        assert_eq!((drawn.unit, drawn.bars.len(), drawn.top.as_str()), ("hour", 49, "5"));
+        assert_eq!(
+            (drawn.unit, drawn.bars.len(), drawn.top.as_str()),
+            ("hour", 49, "5")
+        );
         let last = drawn.bars.last().unwrap();
         assert_eq!(last.segments.len(), 2);
         assert_eq!(last.segments[0].height, Percent(60.0));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::facts::Facts;
-use super::text::{counted, name, source, when, worst};
+use super::text::{counted, name, shown, source, when, worst};
 use crate::domain::delivery::State;
 use crate::journal::BatchLane;
 
@@ -65,7 +65,11 @@ pub(super) fn matrix(facts: &Facts, anchors: &HashSet<i64>) -> Matrix {
             let cells = lanes
                 .entry(&part.lane)
                 .or_insert_with(|| vec![Vec::new(); places.len()]);
-            cells.iter_mut().skip(*place).take(1).for_each(|cell| cell.push(part));
+            cells
+                .iter_mut()
+                .skip(*place)
+                .take(1)
+                .for_each(|cell| cell.push(part));
         }
     }
     let mut lanes: Vec<_> = lanes.into_iter().collect();
@@ -76,10 +80,26 @@ pub(super) fn matrix(facts: &Facts, anchors: &HashSet<i64>) -> Matrix {
         lanes.truncate(ROWS_MAX);
         lanes.sort_by_key(|(lane, _)| *lane);
     }
+    let repositories: HashSet<_> = facts
+        .batches
+        .iter()
+        .map(|batch| &batch.repository)
+        .collect();
+    let are_several = repositories.len() > 1;
     let columns = facts.batches.iter().rev().map(|batch| {
-        let by = batch.author.as_deref().map(|author| format!(" by {author}"));
-        let of = batch.repository.as_deref().map(|path| format!(" of {path}"));
+        let by = batch
+            .author
+            .as_deref()
+            .map(|author| format!(" by {author}"));
+        let of = batch
+            .repository
+            .as_deref()
+            .map(|path| format!(" of {path}"));
         let label = source(batch.source, batch.revision);
+        let label = match batch.repository.as_deref().filter(|_| are_several) {
+            Some(path) => format!("{} {label}", short(path)),
+            None => label,
+        };
         Column {
             title: name(&format!(
                 "{label}{}{}, {}",
@@ -104,6 +124,12 @@ pub(super) fn matrix(facts: &Facts, anchors: &HashSet<i64>) -> Matrix {
         columns,
         more,
     }
+}
+
+/// The beginning of a repository's own name.
+fn short(path: &str) -> String {
+    let own = path.rsplit('/').next().unwrap_or(path);
+    shown(&own.chars().take(8).collect::<String>(), 8)
 }
 
 /// How many cells of a row want somebody.
@@ -131,13 +157,21 @@ fn cell(parts: &[&BatchLane], column: &str, anchors: &HashSet<i64>) -> Cell {
     let what = if all == 1 {
         state.to_string()
     } else {
-        format!("{}: {}", counted(all, "delivery", "deliveries"), words.join(", "))
+        format!(
+            "{}: {}",
+            counted(all, "delivery", "deliveries"),
+            words.join(", ")
+        )
     };
     let example = parts.iter().find(|part| part.state == state);
     let example = example.map(|part| part.example).unwrap_or_default();
     Cell {
         state: state.as_str(),
-        count: if all > 1 { all.to_string() } else { String::new() },
+        count: if all > 1 {
+            all.to_string()
+        } else {
+            String::new()
+        },
         title: format!("{column}: {what} (show {example})"),
         link: anchors.contains(&example).then_some(example),
     }

@@ -92,12 +92,7 @@ fn deliveries(out: &mut Exposition, standing: &Standing) {
         "Deliveries that ever settled, by outcome; one that is retried settles again.",
     );
     let mut sent = 0;
-    for outcome in [
-        State::Done,
-        State::Failed,
-        State::Unknown,
-        State::Cancelled,
-    ] {
+    for outcome in [State::Done, State::Failed, State::Unknown, State::Cancelled] {
         let rows = standing.settled.iter().filter(|row| row.outcome == outcome);
         let (mut count, mut arrived) = (0, 0);
         for row in rows {
@@ -114,7 +109,11 @@ fn deliveries(out: &mut Exposition, standing: &Standing) {
 
 fn durations(out: &mut Exposition, standing: &Standing) {
     let name = "auto_dispatcher_attempt_duration_seconds";
-    out.family(name, "histogram", "How long attempts took, whatever their outcome.");
+    out.family(
+        name,
+        "histogram",
+        "How long attempts took, whatever their outcome.",
+    );
     let (mut attempts, mut total_ms) = (0, 0);
     for row in &standing.durations {
         attempts += row.attempts;
@@ -127,16 +126,27 @@ fn durations(out: &mut Exposition, standing: &Standing) {
 }
 
 fn lanes(out: &mut Exposition, standing: &Standing) {
-    let since = standing.lanes.iter().filter_map(|lane| lane.open_since).min();
-    let age = since.map_or(0, |since| (standing.machine.now - since).num_seconds().max(0));
+    let since = standing
+        .lanes
+        .iter()
+        .filter_map(|lane| lane.open_since)
+        .min();
+    let age = since.map_or(0, |since| {
+        (standing.machine.now - since).num_seconds().max(0)
+    });
     out.gauge(
         "auto_dispatcher_queue_oldest_age_seconds",
         "Age of the oldest delivery that is queued, running or waiting; 0: there is none.",
         age,
     );
-    let count = |is: &dyn Fn(&LaneRow) -> bool| standing.lanes.iter().filter(|lane| is(lane)).count();
+    let count =
+        |is: &dyn Fn(&LaneRow) -> bool| standing.lanes.iter().filter(|lane| is(lane)).count();
     let name = "auto_dispatcher_lanes";
-    out.family(name, "gauge", "Lanes by what they do; one may be counted more than once.");
+    out.family(
+        name,
+        "gauge",
+        "Lanes by what they do; one may be counted more than once.",
+    );
     for (condition, lanes) in [
         ("running", count(&|lane| lane.running > 0)),
         ("queued", count(&|lane| lane.queued > 0)),
@@ -162,13 +172,21 @@ fn targets(out: &mut Exposition, lanes: &[LaneRow]) {
         }
     }
     let name = "auto_dispatcher_target_open_deliveries";
-    out.family(name, "gauge", "Deliveries of a target that are queued, running or waiting.");
+    out.family(
+        name,
+        "gauge",
+        "Deliveries of a target that are queued, running or waiting.",
+    );
     for lane in &lanes {
         let open = lane.queued + lane.running + lane.waiting;
         out.sample(name, &[("target", &lane.lane)], open);
     }
     let name = "auto_dispatcher_target_undecided_deliveries";
-    out.family(name, "gauge", "Failed and unknown deliveries of a target that nobody has decided about.");
+    out.family(
+        name,
+        "gauge",
+        "Failed and unknown deliveries of a target that nobody has decided about.",
+    );
     for lane in &lanes {
         out.sample(name, &[("target", &lane.lane)], lane.undecided);
     }
@@ -176,9 +194,21 @@ fn targets(out: &mut Exposition, lanes: &[LaneRow]) {
 
 fn sources(out: &mut Exposition, standing: &Standing) {
     let name = "auto_dispatcher_batches_unplanned";
-    out.family(name, "gauge", "Batches that are recorded and not planned, by what is the matter.");
-    let failed = standing.unplanned.iter().filter(|batch| batch.plan_error.is_some()).count();
-    out.sample(name, &[("state", "recorded")], standing.unplanned.len() - failed);
+    out.family(
+        name,
+        "gauge",
+        "Batches that are recorded and not planned, by what is the matter.",
+    );
+    let failed = standing
+        .unplanned
+        .iter()
+        .filter(|batch| batch.plan_error.is_some())
+        .count();
+    out.sample(
+        name,
+        &[("state", "recorded")],
+        standing.unplanned.len() - failed,
+    );
     out.sample(name, &[("state", "plan_failed")], failed);
     out.gauge(
         "auto_dispatcher_gaps",
@@ -188,10 +218,18 @@ fn sources(out: &mut Exposition, standing: &Standing) {
     out.gauge(
         "auto_dispatcher_gap_revisions",
         "Revisions in these gaps.",
-        standing.gaps.iter().map(crate::journal::GapRow::revisions).sum::<u64>(),
+        standing
+            .gaps
+            .iter()
+            .map(crate::journal::GapRow::revisions)
+            .sum::<u64>(),
     );
     let name = "auto_dispatcher_repository_last_revision";
-    out.family(name, "gauge", "The highest revision of a repository that was recorded.");
+    out.family(
+        name,
+        "gauge",
+        "The highest revision of a repository that was recorded.",
+    );
     for repository in &standing.repositories {
         if let Some(revision) = repository.last_revision {
             let path = repository.path.to_string_lossy();
@@ -200,26 +238,46 @@ fn sources(out: &mut Exposition, standing: &Standing) {
         }
     }
     let name = "auto_dispatcher_drop_directory_troubled";
-    out.family(name, "gauge", "Whether something keeps a drop directory from being scanned or dispatched.");
+    out.family(
+        name,
+        "gauge",
+        "Whether something keeps a drop directory from being scanned or dispatched.",
+    );
     for row in &standing.drop_directories {
         let path = row.path.to_string_lossy();
-        out.sample(name, &[("directory", &path)], u8::from(row.trouble.is_some()));
+        out.sample(
+            name,
+            &[("directory", &path)],
+            u8::from(row.trouble.is_some()),
+        );
     }
 }
 
 fn machine(out: &mut Exposition, standing: &Standing) {
     let machine = &standing.machine;
-    out.gauge("auto_dispatcher_workers", "Workers that live.", machine.workers.len());
+    out.gauge(
+        "auto_dispatcher_workers",
+        "Workers that live.",
+        machine.workers.len(),
+    );
     if let Some(disk) = machine.disk {
         out.gauge(
             "auto_dispatcher_disk_free_bytes",
             "Bytes that are free on the disk of the state directory.",
             disk.free,
         );
-        out.gauge("auto_dispatcher_disk_size_bytes", "The size of that disk.", disk.size);
+        out.gauge(
+            "auto_dispatcher_disk_size_bytes",
+            "The size of that disk.",
+            disk.size,
+        );
     }
     if let Some(bytes) = machine.spool_bytes {
-        out.gauge("auto_dispatcher_spool_bytes", "Bytes of packages in the spool.", bytes);
+        out.gauge(
+            "auto_dispatcher_spool_bytes",
+            "Bytes of packages in the spool.",
+            bytes,
+        );
     }
     out.gauge(
         "auto_dispatcher_spool_max_bytes",
@@ -241,7 +299,13 @@ mod tests {
 
     #[test]
     fn seconds_are_exact() {
-        for (ms, expected) in [(0, "0"), (100, "0.1"), (2500, "2.5"), (60_000, "60"), (1, "0.001")] {
+        for (ms, expected) in [
+            (0, "0"),
+            (100, "0.1"),
+            (2500, "2.5"),
+            (60_000, "60"),
+            (1, "0.001"),
+        ] {
             assert_eq!(seconds(ms), expected);
         }
     }

@@ -61,8 +61,19 @@ pub(super) fn cards(
     for row in undecided {
         let alike = groups.iter_mut().find(|group| {
             group.first().is_some_and(|first| {
-                (&first.lane, first.state, &first.fault, &first.error, first.exit_status)
-                    == (&row.lane, row.state, &row.fault, &row.error, row.exit_status)
+                (
+                    &first.lane,
+                    first.state,
+                    &first.fault,
+                    &first.error,
+                    first.exit_status,
+                ) == (
+                    &row.lane,
+                    row.state,
+                    &row.fault,
+                    &row.error,
+                    row.exit_status,
+                )
             })
         });
         match alike {
@@ -193,20 +204,29 @@ fn details(row: &DeliveryRow, now: DateTime<Utc>) -> Vec<(&'static str, String)>
         ("repository", row.repository.as_deref().map(name)),
         ("directory", row.directory.as_deref().map(name)),
         ("author", row.author.as_deref().map(name)),
-        ("rule", Some(name(&format!("[{}] line {}", row.rule, row.rule_line)))),
+        (
+            "rule",
+            Some(name(&format!("[{}] line {}", row.rule, row.rule_line))),
+        ),
         ("to", Some(destination(row))),
         ("SHA-256", row.sha256.clone()),
         ("queued", Some(when(row.queued_at, now).local)),
         ("settled", row.settled_at.map(|at| when(at, now).local)),
         ("tried", Some(tried)),
-        ("again", due.map(|due| format!("{} ({})", due.local, due.ago))),
-        ("exit status", row.exit_status.map(|status| status.to_string())),
-        ("fault", row.fault.as_deref().map(name)),
-        ("reason", row.error.as_deref().map(|error| shown(error, NAME_MAX * 3))),
         (
-            "dismissed",
-            row.dismissed_at.map(|at| when(at, now).local),
+            "again",
+            due.map(|due| format!("{} ({})", due.local, due.ago)),
         ),
+        (
+            "exit status",
+            row.exit_status.map(|status| status.to_string()),
+        ),
+        ("fault", row.fault.as_deref().map(name)),
+        (
+            "reason",
+            row.error.as_deref().map(|error| shown(error, NAME_MAX * 3)),
+        ),
+        ("dismissed", row.dismissed_at.map(|at| when(at, now).local)),
     ];
     optional
         .into_iter()

@@ -33,7 +33,7 @@ pub(super) struct Typical {
 pub(super) struct TargetRow {
     /// Its name.
     pub target: String,
-    /// `failing`, `stopped`, `waiting`, `running`, `queued` or `well`.
+    /// `stopped`, `failing`, `waiting`, `running`, `queued`, `undecided` or `well`.
     pub state: &'static str,
     /// More about that.
     pub more: String,
@@ -88,11 +88,16 @@ pub(super) fn targets(facts: &Facts) -> Targets {
 
 fn state(lane: &LaneRow, is_stopped: bool) -> (usize, &'static str) {
     let states = [
-        (lane.undecided > 0 && !is_stopped, "failing"),
         (is_stopped, "stopped"),
+        (
+            lane.undecided > 0 && lane.failing_since.is_some(),
+            "failing",
+        ),
         (lane.waiting > 0, "waiting"),
         (lane.running > 0, "running"),
         (lane.queued > 0, "queued"),
+        // Something went well there since.
+        (lane.undecided > 0, "undecided"),
     ];
     let first = states.iter().position(|(is, _)| *is);
     first.map_or((states.len(), "well"), |at| {

@@ -164,16 +164,25 @@ pub fn page(facts: &Facts, is_live: bool) -> Result<Page> {
 
 /// The first thing to read: how bad it is, in a word and in words.
 fn headline(standing: &Standing, concerns: &[Concern]) -> (&'static str, String, String) {
-    let (failed, unknown) = (standing.count(State::Failed), standing.count(State::Unknown));
+    let (failed, unknown) = (
+        standing.count(State::Failed),
+        standing.count(State::Unknown),
+    );
     let mut parts = Vec::new();
     if failed > 0 {
-        parts.push(format!("{} failed", counted(failed, "delivery", "deliveries")));
+        parts.push(format!(
+            "{} failed",
+            counted(failed, "delivery", "deliveries")
+        ));
     }
     if unknown > 0 {
         let what = if failed > 0 {
             format!("{} unknown", number(unknown))
         } else {
-            format!("{} unknown", counted(unknown, "delivery is", "deliveries are"))
+            format!(
+                "{} unknown",
+                counted(unknown, "delivery is", "deliveries are")
+            )
         };
         parts.push(what);
     }

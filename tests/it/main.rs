@@ -24,6 +24,7 @@ mod incoming;
 mod install_hook;
 mod logging;
 mod packaging;
+mod page;
 mod pipeline;
 mod re_generator;
 mod readme;

@@ -9,7 +9,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// Each layer with what it may import of this crate. `error` and `fail_points` are everybody's; `logging`, `spool` and
 /// `state_dir` are of the middle.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("error", &["domain"]),
     ("fail_points", &[]),
     ("domain", &["domain"]),
@@ -20,6 +20,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("journal", &["journal", "domain", "error"]),
     ("transport", &["transport", "domain", "error"]),
     ("logging", &["logging", "domain", "error"]),
+    ("http", &["http", "domain", "error"]),
+    ("page", &["page", "journal", "domain", "error"]),
     (
         "worker",
         &[
@@ -39,6 +41,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
         &[
             "cli",
             "worker",
+            "http",
+            "page",
             "config",
             "source",
             "spool",
@@ -53,7 +57,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that one module wraps.
-const WRAPPED: [(&str, &[&str]); 11] = [
+const WRAPPED: [(&str, &[&str]); 13] = [
     ("ssh2", &["src/transport/ssh/"]),
     ("suppaftp", &["src/transport/ftp/"]),
     ("rustls", &["src/transport/ftp/"]),
@@ -65,6 +69,8 @@ const WRAPPED: [(&str, &[&str]); 11] = [
     ("netrc", &["src/config/netrc"]),
     ("fancy_regex", &["src/domain/pattern/"]),
     ("regex_automata", &["src/domain/pattern/"]),
+    ("httparse", &["src/http/"]),
+    ("askama", &["src/page/"]),
 ];
 
 /// What `domain` has no business with.

@@ -63,7 +63,7 @@
         button.textContent = "copied";
         setTimeout(() => { button.textContent = "copy"; }, 1500);
       });
-      code.after(button);
+      code.parentElement.append(button);
     }
   };
   const show = () => {
