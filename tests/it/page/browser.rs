@@ -16,6 +16,11 @@ const LOOK: &str = include_str!("browser.py");
 /// A name that takes over a page which takes names for markup, and turns the rest of its line around.
 const HOSTILE: &str = "<img src=x onerror=\"document.title='pwned'\">\u{202e}'&amp;.tar";
 
+/// Whether the script has put a younger page in the place of the one that was loaded, with what was delivered meanwhile.
+const UNTIL: &str = "const made = document.querySelector('.made time').dateTime;
+    window.first ??= made;
+    return window.first !== made && document.getElementById('main').innerText.includes('good-2')";
+
 /// Has the browser visit pages, and tells what it saw.
 fn look(pipeline: &Pipeline, visits: &[Value]) -> Vec<Value> {
     let told = json!({
@@ -118,7 +123,7 @@ fn the_page_that_is_served_shows_what_happens_without_being_loaded_again() {
             look(
                 &pipeline,
                 &[json!({"name": "live", "url": url, "width": 1280, "dark": false, "script": true,
-                    "until": "return document.body.innerText.includes('good-2')"})],
+                    "until": UNTIL})],
             )
         });
             pipeline.commit(&[("good-2", b"2")]);
@@ -131,7 +136,6 @@ fn the_page_that_is_served_shows_what_happens_without_being_loaded_again() {
     }
     assert!(saw["text"].as_str().unwrap().contains("good-2"), "{saw}");
     let asked = saw["asked"].as_array().unwrap();
-    assert!(asked.len() > 1, "it asked once: {asked:?}");
     assert!(
         asked
             .iter()

@@ -8,8 +8,9 @@ use auto_dispatcher::domain::delivery::State;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Answer, Site};
-use crate::pipeline::Pipeline;
 use crate::pipeline::host::Host;
+use crate::pipeline::{LIMIT, Pipeline};
+use crate::testenv::wait_until;
 
 /// How many threads the worker has.
 fn threads(site: &Site) -> usize {
@@ -116,6 +117,7 @@ fn what_is_no_request_is_refused_and_nothing_is_smuggled() {
 fn a_client_that_reads_slowly_gets_all_of_it_and_holds_up_nobody() {
     let pipeline = Pipeline::new(&[]);
     let site = Site::start(&pipeline);
+    wait_until("there is a journal", LIMIT, || site.get("/").status == 200);
     let mut slow = site.connect();
     let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", site.port);
     let (first, rest) = request.split_at(20);
