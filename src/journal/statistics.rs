@@ -222,16 +222,15 @@ impl Journal {
         })
     }
 
-    /// How long the last attempts took that brought something to its end, of the last `most` deliveries: lane and
-    /// milliseconds.
+    /// How long those of the last `most` attempts took that brought something to its end: lane and milliseconds.
     pub fn recent_durations(&self, most: u64) -> Result<Vec<(String, u64)>> {
         self.read("cannot read the attempts of", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT d.lane, max(a.ended_at - a.started_at, 0) FROM deliveries d
-                     JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts
-                     WHERE d.id > (SELECT coalesce(max(id), 0) FROM deliveries) - ?1
-                       AND d.state = 'done' AND a.ended_at IS NOT NULL",
+                    "SELECT d.lane, max(a.ended_at - a.started_at, 0) FROM attempts a
+                     JOIN deliveries d ON d.id = a.delivery_id
+                     WHERE a.id > (SELECT coalesce(max(id), 0) FROM attempts) - ?1
+                       AND a.outcome = 'done' AND a.ended_at IS NOT NULL",
                 )?
                 .query_map([most], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()

@@ -12,7 +12,7 @@ use crate::journal::{
 
 /// Failed and unknown deliveries that are read to be shown.
 const UNDECIDED_MAX: u64 = 500;
-/// Deliveries whose last attempts tell how long things take.
+/// Attempts that tell how long things take.
 const TIMED: u64 = 10_000;
 
 /// A file system.
