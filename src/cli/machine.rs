@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::Globals;
 use super::setup::Setup;
-use super::status::program;
+use super::typed::Program;
 use crate::error::Result;
 use crate::journal::Journal;
 use crate::page::{Disk, Machine, WorkerFact};
@@ -23,11 +23,11 @@ pub(super) fn machine(
 ) -> Result<Machine> {
     let mut workers = Vec::new();
     for id in presence::living(state) {
-        if let Some((pid, started_at)) = journal.worker(id)? {
+        if let Some(row) = journal.worker(id)? {
             workers.push(WorkerFact {
                 id,
-                pid,
-                started_at,
+                pid: row.pid,
+                started_at: row.started_at,
             });
         }
     }
@@ -36,7 +36,7 @@ pub(super) fn machine(
             .nodename()
             .to_string_lossy()
             .into_owned(),
-        program: program(globals),
+        program: Program::of(globals).with(&[]).join(" "),
         state_dir: state.path().to_string_lossy().into_owned(),
         workers,
         worker_failure: presence::last_failure(state),

@@ -69,8 +69,8 @@ pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 pub use search::Search;
+pub use statistics::{BatchBrief, BatchLane, DurationTally, HourTally, LaneTally};
 pub use workers::WorkerRow;
-pub use statistics::{BatchBrief, BatchLane, DurationTally, HourTally, LaneRow};
 
 /// One connection to the journal. Each thread opens its own.
 pub struct Journal {

@@ -40,7 +40,7 @@ pub struct DurationTally {
 
 /// How a target stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LaneRow {
+pub struct LaneTally {
     /// Name of the lane.
     pub lane: String,
     /// When something last was done there.
@@ -146,26 +146,10 @@ impl Journal {
         })
     }
 
-    /// How many deliveries are in each state that `status` lists: open, or failed or unknown and not decided about.
-    pub fn unsettled_counts(&self) -> Result<Vec<(State, u64)>> {
-        self.read("cannot read the deliveries of", |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT state, count(*) FROM deliveries INDEXED BY deliveries_standing
-                     WHERE settled_at IS NULL GROUP BY state
-                     UNION ALL
-                     SELECT state, count(*) FROM deliveries INDEXED BY deliveries_troubled
-                     WHERE state IN ('failed', 'unknown') AND dismissed_at IS NULL GROUP BY state",
-                )?
-                .query_map([], |row| Ok((row.get::<_, Word<State>>(0)?.0, row.get(1)?)))?
-                .collect()
-        })
-    }
-
     /// How each target stands that anything ever went to, by name.
-    pub fn lane_rows(&self) -> Result<Vec<LaneRow>> {
+    pub fn lane_rows(&self) -> Result<Vec<LaneTally>> {
         self.read("cannot read the lanes of", |connection| {
-            let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();
+            let mut rows: BTreeMap<String, LaneTally> = BTreeMap::new();
             for row in known_lanes(connection)? {
                 rows.insert(row.lane.clone(), row);
             }
@@ -186,7 +170,7 @@ impl Journal {
             }
             Ok(rows
                 .into_iter()
-                .map(|(lane, row)| LaneRow { lane, ..row })
+                .map(|(lane, row)| LaneTally { lane, ..row })
                 .collect())
         })
     }
@@ -238,16 +222,16 @@ impl Journal {
     }
 }
 
-fn known_lanes(connection: &Connection) -> rusqlite::Result<Vec<LaneRow>> {
+fn known_lanes(connection: &Connection) -> rusqlite::Result<Vec<LaneTally>> {
     connection
         .prepare_cached("SELECT lane, done_at, done_id, failing_since FROM settled_lanes")?
         .query_map([], |row| {
-            Ok(LaneRow {
+            Ok(LaneTally {
                 lane: row.get(0)?,
                 done_at: row.get::<_, Option<i64>>(1)?.map(time),
                 done_id: row.get(2)?,
                 failing_since: row.get::<_, Option<i64>>(3)?.map(time),
-                ..LaneRow::default()
+                ..LaneTally::default()
             })
         })?
         .collect()

@@ -7,7 +7,7 @@ use crate::domain::delivery::State;
 use crate::error::Result;
 use crate::journal::{
     BatchBrief, BatchLane, BatchRow, DeliveryRow, DropDirectoryRow, DurationTally, GapRow,
-    HistoryFilter, HourTally, Journal, LaneRow, RepositoryRow,
+    HistoryFilter, HourTally, Journal, LaneTally, RepositoryRow,
 };
 
 /// Failed and unknown deliveries that are read to be shown.
@@ -68,7 +68,7 @@ pub struct Standing {
     /// How many deliveries are in each state that wants somebody.
     pub counts: Vec<(State, u64)>,
     /// Every target.
-    pub lanes: Vec<LaneRow>,
+    pub lanes: Vec<LaneTally>,
     /// Lanes behind a failure that stops them, with the delivery that does.
     pub stopped: Vec<(String, i64)>,
     /// Batches that are not planned.

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 
 use super::facts::Standing;
 use crate::domain::delivery::State;
-use crate::journal::LaneRow;
+use crate::journal::LaneTally;
 
 /// Targets that have figures of their own: the ones that want somebody, then those that were served last.
 const TARGETS_MAX: usize = 500;
@@ -140,7 +140,7 @@ fn lanes(out: &mut Exposition, standing: &Standing) {
         age,
     );
     let count =
-        |is: &dyn Fn(&LaneRow) -> bool| standing.lanes.iter().filter(|lane| is(lane)).count();
+        |is: &dyn Fn(&LaneTally) -> bool| standing.lanes.iter().filter(|lane| is(lane)).count();
     let name = "auto_dispatcher_lanes";
     out.family(
         name,
@@ -157,8 +157,8 @@ fn lanes(out: &mut Exposition, standing: &Standing) {
     }
 }
 
-fn targets(out: &mut Exposition, lanes: &[LaneRow]) {
-    let mut lanes: Vec<&LaneRow> = lanes.iter().collect();
+fn targets(out: &mut Exposition, lanes: &[LaneTally]) {
+    let mut lanes: Vec<&LaneTally> = lanes.iter().collect();
     lanes.sort_by_key(|lane| {
         let wants = lane.undecided + lane.queued + lane.running + lane.waiting > 0;
         std::cmp::Reverse((wants, lane.done_at))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::facts::Facts;
 use super::text::{Percent, When, counted, name, span, took, when};
-use crate::journal::LaneRow;
+use crate::journal::LaneTally;
 
 /// Targets that are shown, those that want somebody first.
 const ROWS_MAX: usize = 150;
@@ -64,7 +64,7 @@ pub(super) fn targets(facts: &Facts) -> Targets {
     for (lane, ms) in &facts.timed {
         timed.entry(lane).or_default().push(*ms);
     }
-    let mut lanes: Vec<(usize, &'static str, &LaneRow)> = standing
+    let mut lanes: Vec<(usize, &'static str, &LaneTally)> = standing
         .lanes
         .iter()
         .map(|lane| {
@@ -86,7 +86,7 @@ pub(super) fn targets(facts: &Facts) -> Targets {
     }
 }
 
-fn state(lane: &LaneRow, is_stopped: bool) -> (usize, &'static str) {
+fn state(lane: &LaneTally, is_stopped: bool) -> (usize, &'static str) {
     let states = [
         (is_stopped, "stopped"),
         (
@@ -105,7 +105,7 @@ fn state(lane: &LaneRow, is_stopped: bool) -> (usize, &'static str) {
     })
 }
 
-fn row(facts: &Facts, lane: &LaneRow, state: &'static str, durations: Vec<u64>) -> TargetRow {
+fn row(facts: &Facts, lane: &LaneTally, state: &'static str, durations: Vec<u64>) -> TargetRow {
     let now = facts.standing.machine.now;
     let since = match state {
         "failing" | "stopped" => lane.failing_since,
