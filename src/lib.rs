@@ -6,7 +6,8 @@
 //! ```text
 //! cli                                   one file a command; the only place that prints
 //! worker                                claim a lane, run an attempt, settle
-//! config  source  spool  journal  transport  notify  logging      know nothing of each other
+//! page                                  what the journal knows, as HTML and as figures
+//! config  source  spool  journal  transport  notify  logging  http      know nothing of each other
 //! program                               runs programs of the operator's
 //! domain  error                         pure decisions; the words they are made in
 //! ```
@@ -16,9 +17,11 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod fail_points;
+pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod notify;
+pub mod page;
 pub mod program;
 pub mod source;
 pub mod spool;

@@ -9,6 +9,7 @@ use super::output_error;
 use super::screen::Tone;
 use super::table::{Cell, Table};
 use crate::domain::delivery::State;
+pub(super) use crate::domain::text::bytes;
 use crate::domain::text::escape_json;
 use crate::error::{Error, Result};
 use crate::journal::DeliveryRow;
@@ -97,28 +98,6 @@ pub(super) fn local(time: DateTime<Utc>) -> String {
         .to_string()
 }
 
-/// A size for people.
-pub(super) fn bytes(size: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if size < 1024 {
-        return format!("{size} B");
-    }
-    let mut unit = UNITS[0];
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "one digit behind the point is shown"
-    )]
-    let mut value = size as f64 / 1024.0;
-    for next in &UNITS[1..] {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    format!("{value:.1} {unit}")
-}
-
 /// `login@host` and where the package went, or is to go.
 pub(super) fn destination(row: &DeliveryRow) -> String {
     let path = row
@@ -185,16 +164,4 @@ pub(super) fn results_table(rows: &[DeliveryRow]) -> Table {
         ]);
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_read_well() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1024), "1.0 KiB");
-        assert_eq!(bytes(5 * 1024 * 1024 * 1024), "5.0 GiB");
-    }
 }

@@ -28,9 +28,12 @@ mod hook;
 mod hook_file;
 mod install_hook;
 mod lines;
+mod listen;
+mod machine;
 mod man;
 mod moment;
 mod notify;
+mod page;
 mod power;
 mod progress;
 mod replay;
@@ -95,6 +98,7 @@ enum Command {
     History(history::Args),
     Status(status::Args),
     Show(show::Args),
+    Report(page::Args),
     Retry(retry::Args),
     Cancel(cancel::Args),
     Dismiss(dismiss::Args),
@@ -166,6 +170,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::History(args) => history::run(args, globals, out),
         Command::Status(args) => status::run(args, globals, out),
         Command::Show(args) => show::run(args, globals, out),
+        Command::Report(args) => page::run(args, globals, out),
         Command::Retry(args) => retry::run(args, globals, out),
         Command::Cancel(args) => cancel::run(args, globals, out),
         Command::Dismiss(args) => dismiss::run(args, globals, out),

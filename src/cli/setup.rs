@@ -24,7 +24,7 @@ use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
 use crate::worker::tellers::Telling;
 use crate::worker::underway::Board;
-use crate::worker::{Context, Exports, Notes, Wake};
+use crate::worker::{Context, Exports, Notes, Pulse, Wake};
 
 /// Where the state lies unless auto-dispatcher.cfg says otherwise.
 const SYSTEM_STATE_DIR: &str = "/var/lib/auto-dispatcher";
@@ -366,6 +366,7 @@ impl Setup {
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
             board: Board::default(),
+            pulse: Pulse::default(),
             notes: self.notes(),
             telling: self.telling(),
             state,

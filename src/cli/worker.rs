@@ -1,11 +1,13 @@
 //! `worker`: works the journal until it is told to stop.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::progress::Progress;
 use super::setup::Setup;
-use super::{Globals, power, scan, signals};
+use super::{Globals, listen, power, scan, signals};
+use crate::config::listening::{self, Listening};
 use crate::domain::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_dir::StateDir;
@@ -21,8 +23,11 @@ pub(super) struct Args {
     /// End when nothing is queued, waiting or unplanned
     #[arg(long)]
     until_idle: bool,
+    /// Serve the page of this site meanwhile, with /metrics, /health and /status.json; for example on 127.0.0.1:9797
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listening::address)]
+    listen: Option<SocketAddr>,
     /// As a hook starts it: one is enough, and it ends when it was idle for `idle_exit`
-    #[arg(long, hide = true, conflicts_with = "until_idle")]
+    #[arg(long, hide = true, conflicts_with_all = ["until_idle", "listen"])]
     detached: bool,
 }
 
@@ -64,15 +69,17 @@ fn serve(args: &Args, setup: &Setup, globals: &Globals, state: StateDir) -> Resu
     } else {
         (Role::Background, Until::Told)
     };
-    let ended = if until == Until::Told {
+    let listening = listening(args, setup, until == Until::Told)?;
+    let ended = listen::while_serving(listening.as_ref(), (setup, globals), &context, || {
+        if until != Until::Told {
+            return work(&context, role, &until);
+        }
         // Without rules nothing is dispatched; it is said, and tried on.
         let rules_file = setup.places.anchor();
         let netrc_file = globals.netrc.as_ref().and(setup.places.netrc.as_deref());
         let jobs = scan::jobs(scan::configured(setup)?, &rules_file, netrc_file, false);
-        work_and_scan(&context, &jobs)?
-    } else {
-        work(&context, role, &until)?
-    };
+        work_and_scan(&context, &jobs)
+    })?;
     match ended {
         Ended::Stopped if args.until_idle => Err(Error::new(
             ErrorKind::Interrupted,
@@ -80,5 +87,21 @@ fn serve(args: &Args, setup: &Setup, globals: &Globals, state: StateDir) -> Resu
         )),
         _ if args.until_idle => Ok(u8::from(context.trouble.load(Ordering::SeqCst))),
         _ => Ok(0),
+    }
+}
+
+/// Where the page is served: where it was typed, and, by a service, where the settings say.
+fn listening(args: &Args, setup: &Setup, is_service: bool) -> Result<Option<Listening>> {
+    let settings = &setup.settings;
+    let Some(address) = args.listen.or(settings.listen.filter(|_| is_service)) else {
+        return Ok(None);
+    };
+    let listening = Listening {
+        address,
+        token_file: settings.listen_token_file.clone(),
+    };
+    match listening.mistake() {
+        Some(mistake) => Err(Error::config(format!("--listen {mistake}"))),
+        None => Ok(Some(listening)),
     }
 }

@@ -5,6 +5,7 @@
 pub mod credentials;
 pub mod finding;
 pub mod ini;
+pub mod listening;
 pub mod locate;
 pub mod logger;
 pub mod netrc;
@@ -18,3 +19,5 @@ pub mod rules;
 pub mod scans;
 pub mod settings;
 mod value;
+
+pub use value::duration_s;

@@ -1,10 +1,12 @@
 //! auto-dispatcher.cfg: the settings of this machine. The hook reads it at every commit, so it does no
 //! more than read one small file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::ini::{Document, Section, shown_key};
+use crate::config::listening::{self, Listening};
 use crate::config::scans::{self, Scan};
 use crate::config::{notifiers, private, value};
 use crate::domain::notice::notifier::Notifier;
@@ -12,7 +14,7 @@ use crate::domain::notice::notifier::Notifier;
 const SECTION: &str = "auto-dispatcher";
 
 /// Every key of `[auto-dispatcher]`.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 14] = [
     "state_dir",
     "svnlook",
     "workers",
@@ -25,6 +27,8 @@ pub const KEYS: [&str; 12] = [
     "incoming",
     "repositories",
     "site",
+    "listen",
+    "listen_token_file",
 ];
 
 /// The settings, defaults filled in.
@@ -52,6 +56,10 @@ pub struct Settings {
     pub incoming: Option<PathBuf>,
     /// Whose revisions such notes may name: repositories, and directories of them (`DIR/*`).
     pub repositories: Vec<PathBuf>,
+    /// Where `worker` as a service serves the page; none: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// A file with the token that readers of the page have to show.
+    pub listen_token_file: Option<PathBuf>,
     /// The drop directories, in file order.
     pub scans: Vec<Scan>,
     /// What this place is called in notices; none: by its host name.
@@ -76,6 +84,8 @@ impl Default for Settings {
             copied_directories: false,
             incoming: None,
             repositories: Vec::new(),
+            listen: None,
+            listen_token_file: None,
             scans: Vec::new(),
             site: None,
             notifiers: Vec::new(),
@@ -128,6 +138,17 @@ pub(super) fn read(
     settings.incoming = reader.path("incoming", home);
     let repositories = reader.get("repositories", |text| repositories(text, path, home));
     settings.repositories = repositories.unwrap_or_default();
+    settings.listen_token_file = reader.path("listen_token_file", home);
+    let token_file = settings.listen_token_file.clone();
+    settings.listen = reader.get("listen", |text| {
+        let address = listening::address(text)?;
+        let token_file = token_file.clone();
+        let listening = Listening {
+            address,
+            token_file,
+        };
+        listening.mistake().map_or(Ok(address), Err)
+    });
     settings.svnlook = reader.get("svnlook", |text| {
         if text.starts_with(['/', '~']) {
             value::path(text, path, home)
@@ -341,7 +362,8 @@ mod tests {
         let settings = load_text(
             "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nworkers = 3\nidle_exit = 5m\n\
              spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n\
-             incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\nsite = bank A\n",
+             incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\nsite = bank A\nlisten = [::1]:9797\n\
+             listen_token_file = ~/token\n",
         )
         .unwrap();
         let expected = Settings {
@@ -356,6 +378,8 @@ mod tests {
             copied_directories: true,
             incoming: Some("/var/spool/ad".into()),
             repositories: vec!["/srv/svn/*".into(), "/data/a b".into()],
+            listen: "[::1]:9797".parse().ok(),
+            listen_token_file: Some("/home/ad/token".into()),
             scans: Vec::new(),
             site: Some("bank A".to_owned()),
             notifiers: Vec::new(),
@@ -367,10 +391,10 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once_with_their_lines() {
         let mistakes =
-            load_text("[auto-dispatcher]\nworkers = none\nspool_max = big\n\nsvnlook = svnlook\n")
+            load_text("[auto-dispatcher]\nworkers = none\nspool_max = big\nlisten = 10.0.0.1:1\nsvnlook = svnlook\n")
                 .unwrap_err();
         let lines: Vec<_> = mistakes.0.iter().map(|finding| finding.line).collect();
-        assert_eq!(lines, [Some(5), Some(2), Some(3)]);
+        assert_eq!(lines, [Some(4), Some(5), Some(2), Some(3)]);
     }
 
     #[test]

@@ -49,6 +49,9 @@ mod query;
 mod rows;
 mod schema;
 mod search;
+mod statistics;
+#[cfg(test)]
+mod statistics_tests;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -73,6 +76,7 @@ pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 pub use search::Search;
+pub use statistics::{BatchBrief, BatchLane, DurationTally, HourTally, LaneTally};
 pub use workers::WorkerRow;
 
 /// One connection to the journal. Each thread opens its own.

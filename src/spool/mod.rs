@@ -29,6 +29,11 @@ const TEMPORARY_PREFIX: &str = "incoming-";
 /// How the names of files begin that say which artifacts are being registered.
 const KEEP_PREFIX: &str = ".keep-";
 
+/// How many bytes lie in the spool at `dir`, those in the making included; for who only looks.
+pub fn bytes_in(dir: &Path) -> Result<u64> {
+    Ok(Contents::read(dir)?.bytes())
+}
+
 /// A package's bytes in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {

@@ -178,6 +178,7 @@ impl<'a> Coordinator<'a> {
             let pause = match self.turn(scope, sender) {
                 Ok(Turn::Sleep(pause)) => {
                     self.failing_since = None;
+                    self.context.pulse.beat();
                     pause
                 }
                 Ok(Turn::End(ended)) if resigned => return Ok(ended),

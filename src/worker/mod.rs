@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -67,6 +68,8 @@ pub struct Context {
     pub exports: Exports,
     /// Tells other processes how far running deliveries are.
     pub board: underway::Board,
+    /// When the worker last looked at its work.
+    pub pulse: Pulse,
     /// Where hooks of other users leave notes, if they may.
     pub notes: Option<Notes>,
     /// What it takes to tell people.
@@ -88,6 +91,28 @@ impl Context {
     pub(crate) fn emit(&self, event: &Event) {
         self.board.hear(event);
         (self.report)(event);
+    }
+}
+
+/// When the main loop last went round: one that hangs is told by it.
+#[derive(Debug)]
+pub struct Pulse(Mutex<Instant>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long ago that was.
+    pub fn age(&self) -> Duration {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.elapsed()
     }
 }
 

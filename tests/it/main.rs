@@ -25,6 +25,7 @@ mod install_hook;
 mod logging;
 mod notify;
 mod packaging;
+mod page;
 mod pipeline;
 mod re_generator;
 mod readme;
