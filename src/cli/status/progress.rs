@@ -1,5 +1,7 @@
 //! How far a running delivery is, in words.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 
 use super::standing::Running;
@@ -25,21 +27,22 @@ pub(super) fn of(running: &Running, now: DateTime<Utc>) -> String {
     };
     let mut shown = format!("{step}, {} of {}", bytes(sent), bytes(total));
     if let Some(percent) = sent.saturating_mul(100).checked_div(total) {
-        shown.push_str(&format!(" ({percent} %)"));
+        let _ = write!(shown, " ({percent} %)");
     }
     let moved = told.moved_ms.and_then(DateTime::from_timestamp_millis);
     let idle = moved.map_or(0, |moved| (now - moved).num_seconds());
     if idle >= STALLED_AFTER_S && sent < total {
-        shown.push_str(&format!(
+        let _ = write!(
+            shown,
             ", no byte for {}",
             clock(seconds(now - since).min(idle.unsigned_abs()))
-        ));
+        );
         return shown;
     }
     if let Some(rate) = told.rate.filter(|rate| *rate > 0) {
-        shown.push_str(&format!(", {}/s", bytes(rate)));
+        let _ = write!(shown, ", {}/s", bytes(rate));
         if sent < total {
-            shown.push_str(&format!(", {} left", clock((total - sent).div_ceil(rate))));
+            let _ = write!(shown, ", {} left", clock((total - sent).div_ceil(rate)));
         }
     }
     shown

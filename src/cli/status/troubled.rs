@@ -35,6 +35,8 @@ fn groups(rows: &[DeliveryRow]) -> Vec<Group<'_>> {
             None => groups.push(Group(vec![row])),
         }
     }
+    // One line for many tells most.
+    groups.sort_by_key(|group| std::cmp::Reverse(group.0.len()));
     groups
 }
 
@@ -43,7 +45,7 @@ pub(super) fn print(standing: &Standing, page: &mut Page<'_>) -> Result<()> {
     if groups.is_empty() {
         return Ok(());
     }
-    page.heading("FAILED OR UNKNOWN, newest first")?;
+    page.heading("FAILED OR UNKNOWN")?;
     let (shown, _) = page.some(&groups);
     let mut told = 0;
     for group in shown {

@@ -1,6 +1,7 @@
 //! `status --watch`: the same screen again and again, in place, until somebody has seen enough. Leaves the terminal as it
 //! was, whatever ends it.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
@@ -109,7 +110,7 @@ fn show(text: &str, rows: Option<usize>, out: &mut dyn Write) -> Result<()> {
         let shown = &lines[..room - 1];
         frame.push_str(&shown.join("\x1b[K\r\n"));
         let hidden = lines.len() - shown.len();
-        frame.push_str(&format!("\x1b[K\r\n... {hidden} lines more"));
+        let _ = write!(frame, "\x1b[K\r\n... {hidden} lines more");
     }
     frame.push_str("\x1b[K\x1b[J");
     out.write_all(frame.as_bytes())

@@ -27,14 +27,14 @@ fn filled() -> (tempfile::TempDir, Journal) {
             "UPDATE batches SET author = {author}, repository_id = {} WHERE id = {batch}",
             1 + number % 2
         ));
-        for part in 0..3 {
+        for (part, host) in HOSTS.iter().enumerate() {
             let state = State::ALL[(number / 7 + part) % 7];
             let state = if state == State::Running {
                 State::Done
             } else {
                 state
             };
-            let id = journal.delivery_of(batch, HOSTS[part], state.as_str(), None);
+            let id = journal.delivery_of(batch, host, state.as_str(), None);
             // The columns that a plan gives are not changed later, so they are given by hand to what finds them.
             journal.sql(&format!(
                 "UPDATE deliveries SET host = '{0}', rule = '{1}', package = '{2}', queued_at = {3} WHERE id = {id};
@@ -43,7 +43,7 @@ fn filled() -> (tempfile::TempDir, Journal) {
                    VALUES ('{0}', '{1}', ifnull({author}, ''), {4}) ON CONFLICT DO NOTHING;
                  UPDATE deliveries SET facet_id = (SELECT id FROM facets WHERE host = '{0}' AND rule = '{1}'
                    AND author = ifnull({author}, '') AND repository_id = {4}) WHERE id = {id}",
-                HOSTS[part],
+                host,
                 RULES[number % 2],
                 if number == 3 { "once".to_owned() } else { format!("app-{}.tar", number % 40) },
                 millis(at(seconds)),
