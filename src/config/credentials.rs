@@ -18,8 +18,6 @@ use crate::domain::secret::Secret;
 use crate::domain::text::escape;
 use crate::error::{Error, Result};
 
-/// Where the program of a `password_command` is looked for.
-
 /// Where a password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
