@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
-use super::{Context, coordinator};
+use super::{Context, upkeep};
 use crate::domain::event::Event;
 use crate::error::Result;
 use crate::fail_points;
@@ -41,7 +41,7 @@ impl CatchUp {
         let rests = self.last.is_some_and(|last| last.elapsed() < EVERY);
         if !self.is_at_work && !rests {
             self.is_at_work = true;
-            scope.spawn(move || done(coordinator::catch(|| look(context))));
+            scope.spawn(move || done(upkeep::catch(|| look(context))));
         }
     }
 

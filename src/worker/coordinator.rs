@@ -353,7 +353,7 @@ impl<'a> Coordinator<'a> {
                 awaited,
             };
             scope.spawn(move || {
-                let result = catch(|| lane::run(context, &name, worker, end));
+                let result = upkeep::catch(|| lane::run(context, &name, worker, end));
                 let _ = sender.send(Finished::Lane(name, result));
             });
         }
@@ -442,10 +442,4 @@ impl<'a> Coordinator<'a> {
         let until_next = next.and_then(|due| (due - Utc::now()).to_std().ok());
         until_next.map_or(longest, |pause| pause.min(longest))
     }
-}
-
-/// A panic of a thread is a bug, and an error of that thread alone.
-pub(super) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
 }

@@ -42,7 +42,7 @@ impl Planners {
             }
             let done = done.clone();
             scope.spawn(move || {
-                let result = super::coordinator::catch(|| planner::plan_all(context, repository));
+                let result = super::upkeep::catch(|| planner::plan_all(context, repository));
                 done(repository, result);
             });
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 
 use super::Context;
-use super::coordinator::catch;
+use super::upkeep::catch;
 use crate::domain::event::Event;
 use crate::error::Result;
 use crate::journal::{PruneCursor, Pruned};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::{Local, Offset as _, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::coordinator::catch;
+use super::upkeep::catch;
 use super::{Context, presence};
 use crate::config::notifiers::secrets::SecretPlaces;
 use crate::domain::event::Event;

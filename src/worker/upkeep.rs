@@ -7,7 +7,7 @@ use chrono::Utc;
 
 use super::{Context, Role, presence};
 use crate::domain::event::Event;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
 use crate::journal::{Journal, LaneHead};
 
@@ -119,4 +119,10 @@ pub(super) fn see_to_room(
         head.due_at = now;
     }
     Ok(())
+}
+
+/// A panic of a thread is a bug, and an error of that thread alone.
+pub(super) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::state("a bug in auto-dispatcher: a thread panicked")))
 }

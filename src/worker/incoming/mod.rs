@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use super::{Context, coordinator};
+use super::{Context, upkeep};
 use crate::config::locate::{Environment, Request};
 use crate::domain::event::Event;
 use crate::error::Result;
@@ -111,7 +111,7 @@ impl Taking {
         self.began = Some(Instant::now());
         let post = Arc::clone(&self.post);
         scope.spawn(move || {
-            done(coordinator::catch(|| {
+            done(upkeep::catch(|| {
                 let mut post = post.lock().unwrap_or_else(PoisonError::into_inner);
                 take_up(context, notes, &mut post)
             }));
