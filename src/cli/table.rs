@@ -12,6 +12,8 @@ use crate::error::Result;
 const GAP: usize = 2;
 /// What a column that gives way keeps.
 const KEPT: usize = 8;
+/// What it keeps for the last column to stay in its line.
+const KEPT_BESIDE: usize = 16;
 /// With less room than that, the last column goes to lines of its own.
 const LAST_MIN: usize = 24;
 /// How far those are indented.
@@ -93,7 +95,7 @@ impl Table {
         let is_below = screen
             .width
             .is_some_and(|width| self.fit(&mut widths, width));
-        for (index, row) in self.rows.iter().enumerate() {
+        for row in &self.rows {
             let mut line = Line::default();
             for (column, cell) in row.iter().enumerate().take(last) {
                 let text = shorten(&cell.text, widths[column]);
@@ -103,7 +105,7 @@ impl Table {
                 line.end(out)?;
                 continue;
             };
-            if is_below && index > 0 {
+            if is_below {
                 line.end(out)?;
                 for part in screen.wrap(&cell.text, INDENT) {
                     if part.is_empty() {
@@ -125,27 +127,37 @@ impl Table {
         Ok(())
     }
 
-    /// Makes columns narrower until the table fits; true where the last one has to go to lines of its own.
+    /// Makes columns narrower until the table fits; true where the last one has to go to lines of its own. That leaves
+    /// the others more room, so it goes before they say nothing any more.
     fn fit(&self, widths: &mut [usize], width: usize) -> bool {
         let Some((last, others)) = widths.split_last_mut() else {
             return false;
         };
-        let gaps = GAP * others.len();
-        let wanted = |others: &[usize], last: usize| others.iter().sum::<usize>() + gaps + last;
+        let wanted = others.to_vec();
         let narrowest_last = (*last).min(LAST_MIN);
-        while wanted(others, narrowest_last) > width {
-            let widest = self
-                .giving_way
-                .iter()
-                .copied()
-                .filter(|&column| others.get(column).is_some_and(|&wide| wide > KEPT));
-            let Some(column) = widest.max_by_key(|&column| others[column]) else {
-                break;
-            };
-            others[column] -= 1;
-        }
-        if wanted(others, narrowest_last) <= width {
+        let gaps = GAP * others.len();
+        if self.shrink(
+            others,
+            width.saturating_sub(gaps + narrowest_last),
+            KEPT_BESIDE,
+        ) {
             return false;
+        }
+        others.copy_from_slice(&wanted);
+        let gaps = GAP * others.len().saturating_sub(1);
+        self.shrink(others, width.saturating_sub(gaps), KEPT);
+        true
+    }
+
+    /// Takes from the widest of the columns that give way until all have room; false where they would keep too little.
+    fn shrink(&self, columns: &mut [usize], room: usize, kept: usize) -> bool {
+        while columns.iter().sum::<usize>() > room {
+            let giving = self.giving_way.iter().copied();
+            let giving = giving.filter(|&column| columns.get(column).is_some_and(|&w| w > kept));
+            let Some(widest) = giving.max_by_key(|&column| columns[column]) else {
+                return false;
+            };
+            columns[widest] -= 1;
         }
         true
     }
