@@ -329,9 +329,7 @@ fn another_process_sees_how_far_an_upload_is() {
         let status = pipeline.status();
         let told = status.iter().find_map(|row| row.get("progress"));
         progress = told.cloned().unwrap_or_default();
-        progress["bytes"]
-            .as_u64()
-            .is_some_and(|bytes| bytes > 100_000)
+        progress["bytes"].as_u64().is_some_and(|bytes| bytes > 0)
     });
     assert_eq!(progress["total"], SIZE, "{progress}");
     assert_eq!(progress["step"], "upload", "{progress}");
