@@ -180,6 +180,18 @@ fn filters_are_told_what_is_wrong_with_them() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(&["--state", "unknown"]), [123, 122]);
+    for none in [
+        ["--rule", "core"],
+        ["--package", "ore"],
+        ["--since", "2h"],
+        ["--until", "2025-11-20"],
+        ["--author", "bob"],
+        ["--host", "app99.bank"],
+        ["--repository", "/svn/other"],
+        ["--revision", "40"],
+    ] {
+        assert_eq!(ids(&none), [0; 0], "{none:?}");
+    }
     assert_eq!(
         ids(&["--state", "done", "--host", "10.1.2.3", "--author", "ann"]),
         [140]
