@@ -180,6 +180,18 @@ fn filters_are_told_what_is_wrong_with_them() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(&["--state", "unknown"]), [123, 122]);
+    for none in [
+        ["--rule", "core"],
+        ["--package", "ore"],
+        ["--since", "2h"],
+        ["--until", "2025-11-20"],
+        ["--author", "bob"],
+        ["--host", "app99.bank"],
+        ["--repository", "/svn/other"],
+        ["--revision", "40"],
+    ] {
+        assert_eq!(ids(&none), [0; 0], "{none:?}");
+    }
     assert_eq!(
         ids(&["--state", "done", "--host", "10.1.2.3", "--author", "ann"]),
         [140]
@@ -329,9 +341,7 @@ fn another_process_sees_how_far_an_upload_is() {
         let status = pipeline.status();
         let told = status.iter().find_map(|row| row.get("progress"));
         progress = told.cloned().unwrap_or_default();
-        progress["bytes"]
-            .as_u64()
-            .is_some_and(|bytes| bytes > 100_000)
+        progress["bytes"].as_u64().is_some_and(|bytes| bytes > 0)
     });
     assert_eq!(progress["total"], SIZE, "{progress}");
     assert_eq!(progress["step"], "upload", "{progress}");
