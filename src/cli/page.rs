@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Local, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::machine::machine;
+use super::moment::{self, Moment};
 use super::setup::Setup;
 use super::{Globals, output_error};
-use crate::config::duration_s;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{Bounds, Facts, page};
 
@@ -30,9 +30,9 @@ pub(super) struct Args {
     /// The file to write, mode 0600; `-` is the standard output
     #[arg(long, value_name = "FILE", required = true)]
     html: PathBuf,
-    /// How much of the past: a time such as 36h or 14d, or a date such as 2026-11-01
-    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = since)]
-    since: Since,
+    /// How much of the past, ten years at most: for example 36h, 14d or 2026-11-01
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = moment::parse)]
+    since: Moment,
     /// How many of the last deliveries are listed
     #[arg(long, value_name = "N", default_value_t = DELIVERIES, value_parser = clap::value_parser!(u64).range(0..=1000))]
     limit: u64,
@@ -44,29 +44,6 @@ pub(super) struct Args {
     mode: u32,
 }
 
-/// Since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Since {
-    /// So many seconds ago.
-    Ago(u64),
-    /// The beginning of that day.
-    Day(NaiveDate),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    if let Ok(date) = text.parse() {
-        return Ok(Since::Day(date));
-    }
-    match duration_s(text) {
-        Ok(0) => Err("has to be longer than nothing".to_owned()),
-        Ok(seconds) if seconds <= SINCE_MAX_S => Ok(Since::Ago(seconds)),
-        Ok(_) => Err("is longer than ten years".to_owned()),
-        Err(_) => {
-            Err("a time such as 36h or 14d, or a date such as 2026-11-01, is meant".to_owned())
-        }
-    }
-}
-
 fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode & !0o666 == 0 && mode & 0o400 != 0 => Ok(mode),
@@ -74,19 +51,9 @@ fn mode(text: &str) -> Result<u32, String> {
     }
 }
 
-impl Since {
-    fn moment(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let earliest = now - seconds(SINCE_MAX_S);
-        match self {
-            Self::Ago(ago) => now - seconds(ago),
-            Self::Day(day) => day
-                .and_time(NaiveTime::MIN)
-                .and_local_timezone(Local)
-                .earliest()
-                .map_or(earliest, |time| time.to_utc())
-                .clamp(earliest, now),
-        }
-    }
+/// Within the past that can be shown.
+fn shown_since(since: Moment, now: DateTime<Utc>) -> DateTime<Utc> {
+    since.first().clamp(now - seconds(SINCE_MAX_S), now)
 }
 
 fn seconds(count: u64) -> TimeDelta {
@@ -107,7 +74,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let (state, journal) = setup.look()?;
     let machine = machine(&setup, globals, (&state, &journal), None)?;
     let bounds = Bounds {
-        since: args.since.moment(machine.now),
+        since: shown_since(args.since, machine.now),
         deliveries: args.limit,
         batches: args.batches,
     };
@@ -156,15 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_past_is_a_time_or_a_date() {
-        assert_eq!(since("36h"), Ok(Since::Ago(36 * 3600)));
-        assert!(matches!(since("2026-11-01"), Ok(Since::Day(_))));
-        for wrong in ["", "0", "yesterday", "2026-13-01", "99999d"] {
-            assert!(since(wrong).is_err(), "{wrong}");
-        }
+    fn the_past_that_is_shown_ends_now_and_begins_ten_years_ago() {
         let now = Utc::now();
-        let future = Since::Day(NaiveDate::from_ymd_opt(9999, 1, 1).unwrap());
-        assert_eq!(future.moment(now), now);
+        for (typed, shown) in [("9999-01-01", now), ("99999d", now - seconds(SINCE_MAX_S))] {
+            let since = moment::parse(typed).expect("a time");
+            assert_eq!(shown_since(since, now), shown, "{typed}");
+        }
     }
 
     #[test]

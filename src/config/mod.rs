@@ -19,5 +19,3 @@ pub mod rules;
 pub mod scans;
 pub mod settings;
 mod value;
-
-pub use value::duration_s;
