@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Seconds: `30`, `30s`, `5m`, `2h`, `1d`.
-pub fn duration_s(text: &str) -> Result<u64, String> {
+pub(super) fn duration_s(text: &str) -> Result<u64, String> {
     scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)])
         .ok_or_else(|| "is no duration; seconds are meant, or for example 5m, 2h, 1d".to_owned())
 }
