@@ -4,6 +4,7 @@
 
 mod layout;
 
+use std::mem;
 use std::path::Path;
 use std::str::FromStr as _;
 
@@ -64,7 +65,7 @@ impl Netrc {
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Finding> {
         let text = private::decode(path, bytes)?;
         let pieces = layout::cut(&text).map_err(|(line, why)| Finding::at(path, line, why))?;
-        let entries = pieces.into_iter().map(|piece| {
+        let entries = pieces.into_iter().map(|mut piece| {
             // The crate's own message would quote the token.
             let parsed = netrc::Netrc::from_str(&piece.text)
                 .map_err(|_| Finding::at(path, piece.line, UNREADABLE))?;
@@ -73,11 +74,19 @@ impl Netrc {
                 .into_iter()
                 .next()
                 .ok_or_else(|| Finding::at(path, piece.line, UNREADABLE))?;
+            let mut secret = |place: &str| {
+                let place = place.parse().ok();
+                let kept = place.and_then(|place: usize| piece.secrets.get_mut(place));
+                Secret::new(
+                    kept.map(|value| mem::take(&mut **value))
+                        .unwrap_or_default(),
+                )
+            };
             Ok(NetrcEntry {
+                account: secret(&entry.account),
+                password: secret(&entry.password),
                 machine,
                 login: entry.login,
-                account: Secret::new(entry.account),
-                password: Secret::new(entry.password),
                 line: piece.line,
             })
         });

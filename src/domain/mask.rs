@@ -3,13 +3,15 @@
 //! cut, at which a part of a secret may stand. Does not know where secrets come from.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 use crate::domain::install::CUT_MARK;
 use crate::domain::secret::Secret;
-use crate::domain::text::{escape, shell_quote};
+use crate::domain::text::escape;
 
 /// What is shorter is not hidden: it would be found in every second word.
 const HIDDEN_MIN_BYTES: usize = 4;
@@ -134,14 +136,13 @@ fn gaps_at(text: &[u8], mark: &str) -> Vec<Gap> {
 /// A secret as it is; each of its lines; as shells quote it, as messages escape it, as URLs and JSON hold it,
 /// and in base64, wherever it begins there.
 fn forms(secret: &str) -> Vec<Secret> {
-    let quoted = shell_quote(secret);
     let mut forms = vec![
         secret.to_owned(),
         secret.replace('\n', "\r\n"),
         escape(secret).into_owned(),
-        inner(&quoted).to_owned(),
-        inner(&format!("{secret:?}")).to_owned(),
-        inner(&serde_json::Value::from(secret).to_string()).to_owned(),
+        shell_quoted(secret),
+        debugged(secret),
+        in_json(secret),
     ];
     forms.extend(secret.lines().map(str::to_owned));
     for digits in [b"0123456789ABCDEF", b"0123456789abcdef"] {
@@ -157,8 +158,37 @@ fn forms(secret: &str) -> Vec<Secret> {
 }
 
 /// Without the quotation marks around it.
-fn inner(quoted: &str) -> &str {
-    quoted.get(1..quoted.len() - 1).unwrap_or_default()
+fn inner(quoted: &str) -> String {
+    let inner = quoted.get(1..quoted.len() - 1);
+    inner.unwrap_or_default().to_owned()
+}
+
+/// As [`crate::domain::text::shell_quote`] does it.
+fn shell_quoted(secret: &str) -> String {
+    let mut form = String::with_capacity(secret.len() * 4);
+    for c in secret.chars() {
+        match c {
+            '\'' => form.push_str("'\\''"),
+            c => form.push(c),
+        }
+    }
+    form
+}
+
+fn debugged(secret: &str) -> String {
+    // A control becomes `\u{1f}`, a character of four bytes `\u{10ffff}`. Room for all from the beginning, here and
+    // below: a text that grows leaves copies of itself behind.
+    let mut quoted = Zeroizing::new(String::with_capacity(secret.len() * 6 + 2));
+    // Writing to a String does not fail.
+    let _ = write!(quoted, "{secret:?}");
+    inner(&quoted)
+}
+
+fn in_json(secret: &str) -> String {
+    let mut quoted = Zeroizing::new(Vec::with_capacity(secret.len() * 6 + 2));
+    // Texts always serialise.
+    let _ = serde_json::to_writer(&mut *quoted, secret);
+    inner(std::str::from_utf8(&quoted).unwrap_or_default())
 }
 
 fn percent(secret: &str, digits: &[u8; 16], blank: &str) -> String {
@@ -177,10 +207,11 @@ fn percent(secret: &str, digits: &[u8; 16], blank: &str) -> String {
 
 /// The digits that `secret` alone decides when `offset` (0 to 2) bytes of a group of three stand before it.
 fn base64(secret: &str, offset: usize, engine: &impl Engine) -> String {
-    let mut bytes = vec![0; offset];
+    let mut bytes = Zeroizing::new(Vec::with_capacity(offset + secret.len()));
+    bytes.resize(offset, 0);
     bytes.extend_from_slice(secret.as_bytes());
     let bits = bytes.len() * 8;
-    let text = engine.encode(&bytes);
+    let text = Zeroizing::new(engine.encode(&*bytes));
     text.get((offset * 8).div_ceil(6)..bits / 6)
         .unwrap_or_default()
         .to_owned()
@@ -189,6 +220,7 @@ fn base64(secret: &str, offset: usize, engine: &impl Engine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::text::shell_quote;
 
     fn mask(secrets: &[&str]) -> Mask {
         let mut mask = Mask::default();

@@ -8,10 +8,16 @@
 
 use zeroize::Zeroizing;
 
+/// Longer than any password that is meant.
+const ROOM_MAX_BYTES: usize = 4096;
+
 /// One `machine` or `default` entry.
 pub(super) struct Piece {
-    /// Its tokens as written, quotes and all, without comments.
+    /// Its tokens as written, quotes and all, without comments. Accounts and passwords are places in `secrets`: what
+    /// the crate copies while it reads, it does not wipe.
     pub(super) text: Zeroizing<String>,
+    /// Accounts and passwords, as meant.
+    pub(super) secrets: Vec<Zeroizing<String>>,
     /// The line of its first token.
     pub(super) line: usize,
 }
@@ -52,7 +58,9 @@ impl<'a> Lexer<'a> {
             first = self.next_char()?;
         }
         let (start, line) = (self.at - first.len_utf8(), self.line);
-        let mut meant = Zeroizing::new(String::with_capacity(32));
+        // A string that grows leaves copies behind.
+        let room = (self.text.len() - start).min(ROOM_MAX_BYTES);
+        let mut meant = Zeroizing::new(String::with_capacity(room));
         let mut end = self.text.len();
         let mut ended_line = false;
         let quoted = first == '"';
@@ -135,6 +143,7 @@ pub(super) fn cut(text: &str) -> Result<Vec<Piece>, (usize, &'static str)> {
                 let name = name.ok_or((token.line, "`machine` has no name behind it"))?;
                 pieces.push(Piece {
                     text: Zeroizing::new(String::with_capacity(256)),
+                    secrets: Vec::new(),
                     line: token.line,
                 });
                 add(&mut pieces, "machine");
@@ -144,6 +153,7 @@ pub(super) fn cut(text: &str) -> Result<Vec<Piece>, (usize, &'static str)> {
             "default" => {
                 pieces.push(Piece {
                     text: Zeroizing::new(String::with_capacity(256)),
+                    secrets: Vec::new(),
                     line: token.line,
                 });
                 add(&mut pieces, "default");
@@ -154,7 +164,12 @@ pub(super) fn cut(text: &str) -> Result<Vec<Piece>, (usize, &'static str)> {
                 skip_macro(&mut lexer, token.line)?;
                 in_entry = false;
             }
-            keyword @ ("login" | "user" | "account" | "password") if in_entry => {
+            keyword @ ("account" | "password") if in_entry => {
+                add(&mut pieces, keyword);
+                let value = lexer.token().map(|token| token.meant).unwrap_or_default();
+                add_secret(&mut pieces, value);
+            }
+            keyword @ ("login" | "user") if in_entry => {
                 add(&mut pieces, keyword);
                 match lexer.token() {
                     Some(value) => add_token(&mut pieces, &value),
@@ -192,6 +207,14 @@ fn add_token(pieces: &mut [Piece], token: &Token<'_>) {
         piece.text.push_str("\"\n");
     } else {
         add(pieces, token.raw);
+    }
+}
+
+fn add_secret(pieces: &mut [Piece], value: Zeroizing<String>) {
+    if let Some(piece) = pieces.last_mut() {
+        let place = piece.secrets.len().to_string();
+        piece.secrets.push(value);
+        add(pieces, &place);
     }
 }
 
