@@ -1,27 +1,8 @@
 //! A trial delivery: a small file is written, verified, renamed, read back and removed, by the same steps as a package
 //! takes. Leaves nothing on the host, and says what it could not take away.
 
-use std::path::Path;
-
 use crate::domain::fault::Fault;
 use crate::transport::{Session, Space, Upload, Verified};
-
-/// A file to try with, and the names that are its alone.
-#[derive(Debug, Clone)]
-pub struct Trial<'a> {
-    /// The file.
-    pub local: &'a Path,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its SHA-256, lower-case hex.
-    pub sha256: &'a str,
-    /// Absolute directory on the host, which is there.
-    pub dir: &'a str,
-    /// The name that it gets there.
-    pub name: &'a str,
-    /// The name that it has before.
-    pub temporary: &'a str,
-}
 
 /// What a trial showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,46 +13,39 @@ pub struct Tried {
     pub space: Option<Space>,
 }
 
-impl Trial<'_> {
-    /// Tries it. After a fault that leaves the session usable nothing lies there; after another one, see
-    /// [`Trial::clear`].
-    pub fn run(&self, session: &mut dyn Session) -> Result<Tried, Fault> {
-        let tried = self.try_it(session);
-        if tried.as_ref().is_err_and(|fault| !fault.class.is_retried()) {
-            // What is wrong with the host is told by what failed first.
-            let _ = self.clear(session);
-        }
-        tried
+/// Tries `upload`, into a directory that is there and under names that are its alone. After a fault that leaves the
+/// session usable nothing lies there; after another one, see [`clear`].
+pub fn try_out(upload: &Upload<'_>, session: &mut dyn Session) -> Result<Tried, Fault> {
+    let tried = try_it(upload, session);
+    if tried.as_ref().is_err_and(|fault| !fault.class.is_retried()) {
+        // What is wrong with the host is told by what failed first.
+        let _ = clear(upload, session);
     }
+    tried
+}
 
-    fn try_it(&self, session: &mut dyn Session) -> Result<Tried, Fault> {
-        let upload = self.upload(self.temporary);
-        session.upload(&upload, &mut |_| {})?;
-        session.verify(&upload)?;
-        session.publish(&upload)?;
-        let published = self.upload(self.name);
-        let verified = session.verify(&published)?;
-        let space = session.space(&format!("{}/{}", self.dir.trim_end_matches('/'), self.name))?;
-        session.discard(&published)?;
-        Ok(Tried { verified, space })
-    }
+fn try_it(upload: &Upload<'_>, session: &mut dyn Session) -> Result<Tried, Fault> {
+    session.upload(upload, &mut |_| {})?;
+    session.verify(upload)?;
+    session.publish(upload)?;
+    let published = published(upload);
+    let verified = session.verify(&published)?;
+    let dir = upload.dir.trim_end_matches('/');
+    let space = session.space(&format!("{dir}/{}", upload.name))?;
+    session.discard(&published)?;
+    Ok(Tried { verified, space })
+}
 
-    /// Removes what a trial may have left, by a session that may be another one. Idempotent.
-    pub fn clear(&self, session: &mut dyn Session) -> Result<(), Fault> {
-        session.discard(&self.upload(self.temporary))?;
-        session.discard(&self.upload(self.name))
-    }
+/// Removes what a trial may have left, by a session that may be another one. Idempotent.
+pub fn clear(upload: &Upload<'_>, session: &mut dyn Session) -> Result<(), Fault> {
+    session.discard(upload)?;
+    session.discard(&published(upload))
+}
 
-    fn upload<'s>(&'s self, temporary: &'s str) -> Upload<'s> {
-        Upload {
-            local: self.local,
-            size: self.size,
-            sha256: self.sha256,
-            dir: self.dir,
-            name: self.name,
-            temporary,
-            mode: None,
-            resume: false,
-        }
+/// The same file under the name that it has got.
+fn published<'a>(upload: &Upload<'a>) -> Upload<'a> {
+    Upload {
+        temporary: upload.name,
+        ..upload.clone()
     }
 }

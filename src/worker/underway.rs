@@ -240,6 +240,11 @@ mod tests {
         (root, state)
     }
 
+    /// Says when the last write was, so that nobody has to wait for the pause to pass.
+    fn wrote(board: &Board, when: Option<Instant>) {
+        board.inner().as_mut().expect("opened").written = when;
+    }
+
     #[test]
     fn what_runs_is_told_and_what_is_settled_is_not() {
         let (_root, state) = state();
@@ -252,6 +257,7 @@ mod tests {
         assert_eq!(of(&state, 7), [], "nobody has opened it");
         board.open(&state, 7);
         board.hear(&started(1));
+        wrote(&board, Instant::now().checked_add(RATE_OVER * 1000));
         board.hear(&Event::Progress {
             subject: subject(1),
             bytes: 3,
@@ -263,7 +269,7 @@ mod tests {
             (1, None),
             "one write at once"
         );
-        std::thread::sleep(WRITE_EVERY);
+        wrote(&board, None);
         board.catch_up();
         let shown = of(&state, 7);
         assert_eq!((shown[0].bytes, shown[0].total), (Some(3), Some(9)));
@@ -273,7 +279,7 @@ mod tests {
             transition: Transition::Done,
             exit_status: None,
         });
-        std::thread::sleep(WRITE_EVERY);
+        wrote(&board, None);
         board.catch_up();
         assert_eq!(of(&state, 7), []);
         board.hear(&started(2));

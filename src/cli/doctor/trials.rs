@@ -11,8 +11,8 @@ use crate::cli::lines::bytes;
 use crate::domain::fault::Fault;
 use crate::domain::target::TransportKind;
 use crate::domain::text::shell_quote;
-use crate::transport::probe::{Trial, Tried};
-use crate::transport::{Abilities, Dial, Session, StopFlag, Verified, fallback, ssh};
+use crate::transport::probe::{self, Tried};
+use crate::transport::{Abilities, Dial, Session, StopFlag, Upload, Verified, fallback, ssh};
 
 /// How often a connection is sought that takes a trial away.
 const CLEARINGS: u32 = 3;
@@ -36,13 +36,15 @@ impl Visit<'_> {
             format!(".ad-doctor-{unique}"),
             format!(".ad-doctor-{unique}.part"),
         );
-        let trial = Trial {
+        let trial = Upload {
             local: &self.common.file,
             size: self.common.size,
             sha256: &self.common.sha256,
             dir: &located.existing,
             name: &name,
             temporary: &temporary,
+            mode: None,
+            resume: false,
         };
         let path = if located.path == located.existing {
             located.path.clone()
@@ -52,7 +54,7 @@ impl Visit<'_> {
                 located.path, located.existing
             )
         };
-        match trial.run(session) {
+        match probe::try_out(&trial, session) {
             Ok(tried) => {
                 let how = match tried.verified {
                     Verified::Digest => "length and SHA-256",
@@ -92,8 +94,8 @@ impl Visit<'_> {
 
     /// Removes what a trial that was cut may have left: by this session if it lives, else by another one. A worker's end
     /// does not stop that.
-    fn clear(session: &mut dyn Session, dial: &Dial<'_>, trial: &Trial<'_>) -> Result<(), Fault> {
-        if trial.clear(session).is_ok() {
+    fn clear(session: &mut dyn Session, dial: &Dial<'_>, trial: &Upload<'_>) -> Result<(), Fault> {
+        if probe::clear(trial, session).is_ok() {
             return Ok(());
         }
         let stop = StopFlag::default();
@@ -108,7 +110,7 @@ impl Visit<'_> {
         };
         let clear = || {
             let mut session = fallback::connect(&again, &[], &mut |_, _| {})?;
-            let cleared = trial.clear(session.as_mut());
+            let cleared = probe::clear(trial, session.as_mut());
             session.close();
             cleared
         };
