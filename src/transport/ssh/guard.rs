@@ -10,8 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a call is looked at.
-const TICK: Duration = Duration::from_millis(50);
+/// How often a call is looked at: what comes in between two looks, gigabytes a second perhaps, is not bounded.
+const TICK: Duration = Duration::from_millis(5);
+/// After so many looks that find no call the thread sleeps until there is one.
+const IDLE_LOOKS: u32 = 100;
 /// What a call gets beyond the caller's patience: calls that do not read come back in no time.
 const GRACE: Duration = Duration::from_secs(1);
 /// How much the process may grow while one call runs; what is asked for comes in pieces of 2 MiB at most.
@@ -29,6 +31,8 @@ struct State {
     number: u64,
     is_tripped: bool,
     is_over: bool,
+    /// The thread waits to be woken by the next call.
+    is_asleep: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +83,9 @@ impl Guard {
             let mut state = lock(&self.shared);
             state.until = Instant::now().checked_add(until);
             state.number += 1;
+            if state.is_asleep {
+                self.shared.wake.notify_all();
+            }
         }
         let given = call();
         self.left.set(waiting(socket));
@@ -110,9 +117,12 @@ impl Drop for Guard {
 fn watch(shared: &Shared, socket: &TcpStream) {
     // The call seen last, and what the process took up then.
     let mut seen = (0, 0);
+    let mut idle_looks = 0;
     let mut state = lock(shared);
     while !state.is_over && !state.is_tripped {
+        idle_looks += 1;
         if let Some(until) = state.until {
+            idle_looks = 0;
             let is_late = Instant::now() >= until;
             if seen.0 != state.number {
                 seen = (state.number, resident_bytes());
@@ -122,8 +132,15 @@ fn watch(shared: &Shared, socket: &TcpStream) {
                 drop(socket.shutdown(Shutdown::Both));
             }
         }
-        let waited = shared.wake.wait_timeout(state, TICK);
-        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.is_asleep = idle_looks >= IDLE_LOOKS;
+        state = if state.is_asleep {
+            let woken = shared.wake.wait(state);
+            woken.unwrap_or_else(PoisonError::into_inner)
+        } else {
+            let waited = shared.wake.wait_timeout(state, TICK);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        };
+        state.is_asleep = false;
     }
 }
 
