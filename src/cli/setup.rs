@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::{Globals, report};
 use crate::config::finding::{Finding, Mistakes};
@@ -22,6 +23,7 @@ use crate::spool::Spool;
 use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
+use crate::worker::parking::Parking;
 use crate::worker::tellers::Telling;
 use crate::worker::underway::Board;
 use crate::worker::{Context, Exports, Notes, Pulse, Wake};
@@ -366,6 +368,7 @@ impl Setup {
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
             board: Board::default(),
+            parking: Parking::new(Duration::from_secs(self.settings.keep_session_s)),
             pulse: Pulse::default(),
             notes: self.notes(),
             telling: self.telling(),

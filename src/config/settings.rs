@@ -14,11 +14,12 @@ use crate::domain::notice::notifier::Notifier;
 const SECTION: &str = "auto-dispatcher";
 
 /// Every key of `[auto-dispatcher]`.
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 15] = [
     "state_dir",
     "svnlook",
     "workers",
     "idle_exit",
+    "keep_session",
     "spool_max",
     "keep_history",
     "catch_up_max",
@@ -42,6 +43,8 @@ pub struct Settings {
     pub workers: usize,
     /// When a worker that was started by a hook ends; seconds without work.
     pub idle_exit_s: u64,
+    /// How long a session stays open for the next package; seconds.
+    pub keep_session_s: u64,
     /// How many bytes of artifacts the spool may hold.
     pub spool_max_bytes: u64,
     /// How long settled deliveries are kept; seconds.
@@ -77,6 +80,7 @@ impl Default for Settings {
             svnlook: None,
             workers: 8,
             idle_exit_s: 60,
+            keep_session_s: 30,
             spool_max_bytes: 20 << 30,
             keep_history_s: 365 * 86_400,
             catch_up_max: 100,
@@ -158,6 +162,11 @@ pub(super) fn read(
     });
     let workers = reader.get("workers", |text| value::number_within(text, 1, 256));
     reader.set(&mut settings.idle_exit_s, "idle_exit", value::duration_s);
+    reader.set(
+        &mut settings.keep_session_s,
+        "keep_session",
+        value::duration_s,
+    );
     reader.set(
         &mut settings.spool_max_bytes,
         "spool_max",
@@ -360,7 +369,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let settings = load_text(
-            "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nworkers = 3\nidle_exit = 5m\n\
+            "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nworkers = 3\nidle_exit = 5m\nkeep_session = 0\n\
              spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n\
              incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\nsite = bank A\nlisten = [::1]:9797\n\
              listen_token_file = ~/token\n",
@@ -371,6 +380,7 @@ mod tests {
             svnlook: Some("/opt/svn/bin/svnlook".into()),
             workers: 3,
             idle_exit_s: 300,
+            keep_session_s: 0,
             spool_max_bytes: 10 << 20,
             keep_history_s: 30 * 86_400,
             catch_up_max: 0,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
@@ -215,6 +216,9 @@ pub struct Shell {
     pub no_records: Option<String>,
 }
 
+/// How long the peer of a session that lay idle gets to answer.
+const PEER_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How an upload was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -300,6 +304,9 @@ pub trait Session: Send {
 
     /// What the host can do beside taking files. Leaves nothing there.
     fn abilities(&mut self) -> Result<Abilities, Fault>;
+
+    /// Whether a session that lay idle still serves: asks the peer, which gets a few seconds.
+    fn is_alive(&mut self) -> bool;
 
     /// Ends the connection politely, within a second or so.
     fn close(self: Box<Self>);

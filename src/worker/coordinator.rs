@@ -143,6 +143,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
             context.stop.raise();
         }
         coordinator.drain(&receiver);
+        context.parking.close_all();
         ended
     });
     let why = match &ended {
@@ -239,6 +240,10 @@ impl<'a> Coordinator<'a> {
         let mut heads = self.journal.lane_heads()?;
         upkeep::see_to_room(self.context, &mut self.journal, &mut heads)?;
         self.start_lanes(scope, sender, &heads)?;
+        if self.context.parking.is_over_for_some() {
+            let context = self.context;
+            scope.spawn(|| context.parking.close_old());
+        }
         let told = sender.clone();
         let done = move |result| drop(told.send(Finished::Pruner(result)));
         self.pruner.start(scope, self.context, self.finishing, done);

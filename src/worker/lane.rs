@@ -51,7 +51,11 @@ pub(super) fn run(context: &Context, lane: &str, worker: i64, end: End<'_>) -> R
         leftovers::tidy(context, &mut journal, &mut sessions, lane);
         leftovers::forget(context, &mut journal, &mut sessions);
     }
-    sessions.close();
+    if result.is_ok() && !context.stop.is_raised() {
+        context.parking.leave(lane, sessions);
+    } else {
+        sessions.close();
+    }
     result
 }
 
@@ -67,6 +71,9 @@ fn deliver_all(
             break;
         };
         fail_points::hit("lane.claimed");
+        if let Some(parked) = context.parking.fetch(lane) {
+            *sessions = parked.awake();
+        }
         one(context, journal, sessions, &claim, &work)?;
     }
     Ok(())

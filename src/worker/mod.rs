@@ -28,6 +28,7 @@ mod ending;
 mod incoming;
 mod lane;
 mod leftovers;
+pub mod parking;
 pub mod planner;
 mod planners;
 pub mod presence;
@@ -68,6 +69,8 @@ pub struct Context {
     pub exports: Exports,
     /// Tells other processes how far running deliveries are.
     pub board: underway::Board,
+    /// Sessions that lanes have left open.
+    pub parking: parking::Parking,
     /// When the worker last looked at its work.
     pub pulse: Pulse,
     /// Where hooks of other users leave notes, if they may.

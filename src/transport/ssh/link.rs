@@ -81,10 +81,15 @@ impl Link {
 
     /// The same where it may take so much longer.
     pub(super) fn script_within(&mut self, more: Duration, script: &str) -> Result<Ran, ExecError> {
-        let script = format!("LC_ALL=C; export LC_ALL\n{script}");
-        let mut output = Vec::new();
         // One that says nothing has half of it; the other half is for start-up files that talk.
         let limit = self.stall.saturating_mul(2).saturating_add(more);
+        self.script_for(limit, script)
+    }
+
+    /// The same where it may take this time in all.
+    pub(super) fn script_for(&mut self, limit: Duration, script: &str) -> Result<Ran, ExecError> {
+        let script = format!("LC_ALL=C; export LC_ALL\n{script}");
+        let mut output = Vec::new();
         let status = self.stream_with(Patient::For(limit), &script, None, &mut |bytes| {
             keep(&mut output, bytes);
         })?;

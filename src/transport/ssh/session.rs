@@ -1,20 +1,21 @@
 //! The contract of [`crate::transport::Session`] over an authenticated connection: chooses between SFTP and
 //! scripts, verifies, and keeps what is known of the peer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ssh2::{DisconnectCode, MethodType};
 
 use super::exec::ExecError;
 use super::link::Link;
-use super::wire::{Halt, Wire};
+use super::wire::{Code, Halt, Wire, code};
 use super::{abilities, install, places, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
 use crate::transport::{
-    Abilities, Dial, Leftover, Located, Session, SessionFacts, Space, Upload, Verified, check_name,
-    replace,
+    Abilities, Dial, Leftover, Located, PEER_ANSWERS_WITHIN, Session, SessionFacts, Space, Upload,
+    Verified, check_name, replace,
 };
 
 /// The longest path that a host is believed.
@@ -302,6 +303,21 @@ impl Session for SshSession {
 
     fn abilities(&mut self) -> Result<Abilities, Fault> {
         abilities::ask(&mut self.link)
+    }
+
+    fn is_alive(&mut self) -> bool {
+        let link = &mut self.link;
+        if let Some(sftp) = &link.sftp {
+            let asked = link
+                .wire
+                .run(PEER_ANSWERS_WITHIN, || sftp.stat(Path::new("/")));
+            return match asked {
+                Ok(_) => true,
+                Err(Halt::Ssh(error)) => matches!(code(&error), Code::Sftp(_)),
+                Err(_) => false,
+            };
+        }
+        link.script_for(PEER_ANSWERS_WITHIN, "true").is_ok()
     }
 
     fn close(self: Box<Self>) {
