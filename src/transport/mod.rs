@@ -305,6 +305,9 @@ pub trait Session: Send {
     /// What the host can do beside taking files. Leaves nothing there.
     fn abilities(&mut self) -> Result<Abilities, Fault>;
 
+    /// Told before the session lies idle for a while: what the next package would wait for may be done now.
+    fn rest(&mut self) {}
+
     /// Whether a session that lay idle still serves: asks the peer, which gets a few seconds.
     fn is_alive(&mut self) -> bool;
 

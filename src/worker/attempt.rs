@@ -8,6 +8,7 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::error::Error;
 use crate::journal::{AttemptRecord, Claim, Journal, Work};
 
+mod ahead;
 mod deliver;
 mod export;
 mod install;
@@ -115,7 +116,7 @@ impl<'a> Attempt<'a> {
             path.clone()
         } else {
             self.begin(Step::Export)?;
-            let artifact = self.artifact()?;
+            let artifact = self.artifact_and_session()?;
             self.deliver(&artifact)?
         };
         let Some(command) = self.work.service.install_command.clone() else {

@@ -97,7 +97,7 @@ fn exists(context: &Context, batch: &BatchRow) -> Result<bool> {
     let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
         return Ok(false);
     };
-    let repository = context.svnlook.repository(path)?;
+    let repository = context.svnlook.known_repository(path)?;
     check_uuid(&repository, batch)?;
     Ok(revision <= repository.youngest()?)
 }
@@ -173,7 +173,7 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
             batch.id
         )));
     };
-    let repository = context.svnlook.repository(path)?;
+    let repository = context.svnlook.known_repository(path)?;
     check_uuid(&repository, batch)?;
     let loaded = context.configurations.of(
         batch.rules_file.as_deref(),
@@ -183,8 +183,13 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }
-    let changes = changes_of(&repository, revision, &loaded)?;
-    let commit = repository.commit(revision)?;
+    let (changes, commit) = std::thread::scope(|scope| {
+        let commit = scope.spawn(|| repository.commit(revision));
+        let changes = changes_of(&repository, revision, &loaded);
+        (changes, commit.join())
+    });
+    let changes = changes?;
+    let commit = commit.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
     Ok((commit, changes, plan))
 }

@@ -159,6 +159,20 @@ pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Channel, ExecError> {
     Ok(channel)
 }
 
+/// Whether the shell of a channel that [`open`] gave a while ago still waits for its script.
+pub(super) fn waits(wire: &Wire, limit: Duration, channel: &mut Channel) -> bool {
+    // What start-up files print comes before anything that counts.
+    let mut noise = [0; 4096];
+    for _ in 0..64 {
+        match wire.transfer(limit, || channel.read(&mut noise)) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+    false
+}
+
 /// Closes a channel and waits for the other side a moment, so that it no longer counts as a session there.
 pub(super) fn finish(wire: &Wire, channel: &mut Channel) {
     let limit = Duration::from_secs(5);

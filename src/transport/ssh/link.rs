@@ -14,6 +14,8 @@ use crate::domain::fault::Fault;
 const BUSY: Duration = Duration::from_secs(1);
 /// How many characters of what a host says stand in a message.
 const QUOTED_MAX_CHARS: usize = 500;
+/// How many channels are kept for scripts to come: a package is verified and installed by one each.
+const SPARES: usize = 2;
 
 /// An authenticated connection. The wire comes first, so that it is cut before SFTP is freed.
 pub(super) struct Link {
@@ -28,6 +30,9 @@ pub(super) struct Link {
     pub(super) shell: Option<bool>,
     /// Whether SFTP is asked to write files through to the disk.
     pub(super) fsync: bool,
+    /// Channels on which the host's shell waits for scripts to come: opening one costs two round trips there and back,
+    /// and two processes.
+    pub(super) spares: Vec<Channel>,
 }
 
 impl Link {
@@ -125,6 +130,12 @@ impl Link {
     /// A channel for a script. A server that allows one channel at a time (`MaxSessions 1`) refuses it while
     /// SFTP is open: then SFTP is closed first, and the server given a moment to notice.
     fn channel(&mut self) -> Result<Channel, ExecError> {
+        while let Some(mut spare) = self.spares.pop() {
+            if exec::waits(&self.wire, self.stall, &mut spare) {
+                return Ok(spare);
+            }
+            exec::finish(&self.wire, &mut spare);
+        }
         let end = Instant::now() + BUSY;
         loop {
             match exec::open(&self.wire, self.stall) {
@@ -139,6 +150,16 @@ impl Link {
         }
     }
 
+    /// Opens channels ahead, where the host runs scripts and has room for them; the connection may lie idle for a while.
+    pub(super) fn keep_spares(&mut self) {
+        while self.shell == Some(true) && self.spares.len() < SPARES {
+            match exec::open(&self.wire, self.stall) {
+                Ok(channel) => self.spares.push(channel),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Opens SFTP where it is closed, with the same patience.
     pub(super) fn open_sftp(&mut self) -> Result<(), Halt> {
         let end = Instant::now() + BUSY;
@@ -148,6 +169,9 @@ impl Link {
                 Err(Halt::Ssh(error))
                     if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end =>
                 {
+                    if let Some(mut spare) = self.spares.pop() {
+                        exec::finish(&self.wire, &mut spare);
+                    }
                     std::thread::sleep(BUSY / 50);
                 }
                 Err(halt) => return Err(halt),

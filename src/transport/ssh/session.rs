@@ -51,6 +51,7 @@ impl SshSession {
             sftp: None,
             shell: None,
             fsync: true,
+            spares: Vec::new(),
         };
         let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
         let files = match link.wire.run(limit, || link.wire.session.sftp()) {
@@ -303,6 +304,10 @@ impl Session for SshSession {
 
     fn abilities(&mut self) -> Result<Abilities, Fault> {
         abilities::ask(&mut self.link)
+    }
+
+    fn rest(&mut self) {
+        self.link.keep_spares();
     }
 
     fn is_alive(&mut self) -> bool {

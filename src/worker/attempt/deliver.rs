@@ -23,7 +23,9 @@ impl<'a> Attempt<'a> {
     pub(super) fn deliver(&mut self, artifact: &Artifact) -> Result<String, Fault> {
         let mut given_up = Vec::new();
         loop {
-            if self.sessions.has_files(self.work) {
+            if self.step == Step::Upload && given_up.is_empty() {
+                // It was told while the host was dialled.
+            } else if self.sessions.has_files(self.work) {
                 self.enter(Step::Upload)?;
             } else {
                 // Dialling may take long: who asks meanwhile is told the step.
