@@ -1,8 +1,8 @@
 //! From what was typed, the files and the environment to plain values: the one place where they meet.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Globals, report};
@@ -369,6 +369,7 @@ impl Setup {
             exports: Exports::default(),
             board: Board::default(),
             parking: Parking::new(Duration::from_secs(self.settings.keep_session_s)),
+            idle_journals: Mutex::default(),
             pulse: Pulse::default(),
             notes: self.notes(),
             telling: self.telling(),

@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Pause between two looks at a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How many statements a connection keeps compiled.
+const STATEMENTS_KEPT: usize = 128;
 /// What is left of a log (`-wal`) that had grown while somebody read for long.
 const WAL_KEPT: i64 = 8 << 20;
 
@@ -37,6 +39,8 @@ pub(super) fn open(path: &Path) -> Result<(Connection, String)> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(patience::wait))?;
+    // A lane goes through some thirty.
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // FULL: a recorded revision stays recorded when the machine is reset.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;

@@ -122,7 +122,8 @@ impl<'a> Attempt<'a> {
         let Some(command) = self.work.service.install_command.clone() else {
             return Ok(Outcome::Delivered);
         };
-        self.begin(Step::Install)?;
+        // The journal knows: it was told so together with where the package lies.
+        self.enter(Step::Install)?;
         self.install(command, &remote_path).map(Outcome::Installed)
     }
 

@@ -44,13 +44,13 @@ impl End<'_> {
 
 /// Works `lane` for `worker` until nothing of it can be claimed, the worker has to stop, or the end has come.
 pub(super) fn run(context: &Context, lane: &str, worker: i64, end: End<'_>) -> Result<()> {
-    let mut journal = context.journal()?;
     let mut sessions = Sessions::default();
-    let result = deliver_all(context, (lane, worker), end, &mut journal, &mut sessions);
-    if result.is_ok() {
-        leftovers::tidy(context, &mut journal, &mut sessions, lane);
-        leftovers::forget(context, &mut journal, &mut sessions);
-    }
+    let result = context.with_journal(|journal| {
+        deliver_all(context, (lane, worker), end, journal, &mut sessions)?;
+        leftovers::tidy(context, journal, &mut sessions, lane);
+        leftovers::forget(context, journal, &mut sessions);
+        Ok(())
+    });
     if result.is_ok() && !context.stop.is_raised() {
         context.parking.leave(lane, sessions);
     } else {

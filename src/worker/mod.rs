@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -43,6 +43,9 @@ pub use coordinator::{Role, work};
 pub use ending::{Ended, Until};
 pub use incoming::Notes;
 
+/// How many connections to the journal are kept for the next thread that wants one.
+const IDLE_JOURNALS_MAX: usize = 4;
+
 /// What every thread of a worker shares.
 pub struct Context {
     /// Where everything lies.
@@ -69,6 +72,8 @@ pub struct Context {
     pub exports: Exports,
     /// Tells other processes how far running deliveries are.
     pub board: underway::Board,
+    /// Connections to the journal that nobody uses at the moment.
+    pub idle_journals: Mutex<Vec<Journal>>,
     /// Sessions that lanes have left open.
     pub parking: parking::Parking,
     /// When the worker last looked at its work.
@@ -91,10 +96,33 @@ impl Context {
         self.state.workers().join(format!("plan-{repository}.lock"))
     }
 
+    /// Has `work` done on a connection to the journal that another thread may have had before: one that is open knows
+    /// the schema and its statements already.
+    pub(crate) fn with_journal<T>(
+        &self,
+        work: impl FnOnce(&mut Journal) -> Result<T>,
+    ) -> Result<T> {
+        let idle = lock(&self.idle_journals).pop();
+        let mut journal = match idle.filter(Journal::is_still_there) {
+            Some(journal) => journal,
+            None => self.journal()?,
+        };
+        let done = work(&mut journal);
+        let mut idle = lock(&self.idle_journals);
+        if done.is_ok() && idle.len() < IDLE_JOURNALS_MAX {
+            idle.push(journal);
+        }
+        done
+    }
+
     pub(crate) fn emit(&self, event: &Event) {
         self.board.hear(event);
         (self.report)(event);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// When the main loop last went round: one that hangs is told by it.
@@ -109,12 +137,12 @@ impl Default for Pulse {
 
 impl Pulse {
     fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.0) = Instant::now();
     }
 
     /// How long ago that was.
     pub fn age(&self) -> Duration {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *lock(&self.0);
         last.elapsed()
     }
 }
@@ -148,19 +176,13 @@ pub struct Exports(Mutex<HashMap<i64, Arc<Mutex<()>>>>);
 impl Exports {
     /// Runs `export` while no other thread of this process exports the same package.
     fn one_at_a_time<T>(&self, package_id: i64, export: impl FnOnce() -> T) -> T {
-        let lock = Arc::clone(
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(package_id)
-                .or_default(),
-        );
+        let own = Arc::clone(lock(&self.0).entry(package_id).or_default());
         let result = {
-            let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = lock(&own);
             export()
         };
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::strong_count(&lock) <= 2 {
+        let mut locks = lock(&self.0);
+        if Arc::strong_count(&own) <= 2 {
             locks.remove(&package_id);
         }
         result

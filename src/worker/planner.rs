@@ -33,16 +33,19 @@ pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
     if lock.try_lock().is_err() {
         return Ok(());
     }
-    let mut journal = context.journal()?;
+    context.with_journal(|journal| plan_due(context, journal, repository))
+}
+
+fn plan_due(context: &Context, journal: &mut Journal, repository: i64) -> Result<()> {
     while !context.stop.is_raised() {
         let Some(batch) = journal.next_unplanned(repository, Utc::now())? else {
             return Ok(());
         };
         if let Some(holder) = journal.holder_of_path(batch.id)? {
-            hold(context, &mut journal, &batch, &holder)?;
+            hold(context, journal, &batch, &holder)?;
             continue;
         }
-        if fill_gap(context, &mut journal, &batch)? {
+        if fill_gap(context, journal, &batch)? {
             fail_points::hit("planner.gap_filled");
             continue;
         }
@@ -52,7 +55,7 @@ pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
         if first.is_none_or(|first| first.id != batch.id) {
             continue;
         }
-        plan_one(context, &mut journal, &batch)?;
+        plan_one(context, journal, &batch)?;
         context.wake.now();
     }
     Ok(())

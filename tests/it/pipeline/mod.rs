@@ -14,6 +14,7 @@ mod glance;
 mod hook;
 pub mod host;
 mod journal;
+mod kept_sessions;
 mod ledger;
 mod outputs;
 mod prune;
