@@ -125,6 +125,7 @@ class Ground:
 
     def random_file(self, path, size):
         """A file that no compression makes smaller."""
+        path.parent.mkdir(exist_ok=True)
         with open(path, "wb") as file:
             key = os.urandom(16).hex()
             cipher = subprocess.Popen(
