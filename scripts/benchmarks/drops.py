@@ -4,10 +4,11 @@ import resource
 import select
 import subprocess
 import time
+from pathlib import Path
 
 from . import filling
 from .commits import KB
-from .ground import PYTHON, until
+from .ground import PYTHON, Failure, until
 from .ours import Ours, rule
 from .race import AtMost, Ratio, Row, Side, race
 
@@ -43,9 +44,8 @@ NO_EVENTS = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
 
 
 def cpu_now(pid):
-    """CPU seconds that a process has taken so far."""
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds that the threads of a process have taken so far."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def cpu_of(ground, *words):
@@ -171,7 +171,7 @@ class Watch:
 
     def wait(self):
         if not self.tells(60):
-            raise SystemExit("bench: nothing arrived of a dropped file")
+            raise Failure("nothing arrived of a dropped file")
 
     def tells(self, seconds):
         ready, _, _ = select.select([self.end], [], [], seconds)

@@ -19,11 +19,15 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
+class Failure(Exception):
+    """Why a workload cannot be measured."""
+
+
 def until(what, condition, limit=60, pause=0.001):
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"bench: waited in vain for {what}")
+            raise Failure(f"waited in vain for {what}")
         time.sleep(pause)
 
 
@@ -68,7 +72,7 @@ class Ground:
         ran = subprocess.run([str(word) for word in words], text=True, **more)
         if ran.returncode != 0:
             shown = " ".join(str(word) for word in words)[:500]
-            raise SystemExit(f"bench: {shown}: exit status {ran.returncode}\n{(ran.stdout or '')[-2000:]}{(ran.stderr or '')[-2000:]}")
+            raise Failure(f"{shown}: exit status {ran.returncode}\n{(ran.stdout or '')[-2000:]}{(ran.stderr or '')[-2000:]}")
         return ran.stdout
 
     def shell(self, script, *words):
@@ -190,7 +194,7 @@ class Ground:
     def same(self, near, far):
         """The far end has these bytes."""
         if subprocess.run(["cmp", "-s", near, far]).returncode != 0:
-            raise SystemExit(f"bench: {far} is not {near}")
+            raise Failure(f"{far} is not {near}")
 
 
 class Bell:
@@ -208,7 +212,7 @@ class Bell:
         os.set_blocking(self.end, True)
         while word.encode() not in heard:
             if time.monotonic() > alarm:
-                raise SystemExit(f"bench: {word} was not installed")
+                raise Failure(f"{word} was not installed")
             heard += self.listen(alarm)
 
     def listen(self, alarm):

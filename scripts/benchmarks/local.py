@@ -3,7 +3,7 @@ import os
 import statistics
 import time
 
-from .ground import PYTHON
+from .ground import PYTHON, Failure
 from .ours import Ours, rule
 from .race import AtMost, Ratio, Row, Side, race, show
 
@@ -31,7 +31,7 @@ def spawn(*words):
     took = time.perf_counter() - began
     os.close(null)
     if status != 0:
-        raise SystemExit(f"bench: {' '.join(words)}: {status}")
+        raise Failure(f"{' '.join(words)}: {status}")
     return took
 
 
@@ -66,7 +66,7 @@ def rules(ground):
 
     shown = ours.call("explain", "--json", *names)
     if shown.count('"rule":"app-') != asked:
-        raise SystemExit(f"bench: explain finds another rule: {shown[:500]}")
+        raise Failure(f"explain finds another rule: {shown[:500]}")
     sides = [Side("ours", lambda: ours.call("explain", *names)),
              Side("Python, compiled once", python(COMPILED_ONCE, ground.memory / "names"))]
     taken = race(sides, ground.rounds(7, 2), 0 if ground.is_quick else 1)

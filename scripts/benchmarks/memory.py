@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from . import filling
-from .ground import GIB, free_port, until
+from .ground import GIB, Failure, free_port, until
 from .ours import Ours, rule
 from .race import AtMost, Row
 
@@ -51,7 +51,7 @@ def package(ground):
     process = ground.start(*ours.words("send", file))
     peak = watch(process, lambda: False)
     if process.returncode != 0:
-        raise SystemExit(f"bench: send of {size} bytes: exit status {process.returncode}")
+        raise Failure(f"send of {size} bytes: exit status {process.returncode}")
     ground.same(file, ground.disk / "far/large.bin")
     short = "" if size == asked else "less than asked: the disk has no room for more"
     return Row(f"peak memory, a package of {size / GIB:.0f} GiB by `send`", peak, {}, [LIMIT], "MiB", short)
@@ -70,7 +70,7 @@ def queue(ground):
 
     def is_far():
         if time.monotonic() - began > 300:
-            raise SystemExit("bench: a long queue does not move")
+            raise Failure("a long queue does not move")
         return len(os.listdir(ground.far)) >= some
 
     peak = watch(process, is_far)

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from .ground import MIB
+from .ground import MIB, Failure
 
 
 class Line:
@@ -29,7 +29,7 @@ def proved(ground, round_trip_ms, mbit):
     free, _ = rate(ground, 0, 0, 512 * MIB)
     held, trip = rate(ground, round_trip_ms / 2, mbit, 64 * MIB)
     if free < 1.5 * mbit or held > 1.05 * mbit:
-        raise SystemExit(f"bench: the line carries {free:.0f} Mbit/s at most, and {held:.0f} where it is held to {mbit}")
+        raise Failure(f"the line carries {free:.0f} Mbit/s at most, and {held:.0f} where it is held to {mbit}")
     return free, held, trip
 
 
