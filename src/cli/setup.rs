@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::{Globals, report};
@@ -48,6 +48,8 @@ pub(super) struct Setup {
     environment: Environment,
     /// What was named on the command line.
     named: Request,
+    /// One for the whole run: what it has written it need not read again.
+    spool: OnceLock<Spool>,
 }
 
 fn owner_of(path: &Path) -> Option<u32> {
@@ -122,7 +124,17 @@ impl Setup {
                 typed: false,
                 ..request
             },
+            spool: OnceLock::new(),
         })
+    }
+
+    /// The spool of this state directory.
+    pub(super) fn spool(&self, state: &StateDir) -> Result<Spool> {
+        if let Some(spool) = self.spool.get() {
+            return Ok(spool.clone());
+        }
+        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        Ok(self.spool.get_or_init(|| spool).clone())
     }
 
     /// The state directory, made if it is missing.
@@ -326,7 +338,7 @@ impl Setup {
         state: StateDir,
         report: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Arc<Context>> {
-        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        let spool = self.spool(&state)?;
         Ok(self.context_with(state, spool, move |event| {
             report::log_event(event);
             report(event);

@@ -257,6 +257,19 @@ pub trait Session: Send {
     /// one. A difference is a transient fault and the file is removed.
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault>;
 
+    /// Does what [`Session::upload`] and [`Session::verify`] do, in one go where the host can. `uploaded` is told what
+    /// `upload` returns once the bytes are there; its fault ends it.
+    fn upload_verified(
+        &mut self,
+        upload: &Upload<'_>,
+        progress: &mut dyn FnMut(u64),
+        uploaded: &mut dyn FnMut(u64) -> Result<(), Fault>,
+    ) -> Result<Verified, Fault> {
+        let resumed_at = self.upload(upload, progress)?;
+        uploaded(resumed_at)?;
+        self.verify(upload)
+    }
+
     /// Renames the temporary name to the final one, replacing a file of that name; atomically where
     /// the host allows. A directory of that name is a permanent fault. What an earlier attempt (`resume`) put
     /// aside is removed afterwards: it is older than what has the name.
@@ -304,9 +317,6 @@ pub trait Session: Send {
 
     /// What the host can do beside taking files. Leaves nothing there.
     fn abilities(&mut self) -> Result<Abilities, Fault>;
-
-    /// Told before the session lies idle for a while: what the next package would wait for may be done now.
-    fn rest(&mut self) {}
 
     /// Whether a session that lay idle still serves: asks the peer, which gets a few seconds.
     fn is_alive(&mut self) -> bool;

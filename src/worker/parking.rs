@@ -33,14 +33,13 @@ impl Parking {
     }
 
     /// Keeps the open sessions of a lane, or closes them politely.
-    pub(super) fn leave(&self, lane: &str, mut sessions: Sessions) {
+    pub(super) fn leave(&self, lane: &str, sessions: Sessions) {
         let Some(age) = sessions.age() else {
             return;
         };
         let until = Instant::now().checked_add(self.keep.min(AGE_MAX.saturating_sub(age)));
         let leaving = match until {
             Some(until) if until > Instant::now() => {
-                sessions.rest();
                 let mut parked = self.lock();
                 parked.push(Parked {
                     lane: lane.to_owned(),

@@ -185,13 +185,6 @@ impl Sessions {
         Some(self.since.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 
-    /// Told before they lie idle for a while.
-    pub(super) fn rest(&mut self) {
-        for (session, _) in [&mut self.files, &mut self.commands].into_iter().flatten() {
-            session.rest();
-        }
-    }
-
     /// What lay idle is used again: what broke meanwhile is dropped, and costs nobody an attempt.
     pub(super) fn awake(mut self) -> Self {
         self.tidying_failed = false;

@@ -1,14 +1,16 @@
-//! The contract of [`crate::transport::Session`] over an authenticated connection: chooses between SFTP and
-//! scripts, verifies, and keeps what is known of the peer.
+//! The contract of [`crate::transport::Session`] over an authenticated connection: chooses between scripts and SFTP,
+//! verifies, and keeps what is known of the peer.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use ssh2::{DisconnectCode, MethodType};
 
 use super::exec::ExecError;
-use super::link::Link;
-use super::wire::{Code, Halt, Wire, code};
+use super::link::{Link, quoted, refused};
+use super::shell::Met;
+use super::wire::{Code, Halt, Wire, code, is_lost};
 use super::{abilities, install, places, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
@@ -21,119 +23,153 @@ use crate::transport::{
 /// The longest path that a host is believed.
 const PATH_MAX_BYTES: usize = 4096;
 
+/// The most directories that are known to be there; more of them are asked for again.
+const DIRS_MAX: usize = 1000;
+
 /// How files travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Files {
+    /// By scripts: one round trip each.
+    Shell,
+    /// By SFTP, on hosts whose shell does not do.
     Sftp,
-    Scp,
-    Cat,
 }
 
 /// An open SSH session.
 pub(super) struct SshSession {
     link: Link,
-    files: Files,
+    /// Nothing as long as the host was asked for nothing.
+    files: Option<Files>,
     facts: SessionFacts,
+    /// The login's home; empty where it has none.
     home: Option<String>,
+    /// Directories that were there when this session asked for them. Should one have gone, the upload makes it again.
+    dirs: HashSet<String>,
     /// A temporary file that is not removed: the old one could not be put back.
     kept: Option<String>,
 }
 
 impl SshSession {
-    /// Finds out how files can travel.
-    pub(super) fn new(wire: Wire, dial: &Dial<'_>, fingerprint: String) -> Result<Self, Fault> {
+    /// A session on a connection that is logged in. What the host offers shows when it is asked for something.
+    pub(super) fn new(wire: Wire, dial: &Dial<'_>, fingerprint: String) -> Self {
         let place = format!("{}@{}", dial.target.login, super::dial::place(dial));
         let stall = Duration::from_secs(dial.terms.stall_timeout_s.max(1));
-        let mut link = Link {
-            wire,
-            place,
-            stall,
-            sftp: None,
-            shell: None,
-            fsync: true,
-            spares: Vec::new(),
-        };
-        let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
-        let files = match link.wire.run(limit, || link.wire.session.sftp()) {
-            Ok(opened) => {
-                link.sftp = Some(opened);
-                Files::Sftp
-            }
-            // Servers say "no SFTP" in many ways; a lost connection shows in the next step.
-            Err(Halt::Ssh(_)) => by_script(&mut link)?,
-            Err(halt) => return Err(link.halt_fault(&halt, "opening SFTP")),
-        };
-        let how = match files {
-            Files::Sftp => "SFTP",
-            Files::Scp => "SCP",
-            Files::Cat => "cat",
-        };
-        let cipher = link
-            .wire
-            .session
-            .methods(MethodType::CryptCs)
-            .unwrap_or("?");
-        let detail = format!("{how}, {cipher}");
+        let link = Link::new(wire, place, stall);
         let facts = SessionFacts {
             kind: TransportKind::Ssh,
             fingerprint: Some(fingerprint),
-            detail,
+            detail: cipher(&link),
         };
-        Ok(Self {
+        Self {
             link,
-            files,
+            files: None,
             facts,
             home: None,
+            dirs: HashSet::new(),
             kept: None,
-        })
+        }
+    }
+
+    /// How files travel, found out at the first need.
+    fn files(&mut self) -> Result<Files, Fault> {
+        match self.files {
+            Some(files) => Ok(files),
+            None => self.meet("").map(|(files, _)| files),
+        }
+    }
+
+    /// Finds out how files can travel. Where they do by scripts, `rest` is run, too; what became of it.
+    fn meet(&mut self, rest: &str) -> Result<(Files, Result<(), String>), Fault> {
+        let met = shell::meet(&mut self.link, rest);
+        let why = match met {
+            Ok(Met::Fit { home, rest }) => {
+                self.home = Some(home);
+                return Ok((self.travel(Files::Shell), rest));
+            }
+            Ok(Met::Lacks(program)) => format!("commands without {program}"),
+            Err(ExecError::NoShell(said)) => format!("no commands{}", quoted(&said)),
+            Err(error) => return Err(self.link.exec_fault(&error, "asking the host for a shell")),
+        };
+        match self.link.open_sftp() {
+            Ok(()) => Ok((self.travel(Files::Sftp), Ok(()))),
+            // Servers say "no SFTP" in many ways.
+            Err(Halt::Ssh(error)) if !is_lost(&error) || why.starts_with("no commands") => {
+                Err(Fault::unsupported(format!(
+                    "{}: the login is fine, but the host offers no SFTP, and {why}",
+                    self.link.place
+                )))
+            }
+            Err(halt) => Err(self.link.halt_fault(&halt, "opening SFTP")),
+        }
+    }
+
+    fn travel(&mut self, files: Files) -> Files {
+        let how = match files {
+            Files::Shell => "sh",
+            Files::Sftp => "SFTP",
+        };
+        self.facts.detail = format!("{how}, {}", cipher(&self.link));
+        self.files = Some(files);
+        files
     }
 
     fn home(&mut self) -> Result<String, Fault> {
         if let Some(home) = &self.home {
-            return Ok(home.clone());
+            return self.believed(home);
         }
-        let home = if self.files == Files::Sftp {
-            sftp::home(&mut self.link)?
-        } else {
-            shell::home(&mut self.link)?
+        let home = match self.files()? {
+            Files::Sftp => sftp::home(&mut self.link)?,
+            Files::Shell => self.home.take().unwrap_or_default(),
         };
-        if !home.starts_with('/') || home.len() > PATH_MAX_BYTES || home.contains('\0') {
+        let home = self.believed(&home)?;
+        self.home = Some(home.clone());
+        Ok(home)
+    }
+
+    fn believed(&self, home: &str) -> Result<String, Fault> {
+        if !home.starts_with('/')
+            || home.len() > PATH_MAX_BYTES
+            || home.contains(['\0', '\u{fffd}'])
+        {
             return Err(Fault::permanent(format!(
                 "{}: what the host tells as the home of the login is no path: give `dest_dir` as an absolute path",
                 self.link.place
             )));
         }
-        self.home = Some(home.clone());
-        Ok(home)
+        Ok(home.to_owned())
     }
 
     /// The directory, absolute, without a trailing slash.
     fn resolve(&mut self, dest_dir: &str) -> Result<String, Fault> {
-        if dest_dir.contains('\0') {
-            return Err(Fault::permanent(
-                "a directory's name cannot hold a NUL byte",
-            ));
-        }
-        let below = match dest_dir {
-            "" | "~" => Some(""),
-            absolute if absolute.starts_with('/') => None,
-            other => Some(other.strip_prefix("~/").unwrap_or(other)),
-        };
-        let mut path = match below {
+        let path = match below_home(dest_dir)? {
             Some(below) => format!("{}/{below}", self.home()?.trim_end_matches('/')),
             None => dest_dir.to_owned(),
         };
-        while path.len() > 1 && path.ends_with('/') {
-            path.pop();
+        Ok(without_slash(path))
+    }
+
+    /// The first thing that a host is asked for, as a rule: one script does it all.
+    fn prepare_first(&mut self, dest_dir: &str) -> Result<Option<String>, Fault> {
+        let below = below_home(dest_dir)?;
+        let given = without_slash(below.unwrap_or(dest_dir).to_owned());
+        let (files, made) = self.meet(&shell::make_script(&given, below.is_some()))?;
+        if files == Files::Sftp {
+            return Ok(None);
         }
-        Ok(path)
+        let path = self.resolve(dest_dir)?;
+        match made {
+            Ok(()) => Ok(Some(path)),
+            Err(why) => {
+                let place = &self.link.place;
+                Err(refused(place, "cannot make the directory", &path, &why))
+            }
+        }
     }
 
     fn remove(&mut self, path: &str) -> Result<(), Fault> {
-        if self.files == Files::Sftp {
-            sftp::remove(&mut self.link, path)
-        } else {
-            shell::remove(&mut self.link, path)
+        match self.files()? {
+            Files::Sftp => sftp::remove(&mut self.link, path),
+            Files::Shell => shell::remove(&mut self.link, path),
         }
     }
 
@@ -141,7 +177,7 @@ impl SshSession {
     fn measure(&mut self, path: &str, size: u64) -> Result<Option<(u64, Option<String>)>, Fault> {
         match shell::digest(&mut self.link, path, size) {
             Ok(found) => Ok(found),
-            Err(ExecError::NoShell(_)) if self.files == Files::Sftp => {
+            Err(ExecError::NoShell(_)) if self.files == Some(Files::Sftp) => {
                 Ok(sftp::length(&mut self.link, path)?.map(|length| (length, None)))
             }
             Err(error) => Err(self.link.exec_fault(&error, "verifying")),
@@ -149,16 +185,30 @@ impl SshSession {
     }
 }
 
-fn by_script(link: &mut Link) -> Result<Files, Fault> {
-    match link.script("command -v scp >/dev/null 2>&1 && echo scp; true") {
-        Ok(ran) if ran.text() == "scp" => Ok(Files::Scp),
-        Ok(_) => Ok(Files::Cat),
-        Err(ExecError::NoShell(said)) => Err(Fault::unsupported(format!(
-            "{}: the login is fine, but the host offers neither SFTP nor commands; it said: {said}",
-            link.place
-        ))),
-        Err(error) => Err(link.exec_fault(&error, "asking the host for a shell")),
+fn cipher(link: &Link) -> String {
+    let methods = link.wire.session.methods(MethodType::CryptCs);
+    methods.unwrap_or("?").to_owned()
+}
+
+/// What of a directory's name comes below the login's home; nothing where it is absolute.
+fn below_home(dest_dir: &str) -> Result<Option<&str>, Fault> {
+    if dest_dir.contains('\0') {
+        return Err(Fault::permanent(
+            "a directory's name cannot hold a NUL byte",
+        ));
     }
+    Ok(match dest_dir {
+        "" | "~" => Some(""),
+        absolute if absolute.starts_with('/') => None,
+        other => Some(other.strip_prefix("~/").unwrap_or(other)),
+    })
+}
+
+fn without_slash(mut path: String) -> String {
+    while path.len() > 1 && path.ends_with('/') {
+        path.pop();
+    }
+    path
 }
 
 /// `name` in `dir`; names with a slash or nothing in them cannot be one component.
@@ -181,30 +231,71 @@ impl Session for SshSession {
     }
 
     fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault> {
-        let path = self.resolve(dest_dir)?;
-        if self.files == Files::Sftp {
-            sftp::make_dir(&mut self.link, &path)?;
+        let path = match self.files {
+            None => self.prepare_first(dest_dir)?,
+            Some(_) => None,
+        };
+        let path = if let Some(path) = path {
+            path
         } else {
-            shell::make_dir(&mut self.link, &path)?;
+            let path = self.resolve(dest_dir)?;
+            match self.files()? {
+                Files::Sftp => sftp::make_dir(&mut self.link, &path)?,
+                Files::Shell if self.dirs.contains(&path) => {}
+                Files::Shell => shell::make_dir(&mut self.link, &path)?,
+            }
+            path
+        };
+        if self.dirs.len() >= DIRS_MAX {
+            self.dirs.clear();
         }
+        self.dirs.insert(path.clone());
         Ok(path)
     }
 
     fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
         check_name(upload.name)?;
         let path = in_dir(upload.dir, upload.temporary)?;
-        let by_sftp = self.files == Files::Sftp;
+        let by_sftp = self.files()? == Files::Sftp;
         let from = if upload.resume {
             resume::verified(&mut self.link, upload, &path, by_sftp)?
         } else {
             0
         };
-        match self.files {
-            Files::Sftp => sftp::upload(&mut self.link, upload, &path, from, progress),
-            _ if from > 0 => resume::by_dd(&mut self.link, upload, &path, from, progress),
-            Files::Scp => shell::upload(&mut self.link, upload, &path, true, progress).map(|()| 0),
-            Files::Cat => shell::upload(&mut self.link, upload, &path, false, progress).map(|()| 0),
+        if by_sftp {
+            return sftp::upload(&mut self.link, upload, &path, from, progress);
         }
+        if from > 0 {
+            return resume::by_dd(&mut self.link, upload, &path, from, progress);
+        }
+        let is_small = shell::is_small(&self.link, upload);
+        if !is_small || shell::small(&mut self.link, upload, &path, progress)?.is_none() {
+            shell::by_cat(&mut self.link, upload, &path, progress)?;
+        }
+        Ok(0)
+    }
+
+    fn upload_verified(
+        &mut self,
+        upload: &Upload<'_>,
+        progress: &mut dyn FnMut(u64),
+        uploaded: &mut dyn FnMut(u64) -> Result<(), Fault>,
+    ) -> Result<Verified, Fault> {
+        if !upload.resume && self.files()? == Files::Shell && shell::is_small(&self.link, upload) {
+            check_name(upload.name)?;
+            let path = in_dir(upload.dir, upload.temporary)?;
+            if let Some((_, digest)) = shell::small(&mut self.link, upload, &path, progress)? {
+                uploaded(0)?;
+                // What is wrong with it, or whether it can be told at all, shows when it is looked at again.
+                return match digest {
+                    Some(digest) if digest == upload.sha256 => Ok(Verified::Digest),
+                    _ => self.verify(upload),
+                };
+            }
+        }
+        let resumed_at = self.upload(upload, progress)?;
+        uploaded(resumed_at)?;
+        self.verify(upload)
     }
 
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault> {
@@ -235,18 +326,17 @@ impl Session for SshSession {
         check_name(upload.name)?;
         let temporary = in_dir(upload.dir, upload.temporary)?;
         let name = in_dir(upload.dir, upload.name)?;
-        if self.files == Files::Sftp {
-            sftp::publish(&mut self.link, &temporary, &name).map_err(|failed| {
-                self.kept = failed.keep_new.then(|| temporary.clone());
-                failed.fault
-            })?;
-            if upload.resume {
-                replace::remove_aside(&mut sftp::Plain(&mut self.link), &temporary);
-            }
-            Ok(())
-        } else {
-            shell::publish(&mut self.link, &temporary, &name)
+        if self.files()? == Files::Shell {
+            return shell::publish(&mut self.link, &temporary, &name, upload.resume);
         }
+        sftp::publish(&mut self.link, &temporary, &name).map_err(|failed| {
+            self.kept = failed.keep_new.then(|| temporary.clone());
+            failed.fault
+        })?;
+        if upload.resume {
+            replace::remove_aside(&mut sftp::Plain(&mut self.link), &temporary);
+        }
+        Ok(())
     }
 
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
@@ -263,10 +353,9 @@ impl Session for SshSession {
     fn tidy(&mut self, leftover: &Leftover<'_>) -> Result<(), Fault> {
         let temporary = in_dir(leftover.dir, leftover.temporary)?;
         let name = in_dir(leftover.dir, leftover.name)?;
-        if self.files == Files::Sftp {
-            replace::tidy(&mut sftp::Plain(&mut self.link), &temporary, &name)
-        } else {
-            shell::tidy(&mut self.link, &temporary, &name)
+        match self.files()? {
+            Files::Sftp => replace::tidy(&mut sftp::Plain(&mut self.link), &temporary, &name),
+            Files::Shell => shell::tidy(&mut self.link, &temporary, &name),
         }
     }
 
@@ -285,16 +374,15 @@ impl Session for SshSession {
 
     fn locate_dir(&mut self, dest_dir: &str) -> Result<Located, Fault> {
         let path = self.resolve(dest_dir)?;
-        let existing = if self.files == Files::Sftp {
-            places::nearest_by_sftp(&mut self.link, &path)?
-        } else {
-            places::nearest_by_script(&mut self.link, &path)?
+        let existing = match self.files()? {
+            Files::Sftp => places::nearest_by_sftp(&mut self.link, &path)?,
+            Files::Shell => places::nearest_by_script(&mut self.link, &path)?,
         };
         Ok(Located { path, existing })
     }
 
     fn space(&mut self, file: &str) -> Result<Option<Space>, Fault> {
-        if self.files == Files::Sftp
+        if self.files()? == Files::Sftp
             && let Some(space) = places::space_by_sftp(&mut self.link, file)?
         {
             return Ok(Some(space));
@@ -304,10 +392,6 @@ impl Session for SshSession {
 
     fn abilities(&mut self) -> Result<Abilities, Fault> {
         abilities::ask(&mut self.link)
-    }
-
-    fn rest(&mut self) {
-        self.link.keep_spares();
     }
 
     fn is_alive(&mut self) -> bool {

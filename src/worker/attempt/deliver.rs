@@ -72,6 +72,9 @@ impl<'a> Attempt<'a> {
         let (context, subject, work) = (self.context, self.subject, self.work);
         let session = self.sessions.open_files()?;
         let dir = session.prepare_dir(&work.dest_dir)?;
+        // How files travel may only be known now.
+        let detail = session.facts().detail.clone();
+        self.record.detail = Some(self.sessions.hide(&detail));
         fail_points::hit("attempt.dir_prepared");
         let upload = Upload {
             local: &artifact.path,
@@ -93,7 +96,7 @@ impl<'a> Attempt<'a> {
             .note_upload_began(self.claim, &file)
             .map_err(ours)?;
         fail_points::hit("attempt.upload_began");
-        self.send(&upload, &file)?;
+        let verified = self.send(&upload, &file)?;
         let remote_path = if dir == "/" {
             format!("/{}", work.package)
         } else {
@@ -102,7 +105,7 @@ impl<'a> Attempt<'a> {
         self.journal
             .note_replacing(self.claim, &work.target.host, &remote_path)
             .map_err(ours)?;
-        let verified = self.publish(&upload, &file)?;
+        self.publish(&upload, &file)?;
         let transport = self.record.transport.unwrap_or_default();
         self.journal
             .note_uploaded(self.claim, &remote_path, transport, &file)
@@ -121,8 +124,8 @@ impl<'a> Attempt<'a> {
         Ok(remote_path)
     }
 
-    /// The bytes, to the temporary name.
-    fn send(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<(), Fault> {
+    /// The bytes, to the temporary name, and verified there.
+    fn send(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<Verified, Fault> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
         let mut last: Option<Instant> = None;
         let mut progress = |bytes: u64| {
@@ -136,46 +139,48 @@ impl<'a> Attempt<'a> {
                 });
             }
         };
-        let resumed_at = match self.sessions.open_files()?.upload(upload, &mut progress) {
-            Ok(resumed_at) => resumed_at,
+        let (step, record, journal) = (&mut self.step, &mut self.record, &mut *self.journal);
+        let mut uploaded = |resumed_at: u64| {
+            fail_points::hit("attempt.uploaded");
+            if resumed_at > 0 {
+                let how = format!("resumed at {resumed_at} of {total} bytes");
+                record.detail = Some(match record.detail.take() {
+                    Some(detail) => format!("{detail}, {how}"),
+                    None => how,
+                });
+                context.emit(&Event::Resumed {
+                    subject: subject.clone(),
+                    bytes: resumed_at,
+                    total,
+                });
+            }
+            context.stop.check()?;
+            *step = Step::Verify;
+            context.emit(&Event::StepStarted {
+                subject: subject.clone(),
+                step: Step::Verify,
+            });
+            journal.note_step(self.claim, Step::Verify).map_err(ours)
+        };
+        let session = self.sessions.open_files()?;
+        let verified = match session.upload_verified(upload, &mut progress, &mut uploaded) {
+            Ok(verified) => verified,
             Err(fault) => return Err(self.clean_up(upload, file, fault)),
         };
-        fail_points::hit("attempt.uploaded");
-        if resumed_at > 0 {
-            let how = format!("resumed at {resumed_at} of {total} bytes");
-            self.record.detail = Some(match self.record.detail.take() {
-                Some(detail) => format!("{detail}, {how}"),
-                None => how,
-            });
-            context.emit(&Event::Resumed {
-                subject: subject.clone(),
-                bytes: resumed_at,
-                total,
-            });
-        }
-        Ok(())
-    }
-
-    /// From the temporary name to the real one, once it is verified.
-    fn publish(
-        &mut self,
-        upload: &Upload<'_>,
-        file: &TemporaryFile<'_>,
-    ) -> Result<Verified, Fault> {
-        self.begin(Step::Verify)?;
-        let session = self.sessions.open_files()?;
-        let published = session.verify(upload).and_then(|verified| {
-            fail_points::hit("attempt.verified");
-            session.publish(upload)?;
-            fail_points::hit("attempt.published");
-            Ok(verified)
-        });
-        let verified = published.map_err(|fault| self.clean_up(upload, file, fault))?;
+        fail_points::hit("attempt.verified");
         self.record.verified = Some(match verified {
             Verified::Digest => "digest",
             Verified::Length => "length",
         });
         Ok(verified)
+    }
+
+    /// From the temporary name to the real one.
+    fn publish(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<(), Fault> {
+        let published = self.sessions.open_files()?.publish(upload);
+        published.map_err(|fault| self.clean_up(upload, file, fault))?;
+        fail_points::hit("attempt.published");
+        Ok(())
     }
 
     /// Removes the temporary file after a fault that leaves the session usable. After any other the transport has
