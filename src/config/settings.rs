@@ -161,12 +161,9 @@ pub(super) fn read(
         }
     });
     let workers = reader.get("workers", |text| value::number_within(text, 1, 256));
-    reader.set(&mut settings.idle_exit_s, "idle_exit", value::duration_s);
-    reader.set(
-        &mut settings.keep_session_s,
-        "keep_session",
-        value::duration_s,
-    );
+    let pause = value::duration_s;
+    reader.set(&mut settings.idle_exit_s, "idle_exit", pause);
+    reader.set(&mut settings.keep_session_s, "keep_session", pause);
     reader.set(
         &mut settings.spool_max_bytes,
         "spool_max",

@@ -143,7 +143,6 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
             context.stop.raise();
         }
         coordinator.drain(&receiver);
-        context.parking.close_all();
         ended
     });
     let why = match &ended {
@@ -424,6 +423,11 @@ impl<'a> Coordinator<'a> {
 
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
+        self.finish_threads(finished);
+        self.context.parking.close_all();
+    }
+
+    fn finish_threads(&mut self, finished: &Receiver<Finished>) {
         let takes = |taking: &Option<Taking>| taking.as_ref().is_some_and(Taking::is_at_work);
         while self.is_at_work() || self.is_catching_up() || takes(&self.taking) {
             match finished.recv() {

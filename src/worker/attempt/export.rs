@@ -41,10 +41,11 @@ impl Attempt<'_> {
             error.with_hint("put the recorded repository back, or `cancel` the delivery")
         })?;
         let spool = &self.context.spool;
+        // Nobody purges it before the journal knows that it is needed.
+        let keep = spool.keep()?;
         // What it is to hold, and the bytes, are asked for at the same time: each costs a process.
         let (size, stored) = repository.exporting(revision, &self.work.path, |export| {
             let size = repository.file_size(revision, &self.work.path)?;
-            let keep = spool.keep()?;
             let journal = &*self.journal;
             let outside = Outside {
                 want: &|sha256| journal.artifact_want(sha256),

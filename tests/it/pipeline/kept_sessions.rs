@@ -86,7 +86,9 @@ fn a_shell_that_was_kept_and_killed_costs_no_attempt() {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         entries
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|pid| holds(pid, "environ", &home) && holds(pid, "cmdline", "while IFS= read -r"))
+            .filter(|pid| {
+                holds(pid, "environ", &home) && holds(pid, "cmdline", "while IFS= read -r")
+            })
             .filter_map(|pid| pid.parse().ok())
             .collect()
     };
