@@ -121,15 +121,26 @@ impl Spool {
         Ok(keep)
     }
 
-    /// Removes an artifact unless `is_needed` says that something may still want it, or somebody is about to
+    /// Removes artifacts unless `is_needed` says of one that something may still want it, or somebody is about to
     /// register it.
-    pub fn purge(&self, sha256: &str, is_needed: impl FnOnce() -> Result<bool>) -> Result<()> {
-        let _turn = self.turn()?;
-        if Contents::read(&self.dir)?.kept()?.contains(sha256) || is_needed()? {
+    pub fn purge(
+        &self,
+        artifacts: &[String],
+        is_needed: &dyn Fn(&str) -> Result<bool>,
+    ) -> Result<()> {
+        if artifacts.is_empty() {
             return Ok(());
         }
-        fail_points::hit("spool.purging");
-        self.remove(sha256)
+        let _turn = self.turn()?;
+        let kept = Contents::read(&self.dir)?.kept()?;
+        for sha256 in artifacts {
+            if kept.contains(sha256) || is_needed(sha256)? {
+                continue;
+            }
+            fail_points::hit("spool.purging");
+            self.remove(sha256)?;
+        }
+        Ok(())
     }
 
     /// Removes every artifact that nothing wants any more, and what the dead left.
