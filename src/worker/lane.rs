@@ -87,14 +87,18 @@ fn one(
     let mut companions = Companions::behind(journal, sessions, end.awaited, (claim, work))?;
     let mut attempt = Attempt::new(context, journal, sessions, claim, work, &subject);
     let together = guarded(&mut attempt, |attempt| attempt.together(&mut companions));
-    let outcome = match together.unwrap_or_else(Some) {
-        Some(outcome) => outcome,
-        None => {
-            let others = settling::of(&mut companions);
-            settling::settle_durably(context, attempt.journal(), &others, &companions)?;
-            settling::tell(context, attempt.journal(), others);
-            guarded(&mut attempt, |attempt| attempt.run()).unwrap_or_else(|outcome| outcome)
-        }
+    let outcome = if let Some(outcome) = together.unwrap_or_else(Some) {
+        outcome
+    } else {
+        let others = settling::of(&mut companions);
+        settling::settle_durably(context, attempt.journal(), &others, &companions)?;
+        settling::tell(context, attempt.journal(), others);
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is of one lifetime, the closure of any"
+        )]
+        let alone = guarded(&mut attempt, |attempt| attempt.run());
+        alone.unwrap_or_else(|outcome| outcome)
     };
     let left = attempt.leave();
     let standing = Standing {

@@ -396,9 +396,9 @@ impl Heard {
         }
         let files: Vec<&Grouped<'_>> = files.collect();
         if !plain.is_empty() && named.is_empty() && plain.len() == files.len() {
-            let mut names: Vec<&str> = files.iter().map(|file| file.name).collect();
-            names.sort_unstable();
-            named = names.into_iter().zip(plain).collect();
+            let mut sorted: Vec<&str> = files.iter().map(|file| file.name).collect();
+            sorted.sort_unstable();
+            named = sorted.into_iter().zip(plain).collect();
         }
         let digest = |file: &&Grouped<'_>| {
             let found = named.get(file.name).cloned();

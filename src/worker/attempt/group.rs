@@ -197,7 +197,7 @@ impl Attempt<'_> {
         };
         companions.record = self.record.clone();
         let brought = self.send_all(companions, &artifacts, &dir)?;
-        self.note_brought(companions, brought, &dir)
+        Ok(self.note_brought(companions, brought, &dir))
     }
 
     /// Has the packages of the others at hand, as far as they fit; one that cannot be had is left to go alone.
@@ -290,12 +290,7 @@ impl Attempt<'_> {
     }
 
     /// Whether the package has come with the others.
-    fn note_brought(
-        &mut self,
-        companions: &mut Companions,
-        brought: Brought,
-        dir: &str,
-    ) -> Result<bool, Fault> {
+    fn note_brought(&mut self, companions: &mut Companions, brought: Brought, dir: &str) -> bool {
         let (which, is_tidy) = match brought {
             Brought::Published { which, is_tidy } => (which, is_tidy),
             Brought::Refused(why) => {
@@ -310,7 +305,7 @@ impl Attempt<'_> {
                         ),
                     });
                 }
-                return Ok(false);
+                return false;
             }
         };
         fail_points::hit("group.published");
@@ -318,9 +313,11 @@ impl Attempt<'_> {
         let is_here = which.first() == Some(&true);
         self.step = Step::Verify;
         self.record.verified = Some("digest");
-        if let Some(detail) = &mut self.record.detail {
-            detail.push_str(&format!("; {count} packages together, by tar"));
-        }
+        let how = format!("{count} packages together, by tar");
+        self.record.detail = Some(match self.record.detail.take() {
+            Some(detail) => format!("{detail}; {how}"),
+            None => how,
+        });
         companions.record = self.record.clone();
         companions.first_arrived = is_here.then(|| path_in(dir, &self.work.package));
         for ((arrived, work), published) in companions
@@ -332,7 +329,7 @@ impl Attempt<'_> {
             *arrived = published.then(|| path_in(dir, &work.package));
         }
         companions.gone = is_tidy.then(|| (dir.to_owned(), self.temporary_directory()));
-        Ok(is_here)
+        is_here
     }
 }
 
