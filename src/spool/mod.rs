@@ -23,6 +23,7 @@ mod tests;
 pub use check::Found;
 use check::Stamp;
 use contents::Contents;
+pub use store::Storing;
 
 /// How the names of artifacts begin that are not whole yet.
 const TEMPORARY_PREFIX: &str = "incoming-";
@@ -213,7 +214,8 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 impl Keep {
-    fn add(&self, sha256: &str) -> io::Result<()> {
-        (&self.file).write_all(format!("{sha256}\n").as_bytes())
+    fn add<'s>(&self, artifacts: impl Iterator<Item = &'s String>) -> io::Result<()> {
+        let lines: String = artifacts.flat_map(|sha256| [sha256, "\n"]).collect();
+        (&self.file).write_all(lines.as_bytes())
     }
 }
