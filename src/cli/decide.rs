@@ -130,10 +130,9 @@ pub(super) fn let_go(
     gone: &[DeliveryRow],
 ) -> Result<()> {
     if let Ok(spool) = setup.spool(state) {
-        for sha256 in gone.iter().filter_map(|row| row.sha256.as_deref()) {
-            // What cannot be removed now, a worker sweeps.
-            let _ = spool.purge(sha256, || journal.artifact_is_needed(sha256));
-        }
+        let artifacts: Vec<String> = gone.iter().filter_map(|row| row.sha256.clone()).collect();
+        // What cannot be removed now, a worker sweeps.
+        let _ = spool.purge(&artifacts, &|sha256| journal.artifact_is_needed(sha256));
     }
     if journal.has_work()? {
         return wake_or_start(setup, state, globals);

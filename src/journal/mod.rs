@@ -31,6 +31,7 @@ mod former_tests;
 mod gaps;
 #[cfg(test)]
 mod gaps_tests;
+mod group;
 mod lanes;
 mod ledger;
 mod leftovers;
@@ -49,6 +50,7 @@ mod query;
 mod rows;
 mod schema;
 mod search;
+mod settling;
 mod statistics;
 #[cfg(test)]
 mod statistics_tests;
@@ -65,7 +67,7 @@ pub use drop_directories::DropDirectoryRow;
 pub use dropped::{Dropped, DroppedRow, Undigested};
 pub use former::Retired;
 pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
-pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
+pub use lanes::{Claim, LaneHead};
 pub use ledger::{Recorded, Standing, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
 pub use outbox::{MessageTerms, Outgoing, Unsent};
@@ -76,6 +78,7 @@ pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 pub use search::Search;
+pub use settling::{AttemptRecord, Settling};
 pub use statistics::{BatchBrief, BatchLane, DurationTally, HourTally, LaneTally};
 pub use workers::WorkerRow;
 

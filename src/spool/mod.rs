@@ -23,6 +23,7 @@ mod tests;
 pub use check::Found;
 use check::Stamp;
 use contents::Contents;
+pub use store::Storing;
 
 /// How the names of artifacts begin that are not whole yet.
 const TEMPORARY_PREFIX: &str = "incoming-";
@@ -121,15 +122,26 @@ impl Spool {
         Ok(keep)
     }
 
-    /// Removes an artifact unless `is_needed` says that something may still want it, or somebody is about to
+    /// Removes artifacts unless `is_needed` says of one that something may still want it, or somebody is about to
     /// register it.
-    pub fn purge(&self, sha256: &str, is_needed: impl FnOnce() -> Result<bool>) -> Result<()> {
-        let _turn = self.turn()?;
-        if Contents::read(&self.dir)?.kept()?.contains(sha256) || is_needed()? {
+    pub fn purge(
+        &self,
+        artifacts: &[String],
+        is_needed: &dyn Fn(&str) -> Result<bool>,
+    ) -> Result<()> {
+        if artifacts.is_empty() {
             return Ok(());
         }
-        fail_points::hit("spool.purging");
-        self.remove(sha256)
+        let _turn = self.turn()?;
+        let kept = Contents::read(&self.dir)?.kept()?;
+        for sha256 in artifacts {
+            if kept.contains(sha256) || is_needed(sha256)? {
+                continue;
+            }
+            fail_points::hit("spool.purging");
+            self.remove(sha256)?;
+        }
+        Ok(())
     }
 
     /// Removes every artifact that nothing wants any more, and what the dead left.
@@ -202,7 +214,8 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 impl Keep {
-    fn add(&self, sha256: &str) -> io::Result<()> {
-        (&self.file).write_all(format!("{sha256}\n").as_bytes())
+    fn add<'s>(&self, artifacts: impl Iterator<Item = &'s String>) -> io::Result<()> {
+        let lines: String = artifacts.flat_map(|sha256| [sha256, "\n"]).collect();
+        (&self.file).write_all(lines.as_bytes())
     }
 }

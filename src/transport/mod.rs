@@ -136,6 +136,60 @@ pub struct Upload<'a> {
     pub resume: bool,
 }
 
+/// Many small files for one directory of a host, brought in one go. Their names are plain (see
+/// [`crate::domain::group`]), and each is there once.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Absolute directory on the host, as [`Session::prepare_dir`] returned it.
+    pub dir: &'a str,
+    /// The unique name, in there, of the directory that they lie in until all are verified.
+    pub temporary: &'a str,
+    /// Permission bits, if the rule names some.
+    pub mode: Option<u32>,
+    /// The files.
+    pub files: &'a [Grouped<'a>],
+}
+
+/// One file of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouped<'a> {
+    /// The artifact in the spool.
+    pub local: &'a Path,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: &'a str,
+    /// The name that the file gets.
+    pub name: &'a str,
+}
+
+/// What the caller is asked and told on the way of a group. A fault that it answers with ends the way.
+#[derive(Debug)]
+pub enum Milestone<'a> {
+    /// The host can take a group, and nothing was made there yet. Those that are to go on are left true.
+    Ready(&'a mut [bool]),
+    /// So many bytes have been handed over.
+    Sent(u64),
+    /// Length and SHA-256 of all that went were computed by the host and agree. Those that are still true are about
+    /// to get their names; of the others a directory has the name.
+    Verified(&'a [bool]),
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brought {
+    /// Each file has its name where there is a true; the others lie nowhere.
+    Published {
+        /// In the order of the files.
+        which: Vec<bool>,
+        /// Whether the temporary directory is gone.
+        is_tidy: bool,
+    },
+    /// None has its name, for this reason, which concerns the group and not the connection: each may be tried alone.
+    /// Before [`Milestone::Ready`]: the host takes no groups.
+    Refused(String),
+}
+
 /// Refuses names that are no single component, and those that uploads under way and install records go by on hosts.
 fn check_name(name: &str) -> Result<(), Fault> {
     let of_upload = name
@@ -274,6 +328,33 @@ pub trait Session: Send {
     /// the host allows. A directory of that name is a permanent fault. What an earlier attempt (`resume`) put
     /// aside is removed afterwards: it is older than what has the name.
     fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
+
+    /// Whether [`Session::bring_group`] may work. It was not tried, or has never refused.
+    fn takes_groups(&self) -> bool {
+        false
+    }
+
+    /// Brings small files together: all go into a temporary directory, are verified and on the disk, and only then
+    /// get their names, each in one step, replacing files of these names. The mode of each is the final one or a
+    /// narrower one while it grows, and nobody else may enter the directory. What an earlier attempt left under that
+    /// name is removed first. `passes` is told how far it is. After a fault the directory may still be there.
+    fn bring_group(
+        &mut self,
+        group: &Group<'_>,
+        passes: &mut dyn FnMut(Milestone<'_>) -> Result<(), Fault>,
+    ) -> Result<Brought, Fault> {
+        let (_, _) = (group, passes);
+        Ok(Brought::Refused(
+            "this transport brings files one by one".to_owned(),
+        ))
+    }
+
+    /// Removes the temporary directory of a group that is not under way any more. Idempotent.
+    fn tidy_group(&mut self, dir: &str, temporary: &str) -> Result<(), Fault> {
+        Err(Fault::unsupported(format!(
+            "{dir}/{temporary} can only be removed over SSH"
+        )))
+    }
 
     /// Removes the temporary file if it is there. Idempotent. Refuses to after a `publish` that moved the old
     /// file and could neither finish nor put it back.

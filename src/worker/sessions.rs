@@ -166,6 +166,14 @@ impl Sessions {
             .is_some_and(|(_, opened)| *opened == work.connection)
     }
 
+    /// Whether a group may go by the session that brings this work's files; none is open: that is not known.
+    pub(super) fn may_take_groups(&self, work: &Work) -> bool {
+        match &self.files {
+            Some((session, opened)) if *opened == work.connection => session.takes_groups(),
+            _ => work.connection.transports.contains(&TransportKind::Ssh),
+        }
+    }
+
     /// Drops what failed, without farewell.
     pub(super) fn drop_all(&mut self) {
         self.files = None;
@@ -243,6 +251,7 @@ impl Sessions {
         };
         let tidied = match &leftover.remains {
             Remains::Install { token } => session.forget_install(token),
+            Remains::Group { dir, temporary } => session.tidy_group(dir, temporary).map(|()| true),
             Remains::Upload {
                 dir,
                 name,

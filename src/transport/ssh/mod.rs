@@ -2,15 +2,17 @@
 //! blocking), `known_hosts`, `hosts_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
 //! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
 //! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files),
-//! `resume` (what is there already), `follow` and `install`, `places` and `abilities`, `session`.
+//! `resume` (what is there already), `archive` and `group` (many small files at once), `follow` and `install`, `places` and `abilities`, `session`.
 
 mod abilities;
 mod algorithms;
 mod answers;
+mod archive;
 mod dial;
 mod disagreement;
 mod exec;
 mod follow;
+mod group;
 mod guard;
 mod hosts_file;
 mod install;

@@ -11,13 +11,13 @@ use super::exec::ExecError;
 use super::link::{Link, quoted, refused};
 use super::shell::Met;
 use super::wire::{Code, Halt, Wire, code, is_lost};
-use super::{abilities, install, places, resume, sftp, shell};
+use super::{abilities, group, install, places, resume, sftp, shell};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
 use crate::transport::{
-    Abilities, Dial, Leftover, Located, PEER_ANSWERS_WITHIN, Session, SessionFacts, Space, Upload,
-    Verified, check_name, replace,
+    Abilities, Brought, Dial, Group, Leftover, Located, Milestone, PEER_ANSWERS_WITHIN, Session,
+    SessionFacts, Space, Upload, Verified, check_name, replace,
 };
 
 /// The longest path that a host is believed.
@@ -47,6 +47,8 @@ pub(super) struct SshSession {
     dirs: HashSet<String>,
     /// A temporary file that is not removed: the old one could not be put back.
     kept: Option<String>,
+    /// Whether no group was refused.
+    groups: bool,
 }
 
 impl SshSession {
@@ -67,6 +69,7 @@ impl SshSession {
             home: None,
             dirs: HashSet::new(),
             kept: None,
+            groups: true,
         }
     }
 
@@ -337,6 +340,28 @@ impl Session for SshSession {
             replace::remove_aside(&mut sftp::Plain(&mut self.link), &temporary);
         }
         Ok(())
+    }
+
+    fn takes_groups(&self) -> bool {
+        self.groups && self.link.shell != Some(false)
+    }
+
+    fn bring_group(
+        &mut self,
+        group: &Group<'_>,
+        passes: &mut dyn FnMut(Milestone<'_>) -> Result<(), Fault>,
+    ) -> Result<Brought, Fault> {
+        group
+            .files
+            .iter()
+            .try_for_each(|file| check_name(file.name))?;
+        let brought = group::bring(&mut self.link, group, passes)?;
+        self.groups = matches!(brought, Brought::Published { .. });
+        Ok(brought)
+    }
+
+    fn tidy_group(&mut self, dir: &str, temporary: &str) -> Result<(), Fault> {
+        group::tidy(&mut self.link, &in_dir(dir, temporary)?)
     }
 
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {

@@ -23,32 +23,12 @@ impl<'a> Attempt<'a> {
     pub(super) fn deliver(&mut self, artifact: &Artifact) -> Result<String, Fault> {
         let mut given_up = Vec::new();
         loop {
-            if self.step == Step::Upload && given_up.is_empty() {
-                // It was told while the host was dialled.
-            } else if self.sessions.has_files(self.work) {
-                self.enter(Step::Upload)?;
-            } else {
-                // Dialling may take long: who asks meanwhile is told the step.
-                self.begin(Step::Upload)?;
-            }
-            self.sessions.for_files(self.caller(), &given_up)?;
-            let lane = &self.subject.lane;
-            leftovers::tidy(self.context, self.journal, self.sessions, lane);
-            // Open still, unless tidying broke it.
-            let facts = self
-                .sessions
-                .for_files(self.caller(), &given_up)?
-                .facts()
-                .clone();
-            fail_points::hit("attempt.connected");
-            self.record.transport = Some(facts.kind.as_str());
-            self.record.fingerprint = facts.fingerprint;
-            self.record.detail = Some(self.sessions.hide(&facts.detail));
-            match self.upload(artifact, facts.kind) {
+            let kind = self.connect(&given_up)?;
+            match self.upload(artifact, kind) {
                 Err(fault) if fault.class == FaultClass::Unsupported => {
-                    self.sessions.fell_back(self.caller(), facts.kind, &fault);
+                    self.sessions.fell_back(self.caller(), kind, &fault);
                     self.sessions.drop_files();
-                    given_up.push(facts.kind);
+                    given_up.push(kind);
                     let transports = &self.work.connection.transports;
                     if transports.iter().all(|kind| given_up.contains(kind)) {
                         return Err(fault);
@@ -57,6 +37,32 @@ impl<'a> Attempt<'a> {
                 other => return other,
             }
         }
+    }
+
+    /// Begins the step upload over an open session, by a transport that is not given up.
+    pub(super) fn connect(&mut self, given_up: &[TransportKind]) -> Result<TransportKind, Fault> {
+        if self.step == Step::Upload && given_up.is_empty() {
+            // It was told while the host was dialled.
+        } else if self.sessions.has_files(self.work) {
+            self.enter(Step::Upload)?;
+        } else {
+            // Dialling may take long: who asks meanwhile is told the step.
+            self.begin(Step::Upload)?;
+        }
+        self.sessions.for_files(self.caller(), given_up)?;
+        let lane = &self.subject.lane;
+        leftovers::tidy(self.context, self.journal, self.sessions, lane);
+        // Open still, unless tidying broke it.
+        let facts = self
+            .sessions
+            .for_files(self.caller(), given_up)?
+            .facts()
+            .clone();
+        fail_points::hit("attempt.connected");
+        self.record.transport = Some(facts.kind.as_str());
+        self.record.fingerprint = facts.fingerprint;
+        self.record.detail = Some(self.sessions.hide(&facts.detail));
+        Ok(facts.kind)
     }
 
     pub(super) fn caller(&self) -> Caller<'a> {
@@ -97,11 +103,7 @@ impl<'a> Attempt<'a> {
             .map_err(ours)?;
         fail_points::hit("attempt.upload_began");
         let verified = self.send(&upload, &file)?;
-        let remote_path = if dir == "/" {
-            format!("/{}", work.package)
-        } else {
-            format!("{dir}/{}", work.package)
-        };
+        let remote_path = path_in(&dir, &work.package);
         self.journal
             .note_replacing(self.claim, &work.target.host, &remote_path)
             .map_err(ours)?;
@@ -213,5 +215,14 @@ impl<'a> Attempt<'a> {
             });
         }
         fault
+    }
+}
+
+/// Where a package of this name lies in `dir`.
+pub(super) fn path_in(dir: &str, package: &str) -> String {
+    if dir == "/" {
+        format!("/{package}")
+    } else {
+        format!("{dir}/{package}")
     }
 }
