@@ -15,6 +15,7 @@ use crate::fail_points;
 
 mod check;
 mod contents;
+mod group;
 mod room;
 mod store;
 #[cfg(test)]
@@ -125,7 +126,7 @@ impl Spool {
     /// register it.
     pub fn purge(&self, sha256: &str, is_needed: impl FnOnce() -> Result<bool>) -> Result<()> {
         let _turn = self.turn()?;
-        if Contents::read(&self.dir)?.kept()?.contains(sha256) || is_needed()? {
+        if Contents::keeps(&self.dir)?.kept()?.contains(sha256) || is_needed()? {
             return Ok(());
         }
         fail_points::hit("spool.purging");
@@ -202,7 +203,9 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 impl Keep {
-    fn add(&self, sha256: &str) -> io::Result<()> {
-        (&self.file).write_all(format!("{sha256}\n").as_bytes())
+    fn add(&self, digests: &[String]) -> io::Result<()> {
+        let mut lines = digests.join("\n");
+        lines.push('\n');
+        (&self.file).write_all(lines.as_bytes())
     }
 }

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use super::check::Stamp;
 use super::{Artifact, Keep, Outside, Spool, is_full, trouble};
 use crate::domain::artifact::Digester;
 use crate::error::{Error, Result};
@@ -43,23 +42,14 @@ impl Spool {
             .and_then(|()| written.sync_all())
             .map_err(|error| trouble("cannot sync", temporary.path(), &error))?;
         fail_points::hit("spool.synced");
-        let path = self.path(&sha256);
         let turn = self.turn()?;
-        keep.add(&sha256)
+        keep.add(std::slice::from_ref(&sha256))
             .map_err(|error| trouble("cannot write to", &keep.path, &error))?;
-        let renamed = temporary
-            .persist(&path)
-            .map_err(|error| trouble("cannot rename in the spool to", &path, &error.error))?;
-        let metadata = renamed
-            .metadata()
-            .map_err(|error| trouble("cannot look at", &path, &error))?;
-        self.remember(&sha256, Stamp::of(&metadata));
+        let artifact = self.name(temporary, sha256, size)?;
         drop(turn);
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| trouble("cannot sync the spool", &self.dir, &error))?;
+        self.sync_names()?;
         fail_points::hit("spool.renamed");
-        Ok(Artifact { sha256, size, path })
+        Ok(artifact)
     }
 }
 

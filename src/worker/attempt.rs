@@ -8,6 +8,7 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::error::Error;
 use crate::journal::{AttemptRecord, Claim, Journal, Work};
 
+mod ahead;
 mod deliver;
 mod export;
 mod install;

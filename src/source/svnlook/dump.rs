@@ -338,7 +338,11 @@ impl<'a> Headers<'a> {
 
     /// An error where others than the first one and these are there.
     fn only(&self, known: &[&str]) -> Result<(), String> {
-        let unknown = self.0.iter().skip(1).find(|(name, _)| !known.contains(name));
+        let unknown = self
+            .0
+            .iter()
+            .skip(1)
+            .find(|(name, _)| !known.contains(name));
         unknown.map_or(Ok(()), |(name, _)| Err(format!("the header `{name}`")))
     }
 
@@ -476,13 +480,25 @@ mod tests {
             format!("{HEAD}nonsense\n\n"),
             format!("{HEAD}Revision-number: 8\n\n"),
             node("Node-action: none\n", ""),
-            node("Node-action: delete\nText-content-length: 1\nContent-length: 1\n", "x"),
-            node("Node-action: add\nNode-kind: dir\nText-content-length: 1\nContent-length: 1\n", "x"),
-            node(&format!("{file}Text-content-length: 1\nContent-length: 2\n"), "xy"),
+            node(
+                "Node-action: delete\nText-content-length: 1\nContent-length: 1\n",
+                "x",
+            ),
+            node(
+                "Node-action: add\nNode-kind: dir\nText-content-length: 1\nContent-length: 1\n",
+                "x",
+            ),
+            node(
+                &format!("{file}Text-content-length: 1\nContent-length: 2\n"),
+                "xy",
+            ),
             node(&format!("{file}Text-content-length: 1\n"), "x"),
             node(&format!("{file}Content-length: 0\n"), ""),
             node(&format!("{file}Content-length: 1\n"), "x"),
-            node(&format!("{file}Text-content-length: +1\nContent-length: +1\n"), "x"),
+            node(
+                &format!("{file}Text-content-length: +1\nContent-length: +1\n"),
+                "x",
+            ),
             node(
                 &format!("{file}Text-content-length: 18446744073709551616\nContent-length: 1\n"),
                 "x",
@@ -497,9 +513,14 @@ mod tests {
                 &format!("{file}Prop-content-length: 0\nContent-length: 0\n"),
                 "",
             ),
-            node(&format!("{file}Text-content-length: 1\nContent-length: 1\n"), "xy"),
             node(
-                &format!("{file}Text-content-sha1: xyz\nText-content-length: 1\nContent-length: 1\n"),
+                &format!("{file}Text-content-length: 1\nContent-length: 1\n"),
+                "xy",
+            ),
+            node(
+                &format!(
+                    "{file}Text-content-sha1: xyz\nText-content-length: 1\nContent-length: 1\n"
+                ),
                 "x",
             ),
             node("Node-action: add\nNode-action: add\n", ""),

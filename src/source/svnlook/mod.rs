@@ -97,10 +97,13 @@ impl Svnlook {
         }
     }
 
-    /// The same with svnadmin, by its absolute path.
+    /// The same with svnadmin, by its absolute path; it need not be there.
     #[must_use]
-    pub fn with_svnadmin(self, svnadmin: Option<PathBuf>) -> Self {
-        Self { svnadmin, ..self }
+    pub fn with_svnadmin(self, svnadmin: PathBuf) -> Self {
+        Self {
+            svnadmin: Some(svnadmin),
+            ..self
+        }
     }
 
     /// The same with other limits.

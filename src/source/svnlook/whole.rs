@@ -20,7 +20,7 @@ use crate::source::repository_files::{canonical, show};
 pub struct Revision<'a> {
     /// The repository.
     pub repository: &'a Path,
-    /// Its UUID; none: whichever it has.
+    /// Its UUID, without which nothing is read; none: whichever it has.
     pub uuid: Option<&'a str>,
     /// The number.
     pub number: u64,
@@ -162,12 +162,10 @@ impl Taker<'_> {
 
     fn take(&mut self, piece: Piece<'_>) -> Result<(), Broke> {
         match piece {
-            Piece::Uuid(found) => match self.uuid.filter(|wanted| *wanted != found) {
-                Some(wanted) => Err(Broke::Wrong(format!(
-                    "its UUID is {found} instead of {wanted}"
-                ))),
-                None => Ok(()),
-            },
+            Piece::Uuid(found) if self.uuid.is_some_and(|uuid| uuid != found) => {
+                Err(Broke::Stopped)
+            }
+            Piece::Uuid(_) => Ok(()),
             Piece::Path { path, text, bytes } => {
                 let checked = text.and_then(|text| Some((text.size, text.sha1?)));
                 let choice = (self.each)(Dumped::Path {
