@@ -363,14 +363,16 @@ impl Setup {
     ) -> Arc<Context> {
         let stop = StopFlag::default();
         let svnlook_stop = stop.clone();
+        // Without svnlook each export says that it is missing, and waits.
+        let svnlook = self.svnlook_program();
+        let svnlook = svnlook.unwrap_or_else(|_| PathBuf::from(SVNLOOK_PLACES[0]));
+        let svnadmin = self.settings.svnadmin.clone();
+        let svnadmin = svnadmin.unwrap_or_else(|| svnlook.with_file_name("svnadmin"));
         Arc::new(Context {
             spool,
-            // Without svnlook each export says that it is missing, and waits.
-            svnlook: Svnlook::new(
-                self.svnlook_program()
-                    .unwrap_or_else(|_| PathBuf::from(SVNLOOK_PLACES[0])),
-            )
-            .stopped_by(move || svnlook_stop.is_raised()),
+            svnlook: Svnlook::new(svnlook)
+                .with_svnadmin(svnadmin)
+                .stopped_by(move || svnlook_stop.is_raised()),
             surroundings: self.surroundings(&state),
             configurations: Configurations::new(self.environment.clone()),
             settings: self.settings.clone(),

@@ -1,6 +1,7 @@
 //! The decisions, and the words they are made in. PURE: no files, sockets, processes, threads,
 //! environment or clock; whatever a decision needs is handed to it.
 
+pub mod ahead;
 pub mod artifact;
 pub mod change;
 pub mod delivery;

@@ -16,16 +16,61 @@ pub struct RoomWanted {
     pub sha256: Option<String>,
 }
 
+/// A package that somebody will ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedPackage {
+    /// Its number.
+    pub id: i64,
+    /// Path in the source.
+    pub path: String,
+    /// The digest, if it was exported before.
+    pub sha256: Option<String>,
+}
+
 impl Journal {
     /// Notes digest and size of an exported package.
     pub fn record_artifact(&mut self, package_id: i64, sha256: &str, size: u64) -> Result<()> {
+        self.record_artifacts(&[(package_id, sha256, size)])
+    }
+
+    /// The same for several, all or none.
+    pub fn record_artifacts(&mut self, artifacts: &[(i64, &str, u64)]) -> Result<()> {
         self.write("cannot note an artifact in", |tx| {
-            tx.execute(
-                "UPDATE packages SET sha256 = ?2, size = ?3 WHERE id = ?1",
-                params![package_id, sha256, size],
-            )
+            let mut update =
+                tx.prepare_cached("UPDATE packages SET sha256 = ?2, size = ?3 WHERE id = ?1")?;
+            for (package_id, sha256, size) in artifacts {
+                update.execute(params![package_id, sha256, size])?;
+            }
+            Ok(())
         })
-        .map(|_| ())
+    }
+
+    /// The packages of a batch whose bytes an open delivery is going to need, from `first` on, `limit` at most, in
+    /// their order.
+    pub fn packages_wanted(
+        &self,
+        batch: i64,
+        first: i64,
+        limit: usize,
+    ) -> Result<Vec<WantedPackage>> {
+        self.read("cannot read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT p.id, p.path, p.sha256 FROM packages p
+                     WHERE p.batch_id = ?1 AND p.id >= ?2 AND EXISTS (SELECT 1 FROM deliveries d
+                       WHERE d.package_id = p.id AND d.state IN ('queued', 'running', 'waiting')
+                         AND (d.step <> 'install' OR d.remote_path IS NULL OR d.replaced))
+                     ORDER BY p.id LIMIT ?3",
+                )?
+                .query_map(params![batch, first, limit], |row| {
+                    Ok(WantedPackage {
+                        id: row.get(0)?,
+                        path: row.get(1)?,
+                        sha256: row.get(2)?,
+                    })
+                })?
+                .collect()
+        })
     }
 
     /// Digest and size of a package, once it is exported.

@@ -59,7 +59,7 @@ mod tests;
 mod trouble;
 mod workers;
 
-pub use artifacts::RoomWanted;
+pub use artifacts::{RoomWanted, WantedPackage};
 pub use awaited::Awaited;
 pub use batches::{NewBatch, Origin, PlannedBatch};
 pub use decisions::Decided;

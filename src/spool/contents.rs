@@ -56,6 +56,23 @@ impl Contents {
         Ok(contents)
     }
 
+    /// Who is about to register something, alone: it costs no look at every artifact.
+    pub(super) fn keeps(dir: &Path) -> Result<Self> {
+        let failed = |error: &io::Error| trouble("cannot look into the spool", dir, error);
+        let mut contents = Self::default();
+        for entry in fs::read_dir(dir).map_err(|error| failed(&error))? {
+            let entry = entry.map_err(|error| failed(&error))?;
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(KEEP_PREFIX.as_bytes())
+            {
+                contents.keeps.push(entry.path());
+            }
+        }
+        Ok(contents)
+    }
+
     /// Bytes that it all takes.
     pub(super) fn bytes(&self) -> u64 {
         let artifacts = self.artifacts.iter().map(|artifact| artifact.bytes);

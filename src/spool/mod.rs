@@ -15,6 +15,7 @@ use crate::fail_points;
 
 mod check;
 mod contents;
+mod group;
 mod room;
 mod store;
 #[cfg(test)]
@@ -133,7 +134,7 @@ impl Spool {
             return Ok(());
         }
         let _turn = self.turn()?;
-        let kept = Contents::read(&self.dir)?.kept()?;
+        let kept = Contents::keeps(&self.dir)?.kept()?;
         for sha256 in artifacts {
             if kept.contains(sha256) || is_needed(sha256)? {
                 continue;

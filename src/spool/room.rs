@@ -51,6 +51,22 @@ impl Spool {
     pub(super) fn reserve(&self, bytes: u64, outside: &Outside<'_>) -> Result<NamedTempFile> {
         let _turn = self.turn()?;
         self.make_room(bytes, bytes, outside)?;
+        self.filled(bytes)
+    }
+
+    /// The same for many, for which nothing is given up.
+    pub(super) fn reserve_all(&self, sizes: &[u64]) -> Result<Vec<NamedTempFile>> {
+        let _turn = self.turn()?;
+        let wanted: u64 = sizes.iter().sum();
+        let level = self.level(Contents::read(&self.dir)?.bytes())?;
+        if self.available(&level) / 2 < wanted {
+            return Err(self.no_room(wanted, &level, 0));
+        }
+        sizes.iter().map(|&bytes| self.filled(bytes)).collect()
+    }
+
+    /// A file that holds this many bytes.
+    fn filled(&self, bytes: u64) -> Result<NamedTempFile> {
         let failed =
             |error: &std::io::Error| trouble("cannot write to the spool", &self.dir, error);
         let file = self.temporary().map_err(|error| failed(&error))?;

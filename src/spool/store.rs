@@ -7,7 +7,6 @@ use std::os::fd::AsFd as _;
 
 use tempfile::NamedTempFile;
 
-use super::check::Stamp;
 use super::room::Reservation;
 use super::{Artifact, Keep, Outside, Spool, is_full, trouble};
 use crate::domain::artifact::Digester;
@@ -127,10 +126,7 @@ impl Storing<'_> {
     /// Sees to it that all are there, in the order in which they came.
     pub fn finish(mut self) -> Result<Vec<Artifact>> {
         self.flush()?;
-        let dir = &self.spool.dir;
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| trouble("cannot sync the spool", dir, &error))?;
+        self.spool.sync_names()?;
         fail_points::hit("spool.renamed");
         Ok(self.stored)
     }
@@ -191,15 +187,7 @@ impl Storing<'_> {
             .add(self.pending.iter().map(|written| &written.sha256))
             .map_err(|error| trouble("cannot write to", &self.keep.path, &error))?;
         for Written { file, sha256, size } in self.pending.drain(..) {
-            let path = spool.path(&sha256);
-            let renamed = file
-                .persist(&path)
-                .map_err(|error| trouble("cannot rename in the spool to", &path, &error.error))?;
-            let metadata = renamed
-                .metadata()
-                .map_err(|error| trouble("cannot look at", &path, &error))?;
-            spool.remember(&sha256, Stamp::of(&metadata));
-            self.stored.push(Artifact { sha256, size, path });
+            self.stored.push(spool.name(file, sha256, size)?);
         }
         Ok(())
     }

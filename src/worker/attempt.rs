@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::journal::{AttemptRecord, Claim, Journal, Work};
 
 mod ahead;
+mod contact;
 mod deliver;
 mod export;
 mod group;

@@ -1,10 +1,9 @@
 //! The worker: plans what is recorded, claims lanes, runs attempts, settles them, and shuts down. It
 //! decides nothing that `domain` can decide, and prints nothing: it reports events.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -25,6 +24,7 @@ mod coordinator;
 pub mod counting;
 pub mod detach;
 mod ending;
+mod exports;
 mod incoming;
 mod lane;
 mod leftovers;
@@ -41,6 +41,7 @@ mod upkeep;
 
 pub use coordinator::{Role, work};
 pub use ending::{Ended, Until};
+pub use exports::Exports;
 pub use incoming::Notes;
 
 /// How many connections to the journal are kept for the next thread that wants one.
@@ -68,7 +69,7 @@ pub struct Context {
     pub report: Box<dyn Fn(&Event) + Send + Sync>,
     /// Set when a delivery was settled as failed or unknown.
     pub trouble: AtomicBool,
-    /// One lock for each package that is being exported, so that its targets share one export.
+    /// Who exports what just now, so that the targets of a package share one export.
     pub exports: Exports,
     /// Tells other processes how far running deliveries are.
     pub board: underway::Board,
@@ -166,25 +167,5 @@ impl Wake {
     pub fn now(&self) {
         // Full means that a wake-up is under way already.
         let _ = self.sender.try_send(());
-    }
-}
-
-/// Locks by package.
-#[derive(Debug, Default)]
-pub struct Exports(Mutex<HashMap<i64, Arc<Mutex<()>>>>);
-
-impl Exports {
-    /// Runs `export` while no other thread of this process exports the same package.
-    fn one_at_a_time<T>(&self, package_id: i64, export: impl FnOnce() -> T) -> T {
-        let own = Arc::clone(lock(&self.0).entry(package_id).or_default());
-        let result = {
-            let _turn = lock(&own);
-            export()
-        };
-        let mut locks = lock(&self.0);
-        if Arc::strong_count(&own) <= 2 {
-            locks.remove(&package_id);
-        }
-        result
     }
 }

@@ -3,12 +3,14 @@
 
 mod changes;
 mod commit;
+mod dump;
 mod listing;
 #[cfg(feature = "probes")]
 #[doc(hidden)]
 pub mod probes;
 mod process;
 pub mod trial;
+mod whole;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use commit::Commit;
+pub use whole::{Choice, Dumped, End, Revision};
 
 use super::repository_files::{canonical, check_uuid, read_uuid, show};
 use crate::domain::revision;
@@ -56,10 +59,11 @@ impl Default for Limits {
     }
 }
 
-/// The program svnlook.
+/// The program svnlook, and svnadmin for who wants many files of a revision.
 #[derive(Debug, Clone)]
 pub struct Svnlook {
     program: PathBuf,
+    svnadmin: Option<PathBuf>,
     limits: Limits,
     stop: Stop,
 }
@@ -87,8 +91,18 @@ impl Svnlook {
     pub fn new(program: PathBuf) -> Self {
         Self {
             program,
+            svnadmin: None,
             limits: Limits::default(),
             stop: Stop(Arc::new(|| false)),
+        }
+    }
+
+    /// The same with svnadmin, by its absolute path; it need not be there.
+    #[must_use]
+    pub fn with_svnadmin(self, svnadmin: PathBuf) -> Self {
+        Self {
+            svnadmin: Some(svnadmin),
+            ..self
         }
     }
 

@@ -1,4 +1,4 @@
-//! Runs one svnlook: absolute program, empty environment but for the locale, nothing on stdin, both
+//! Runs one svnlook or svnadmin: absolute program, empty environment but for the locale, nothing on stdin, both
 //! outputs read as they come, memory bounded, silence limited. Knows no subcommand.
 
 use std::ffi::OsStr;
@@ -45,7 +45,7 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    /// Whether svnlook says that all went well.
+    /// Whether it says that all went well.
     pub(super) fn succeeded(&self) -> bool {
         self.status.success()
     }
@@ -63,11 +63,11 @@ impl Finished {
         })
     }
 
-    /// What svnlook said and how it ended, in one line without control characters.
+    /// What it said and how it ended, in one line without control characters.
     pub(super) fn reason(&self) -> String {
         let said = quote(&self.complaint);
         if said.is_empty() {
-            return format!("svnlook said nothing and ended with {}", self.status);
+            return format!("it said nothing and ended with {}", self.status);
         }
         format!("{said} ({})", self.status)
     }

@@ -36,6 +36,10 @@ impl Attempt<'_> {
                 format!("the spool {what} {path}; send the file again"),
             ));
         };
+        self.export_ahead(path, revision);
+        if let Ok(artifact) = self.spooled()? {
+            return Ok(artifact);
+        }
         let repository = self.context.svnlook.known_repository(path)?;
         crate::worker::planner::check_uuid(&repository, batch).map_err(|error| {
             error.with_hint("put the recorded repository back, or `cancel` the delivery")

@@ -86,9 +86,7 @@ fn a_shell_that_was_kept_and_killed_costs_no_attempt() {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         entries
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|pid| {
-                holds(pid, "environ", &home) && holds(pid, "cmdline", "IFS= read -r l")
-            })
+            .filter(|pid| holds(pid, "environ", &home) && holds(pid, "cmdline", "IFS= read -r l"))
             .filter_map(|pid| pid.parse().ok())
             .collect()
     };
