@@ -133,6 +133,16 @@ impl Journal {
         .with_hint("whatever used the old one ends; the next hook or `worker` uses the new one"))
     }
 
+    /// A number that is another one whenever somebody else has written to the journal meanwhile: what was read once need
+    /// not be read again.
+    pub fn version(&self) -> Result<i64> {
+        self.read("cannot read the version of", |connection| {
+            connection
+                .prepare_cached("PRAGMA data_version")?
+                .query_row([], |row| row.get(0))
+        })
+    }
+
     /// A random name that this journal got when it was made: `[0-9a-f]{16}`.
     pub fn id(&self) -> &str {
         &self.id

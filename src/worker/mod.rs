@@ -28,19 +28,22 @@ mod ending;
 mod incoming;
 mod lane;
 mod leftovers;
+mod pause;
 pub mod planner;
 mod planners;
 pub mod presence;
 mod pruner;
+mod role;
 pub mod scan;
 mod sessions;
 pub mod tellers;
 pub mod underway;
 mod upkeep;
 
-pub use coordinator::{Role, work};
+pub use coordinator::work;
 pub use ending::{Ended, Until};
 pub use incoming::Notes;
+pub use role::Role;
 
 /// What every thread of a worker shares.
 pub struct Context {
