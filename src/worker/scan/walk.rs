@@ -1,5 +1,4 @@
-//! Walking: what is there now, against what was judged. A directory that is watched and looks as it did is not read
-//! again, but once in a while, in case something has changed that nobody tells.
+//! Walking: from directory to directory, what is there now, against what was judged.
 
 use std::collections::HashSet;
 use std::io;
@@ -60,7 +59,7 @@ impl Scanner<'_> {
             match self.visit(root, &path, &mut links) {
                 Ok(below) => {
                     self.praise(&path);
-                    if self.unread.contains(&path) {
+                    if !self.unread.is_empty() && self.unread.contains(&path) {
                         read_at_last.push(path);
                     }
                     left.extend(below);
@@ -100,10 +99,9 @@ impl Scanner<'_> {
     ) -> io::Result<Vec<String>> {
         let reading = self.reading(root, path)?;
         if reading == Reading::Nothing {
-            let known = self.tree.enter(path);
+            let known = self.tree.directory(path).into_iter();
             return Ok(known
-                .directories
-                .iter()
+                .flat_map(|known| &known.directories)
                 .map(|name| join(path, name))
                 .collect());
         }
