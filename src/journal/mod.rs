@@ -109,6 +109,13 @@ impl Journal {
         })
     }
 
+    /// The same; whoever closes it does not tidy up.
+    pub fn closing_at_once(self) -> Result<Self> {
+        opening::leave_log(&self.connection)
+            .map_err(|error| self.explain("cannot prepare", &error))?;
+        Ok(self)
+    }
+
     /// The same; what it writes is told to these.
     #[must_use]
     pub fn telling(mut self, subscriptions: &Arc<[Subscription]>) -> Self {
