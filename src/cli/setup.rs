@@ -63,10 +63,20 @@ fn is_mine(path: &Path) -> bool {
 
 pub(super) fn environment() -> Environment {
     Environment {
-        config: std::env::var_os("AUTO_DISPATCHER_CONFIG")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from),
         home: std::env::home_dir().filter(|home| home.is_absolute()),
+        ..environment_without_passwords()
+    }
+}
+
+/// The same without a question to the password database: where `$HOME` is not set there is no home.
+fn environment_without_passwords() -> Environment {
+    let path = |name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    Environment {
+        config: path("AUTO_DISPATCHER_CONFIG"),
+        home: path("HOME").filter(|home| home.is_absolute()),
         cwd: std::env::current_dir().ok(),
     }
 }
@@ -86,7 +96,8 @@ pub(super) fn places(globals: &Globals) -> (Places, Option<PathBuf>) {
 impl Setup {
     /// Finds the files and reads the settings. `typed`: a person typed the command.
     pub(super) fn new(globals: &Globals, repository: Option<&Path>, typed: bool) -> Result<Self> {
-        Self::with(globals, repository, typed, |path, home| {
+        let asked = (repository, typed);
+        Self::with(globals, asked, environment(), |path, home| {
             settings::load(path, home)
         })
     }
@@ -94,18 +105,27 @@ impl Setup {
     /// The same for the hook, which only needs to know where to record: other mistakes in the settings must
     /// not keep a revision from being recorded.
     pub(super) fn for_recording(globals: &Globals, repository: &Path) -> Result<Self> {
-        Self::with(globals, Some(repository), false, |path, home| {
-            settings::for_recording(path, home)
-        })
+        let found_in = |environment| {
+            Self::with(
+                globals,
+                (Some(repository), false),
+                environment,
+                settings::for_recording,
+            )
+        };
+        // The password database may lie on another machine: it is asked only where something hangs on it.
+        match found_in(environment_without_passwords()) {
+            Ok(setup) if setup.state_path().is_ok() => Ok(setup),
+            _ => found_in(environment()),
+        }
     }
 
     fn with(
         globals: &Globals,
-        repository: Option<&Path>,
-        typed: bool,
+        (repository, typed): (Option<&Path>, bool),
+        environment: Environment,
         load: impl FnOnce(&Path, Option<&Path>) -> Result<Settings, Mistakes>,
     ) -> Result<Self> {
-        let environment = environment();
         let request = Request {
             config: globals.config.clone(),
             netrc: globals.netrc.clone(),

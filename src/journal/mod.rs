@@ -112,6 +112,13 @@ impl Journal {
         })
     }
 
+    /// The same; whoever closes it does not tidy up.
+    pub fn closing_at_once(self) -> Result<Self> {
+        opening::leave_log(&self.connection)
+            .map_err(|error| self.explain("cannot prepare", &error))?;
+        Ok(self)
+    }
+
     /// The same; what it writes is told to these.
     #[must_use]
     pub fn telling(mut self, subscriptions: &Arc<[Subscription]>) -> Self {
@@ -134,6 +141,16 @@ impl Journal {
             self.path.display()
         ))
         .with_hint("whatever used the old one ends; the next hook or `worker` uses the new one"))
+    }
+
+    /// A number that is another one whenever somebody else has written to the journal meanwhile: what was read once need
+    /// not be read again.
+    pub fn version(&self) -> Result<i64> {
+        self.read("cannot read the version of", |connection| {
+            connection
+                .prepare_cached("PRAGMA data_version")?
+                .query_row([], |row| row.get(0))
+        })
     }
 
     /// A random name that this journal got when it was made: `[0-9a-f]{16}`.

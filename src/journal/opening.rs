@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::trouble::{damaged, explain};
@@ -47,6 +48,14 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // Damage is to be found before it spreads.
     connection.pragma_update(None, "cell_size_check", "on")?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT, |_| Ok(()))
+}
+
+/// Has the log stay when the connection is closed as the last one; what is committed is as durable there. Somebody else
+/// will move it into the file, while nobody waits.
+pub(super) fn leave_log(connection: &Connection) -> rusqlite::Result<()> {
+    let is_kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    debug_assert!(is_kept);
+    Ok(())
 }
 
 /// Makes a journal, one process at a time: the first hooks of a new site come together.

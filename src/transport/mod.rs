@@ -4,8 +4,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::domain::fault::Fault;
@@ -19,6 +17,9 @@ pub mod probe;
 mod replace;
 mod resume;
 pub mod ssh;
+mod stop;
+
+pub use stop::StopFlag;
 
 /// The secrets of a login, looked up late and only when they are asked for. Implemented by the worker.
 pub trait Credentials {
@@ -88,30 +89,6 @@ pub enum Stage {
     },
     /// The login was let in, by this.
     LoggedIn(String),
-}
-
-/// A request to end that transfers and waits look at. Clones are the same flag: a session keeps one.
-#[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// Asks everything that looks here to end.
-    pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether to end.
-    pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    /// A transient fault when the flag is raised.
-    pub fn check(&self) -> Result<(), Fault> {
-        if self.is_raised() {
-            return Err(Fault::transient("interrupted: the worker was told to stop"));
-        }
-        Ok(())
-    }
 }
 
 /// One file to bring to a host. Names are single path components and taken literally.

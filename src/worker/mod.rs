@@ -29,20 +29,23 @@ mod incoming;
 mod lane;
 mod leftovers;
 pub mod parking;
+mod pause;
 pub mod planner;
 mod planners;
 pub mod presence;
 mod pruner;
+mod role;
 pub mod scan;
 mod sessions;
 pub mod tellers;
 pub mod underway;
 mod upkeep;
 
-pub use coordinator::{Role, work};
+pub use coordinator::work;
 pub use ending::{Ended, Until};
 pub use exports::Exports;
 pub use incoming::Notes;
+pub use role::Role;
 
 /// How many connections to the journal are kept for the next thread that wants one.
 const IDLE_JOURNALS_MAX: usize = 4;
