@@ -29,6 +29,7 @@ mod resume;
 mod session;
 mod sftp;
 mod shell;
+mod stripes;
 mod survey;
 mod trust;
 mod wire;
