@@ -11,6 +11,12 @@ use ssh2::{BlockDirections, Channel, ErrorCode, ExtendedData};
 use super::markers::Reading;
 use super::wire::{Code, EAGAIN, Halt, Wire, code};
 
+/// Reads lines up to the word that stands in the first one, runs them, and so on until its input ends; what follows on
+/// the input is theirs to read. (A shell that has `TMOUT` would end earlier.)
+const LAUNCHER: &str = "exec /bin/sh -c 'unset TMOUT; n=$(printf \"\\012x\"); n=${n%x}; IFS= read -r g || exit; \
+                        while :; do s=; while :; do IFS= read -r l || exit; test \"x$l\" = \"x$g\" && break; \
+                        s=$s$l$n; done; eval \"$s\"; done'";
+
 /// libssh2's code for a channel that the server did not open.
 pub(super) const CHANNEL_FAILURE: Code = Code::Session(-21);
 
@@ -95,9 +101,9 @@ pub(super) enum Fed<'a> {
 /// `/bin/sh` on the host, which takes scripts; its outputs are merged.
 pub(super) struct Shell {
     pub(super) channel: Channel,
-    launcher: String,
-    /// The line that ends a script.
+    /// The line that ends a script; the first one that the launcher reads. In no list of processes, unlike the launcher.
     go: String,
+    is_new: bool,
     /// The host has not said yet that it runs the launcher.
     is_starting: bool,
     /// How long the host took to open the channel.
@@ -129,11 +135,10 @@ impl Shell {
     ) -> Result<Self, ExecError> {
         wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
             .map_err(refusal)?;
-        let go = nonce();
         let mut shell = Self {
             channel,
-            launcher: launcher(&go),
-            go,
+            go: nonce(),
+            is_new: true,
             is_starting: true,
             round_trip,
         };
@@ -148,7 +153,7 @@ impl Shell {
     /// Whether the host has said that it runs the launcher; an error where it does not.
     pub(super) fn has_started(&mut self, wire: &Wire, limit: Duration) -> Result<bool, ExecError> {
         if self.is_starting {
-            match wire.call(limit, || self.channel.exec(&self.launcher)) {
+            match wire.call(limit, || self.channel.exec(LAUNCHER)) {
                 Ok(()) => self.is_starting = false,
                 Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
                 Err(error) => return Err(refusal(Halt::Ssh(error))),
@@ -167,8 +172,14 @@ impl Shell {
     }
 
     /// The bytes that have it run a script, and what finds the script's output in what comes.
-    pub(super) fn wrapped(&self, script: &str, is_fed: bool) -> (String, Reading) {
+    pub(super) fn wrapped(&mut self, script: &str, is_fed: bool) -> (String, Reading) {
         let nonce = nonce();
+        let go = &self.go;
+        let greeting = if std::mem::take(&mut self.is_new) {
+            format!("{go}\n")
+        } else {
+            String::new()
+        };
         // Where a script fails nobody knows how much of its input it has read: what is left must never be taken for
         // the next script.
         let (input, then) = if is_fed {
@@ -177,9 +188,8 @@ impl Shell {
             (" </dev/null", "")
         };
         let text = format!(
-            "exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n){input}\ns=$?\n\
-             printf '\\n%s %s\\n' {nonce} \"$s\"\n{then}{}\n",
-            self.go
+            "{greeting}exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n){input}\ns=$?\n\
+             printf '\\n%s %s\\n' {nonce} \"$s\"\n{then}{go}\n"
         );
         (text, Reading::new(&nonce))
     }
@@ -276,15 +286,6 @@ impl Shell {
             paused.map_err(Broke::Wire)?;
         }
     }
-}
-
-/// What runs on the host: it reads lines up to the word `go`, runs them, and so on until its input ends. (A shell
-/// that has `TMOUT` would end earlier.)
-fn launcher(go: &str) -> String {
-    format!(
-        "exec /bin/sh -c 'unset TMOUT; n=$(printf \"\\012x\"); n=${{n%x}}; while :; do s=; while :; do \
-         IFS= read -r l || exit; test \"x$l\" = x{go} && break; s=$s$l$n; done; eval \"$s\"; done'"
-    )
 }
 
 /// Why there is no status although nothing broke.

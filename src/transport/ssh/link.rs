@@ -230,10 +230,18 @@ impl Link {
 
     /// Lets those channels go that the host has closed by now.
     fn let_close(&mut self) {
-        let wire = &self.wire;
+        let (wire, end) = (&self.wire, Instant::now() + self.stall);
         self.closing.retain_mut(|channel| {
-            let closed = wire.call(self.stall, || channel.close());
-            matches!(closed, Err(error) if error.code() == ErrorCode::Session(EAGAIN))
+            loop {
+                match wire.call(self.stall, || channel.close()) {
+                    Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
+                    _ => return false,
+                }
+                // What is partly sent has to be sent before anything else is.
+                if !exec::sends(wire) || wire.pause(end, self.stall).is_err() {
+                    return true;
+                }
+            }
         });
     }
 

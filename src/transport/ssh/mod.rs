@@ -31,6 +31,7 @@ mod resume;
 mod session;
 mod sftp;
 mod shell;
+mod stripes;
 mod survey;
 mod trust;
 mod wire;

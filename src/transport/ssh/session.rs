@@ -11,7 +11,7 @@ use super::exec::ExecError;
 use super::link::{Link, quoted, refused};
 use super::shell::Met;
 use super::wire::{Code, Halt, Wire, code, is_lost};
-use super::{abilities, group, install, places, resume, sftp, shell};
+use super::{abilities, group, install, places, resume, sftp, shell, stripes};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
@@ -267,6 +267,10 @@ impl Session for SshSession {
         };
         if by_sftp {
             return sftp::upload(&mut self.link, upload, &path, from, progress);
+        }
+        let lanes = stripes::lanes(&self.link, upload.size - from);
+        if lanes > 1 && stripes::upload(&mut self.link, upload, &path, (from, lanes), progress)? {
+            return Ok(from);
         }
         if from > 0 {
             return resume::by_dd(&mut self.link, upload, &path, from, progress);

@@ -15,8 +15,10 @@ const SLOWEST_HASH: u64 = 1_000_000;
 
 /// Files up to this size are written and hashed by one script, in the shell that stands.
 const SMALL_BYTES: u64 = 1024 * 1024;
+/// What scripts count in: `dd` skips whole blocks.
+pub(super) const BLOCK_BYTES: u64 = 64 * 1024;
 /// A host's `head` cannot count bytes.
-const CANNOT_COUNT_STATUS: i32 = 45;
+pub(super) const CANNOT_COUNT_STATUS: i32 = 45;
 /// A host lacks a program that our scripts need.
 const UNFIT_STATUS: i32 = 43;
 
@@ -163,6 +165,15 @@ pub(super) fn is_small(link: &Link, upload: &Upload<'_>) -> bool {
     upload.size <= SMALL_BYTES && link.counts != Some(false)
 }
 
+/// The words that end a script where the host's `head` cannot count, unless that is known.
+pub(super) fn ask_to_count(link: &Link) -> &'static str {
+    if link.counts.is_none() {
+        "[ \"$(echo xy | head -c 1 2>/dev/null)\" = x ] || exit 45\n"
+    } else {
+        ""
+    }
+}
+
 /// Brings the bytes of a small file to the temporary name, by the shell that stands. Gives the length and the SHA-256
 /// of what lies there then, the latter where the host can compute it; nothing where the host cannot do it so.
 pub(super) fn small(
@@ -172,11 +183,7 @@ pub(super) fn small(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Option<(u64, Option<String>)>, Fault> {
     let mut local = Exactly::new(open_local(upload)?, upload.size);
-    let asks = if link.counts.is_none() {
-        "[ \"$(echo xy | head -c 1 2>/dev/null)\" = x ] || exit 45\n"
-    } else {
-        ""
-    };
+    let asks = ask_to_count(link);
     let takes = if upload.size > 0 {
         format!(
             "head -c {} >\"$f\" || {{ rm -f \"$f\"; exit 1; }}\n",

@@ -10,8 +10,9 @@ use crate::servers::ssh::SshServer;
 fn sftp_writes_a_package_through_to_the_disk_before_it_gets_its_name() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = dir.path().join("log");
+    // No shell: with one, files do not travel by SFTP.
     let server = SshServer::sshd(&format!(
-        "Subsystem sftp cd $HOME && exec /usr/lib/openssh/sftp-server -e -l DEBUG3 2>>{}",
+        "Subsystem sftp x\nForceCommand cd $HOME && exec /usr/lib/openssh/sftp-server -e -l DEBUG3 2>>{}",
         log.display()
     ));
     let mut session = server.caller().connect();
