@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let prints = setup.start_logging(&state, true)?;
     progress.prints(prints);
     let mut journal = Journal::open(&state.journal())?;
-    let spool = Spool::open(&state.spool(), setup.settings.spool_max_bytes)?;
+    let spool = setup.spool(&state)?;
     let keep = spool.keep()?;
     let artifacts = match store(
         &spool,

@@ -1,8 +1,8 @@
 //! From what was typed, the files and the environment to plain values: the one place where they meet.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use super::{Globals, report};
 use crate::config::finding::{Finding, Mistakes};
@@ -46,6 +46,8 @@ pub(super) struct Setup {
     environment: Environment,
     /// What was named on the command line.
     named: Request,
+    /// Opened once: it remembers what this process wrote there.
+    spool: OnceLock<Spool>,
 }
 
 fn owner_of(path: &Path) -> Option<u32> {
@@ -120,12 +122,22 @@ impl Setup {
                 typed: false,
                 ..request
             },
+            spool: OnceLock::new(),
         })
     }
 
     /// The state directory, made if it is missing.
     pub(super) fn state(&self) -> Result<StateDir> {
         StateDir::open(&self.state_path()?)
+    }
+
+    /// The spool in there.
+    pub(super) fn spool(&self, state: &StateDir) -> Result<Spool> {
+        if let Some(spool) = self.spool.get() {
+            return Ok(spool.clone());
+        }
+        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        Ok(self.spool.get_or_init(|| spool).clone())
     }
 
     /// Where the state directory is, whether or not it is there.
@@ -324,7 +336,7 @@ impl Setup {
         state: StateDir,
         report: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Arc<Context>> {
-        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        let spool = self.spool(&state)?;
         Ok(self.context_with(state, spool, move |event| {
             report::log_event(event);
             report(event);

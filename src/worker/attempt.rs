@@ -8,12 +8,13 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::error::Error;
 use crate::journal::{AttemptRecord, Claim, Journal, Work};
 
+mod companions;
 mod deliver;
 mod export;
 mod group;
 mod install;
 
-pub(super) use group::Companions;
+pub(super) use companions::Companions;
 
 pub(super) struct Attempt<'a> {
     context: &'a Context,

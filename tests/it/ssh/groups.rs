@@ -92,6 +92,13 @@ impl Told {
             _ => panic!("{self:?}"),
         }
     }
+
+    fn unable(&self) -> &str {
+        match &self.brought {
+            Ok(Brought::Unable(why)) if !self.is_ready => why,
+            _ => panic!("{self:?}"),
+        }
+    }
 }
 
 fn bring(session: &mut dyn Session, dir: &str, files: &[Grouped<'_>], mode: Option<u32>) -> Told {
@@ -104,8 +111,8 @@ fn bring(session: &mut dyn Session, dir: &str, files: &[Grouped<'_>], mode: Opti
     };
     let brought = session.bring_group(&group, &mut |milestone| {
         match milestone {
-            Milestone::Ready(_) => is_ready = true,
-            Milestone::Sent(_) => {}
+            Milestone::Asked(_) | Milestone::Sent => {}
+            Milestone::Begun(_) => is_ready = true,
             Milestone::Verified(goes) => verified = Some(goes.to_vec()),
         }
         Ok(())
@@ -251,8 +258,7 @@ fn a_host_that_lacks_something_takes_no_groups_and_is_not_touched() {
         let server = with_path(&bin, |_| {});
         let (mut session, dir, local) = connected(&server);
         let told = bring(&mut *session, &dir, &files.grouped(), None);
-        assert!(!told.is_ready, "{told:?}");
-        told.refused();
+        told.unable();
         assert!(!session.takes_groups(), "it is not asked again");
         assert_eq!(names(&local), 0);
         session.prepare_dir("~/in").expect("the session is of use");
@@ -266,10 +272,7 @@ fn a_directory_that_cannot_be_written_to_takes_no_group() {
     let (mut session, dir, local) = connected(&server);
     fs::set_permissions(&local, fs::Permissions::from_mode(0o555)).expect("chmod");
     let told = bring(&mut *session, &dir, &Files::new(3).grouped(), None);
-    assert!(
-        !told.is_ready && told.refused().contains("cannot be written to"),
-        "{told:?}"
-    );
+    assert!(told.unable().contains("cannot be written to"), "{told:?}");
 }
 
 #[test]
@@ -395,8 +398,9 @@ fn who_is_asked_may_say_no_at_every_milestone() {
         files: &all,
     };
     let is_at = [
-        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Ready(_)),
-        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Sent(_)),
+        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Asked(_)),
+        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Begun(2)),
+        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Sent),
         |milestone: &Milestone<'_>| matches!(milestone, Milestone::Verified(_)),
     ];
     for is_at in is_at {
@@ -413,7 +417,7 @@ fn who_is_asked_may_say_no_at_every_milestone() {
     }
     // And who may not go is left out.
     let brought = session.bring_group(&group, &mut |milestone| {
-        if let Milestone::Ready(goes) = milestone {
+        if let Milestone::Asked(goes) = milestone {
             goes[1] = false;
         }
         Ok(())
