@@ -30,7 +30,7 @@ impl Journal {
         directory: &TemporaryFile<'_>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Claim>> {
-        let claimed = self.write("cannot claim deliveries in", |tx| {
+        let claimed = self.write_many("cannot claim deliveries in", |tx| {
             if note_step(tx, head, Step::Upload)? != 1 {
                 return Ok(None);
             }
@@ -44,14 +44,35 @@ impl Journal {
         claimed.ok_or_else(|| taken_over(head))
     }
 
+    /// Takes back claims of which nothing has come: it is as if they had not been made.
+    pub fn withdraw(&mut self, claims: &[&Claim], directory: &TemporaryFile<'_>) -> Result<()> {
+        self.write_many("cannot withdraw claims in", |tx| {
+            leftovers::delete_group(tx, directory)?;
+            for claim in claims {
+                let updated = tx
+                    .prepare_cached(
+                        "UPDATE deliveries SET state = 'queued', step = 'export', worker_id = NULL, attempts = 0,
+                           tries_used = 0, grouped = 0
+                         WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
+                    )?
+                    .execute(params![claim.delivery, claim.worker, claim.attempt])?;
+                if updated == 1 {
+                    tx.prepare_cached("DELETE FROM attempts WHERE delivery_id = ?1 AND number = ?2")?
+                        .execute(params![claim.delivery, claim.attempt])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Notes that packages are about to be published at these paths of `host`: what other deliveries brought there
     /// lies there no longer (see [`Journal::note_replacing`]).
-    pub fn note_publishing(&mut self, host: &str, group: &[(&Claim, &str)]) -> Result<()> {
-        let lost = self.write("cannot note a step in", |tx| {
+    pub fn note_publishing(&mut self, host: &str, group: &[(&Claim, String)]) -> Result<()> {
+        let lost = self.write_many("cannot note a step in", |tx| {
             let mut lost = None;
-            for &(claim, remote_path) in group {
+            for (claim, remote_path) in group {
                 if note_step(tx, claim, Step::Verify)? != 1 {
-                    lost = Some(claim);
+                    lost = Some(*claim);
                 }
                 tx.prepare_cached(
                     "UPDATE deliveries SET replaced = 1

@@ -181,6 +181,22 @@ impl Journal {
         run().map_err(|error| explain(&path, what, &error))
     }
 
+    /// The same for a transaction of very many statements. Each of them can be undone alone, because it has triggers:
+    /// what that takes is kept in memory meanwhile, and not in a temporary file that all of it is written to.
+    fn write_many<T>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let keep = |connection: &Connection, place: &str| {
+            connection.pragma_update(None, "temp_store", place)
+        };
+        keep(&self.connection, "memory").map_err(|error| self.explain(what, &error))?;
+        let written = self.write(what, work);
+        keep(&self.connection, "default").map_err(|error| self.explain(what, &error))?;
+        written
+    }
+
     fn read<T>(
         &self,
         what: &str,

@@ -64,7 +64,7 @@ impl Journal {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let wanted = self.subscriptions.clone();
-        self.write("cannot settle a delivery in", |tx| {
+        let work = |tx: &Transaction<'_>| {
             let mut all = true;
             for settling in settlings {
                 all &= settle(tx, settling, &wanted, now)?;
@@ -73,7 +73,13 @@ impl Journal {
                 leftovers::delete_group(tx, directory)?;
             }
             Ok(all)
-        })
+        };
+        let what = "cannot settle a delivery in";
+        if settlings.len() > 1 {
+            self.write_many(what, work)
+        } else {
+            self.write(what, work)
+        }
     }
 }
 

@@ -143,10 +143,13 @@ pub struct Grouped<'a> {
 /// What the caller is asked and told on the way of a group. A fault that it answers with ends the way.
 #[derive(Debug)]
 pub enum Milestone<'a> {
-    /// The host can take a group, and nothing was made there yet. Those that are to go on are left true.
-    Ready(&'a mut [bool]),
-    /// So many bytes have been handed over.
-    Sent(u64),
+    /// The host is being asked whether it can take a group; nothing is made there before it is. Those that are to go
+    /// on are left true.
+    Asked(&'a mut [bool]),
+    /// This file is being handed over.
+    Begun(usize),
+    /// All have been handed over, and the host verifies them.
+    Sent,
     /// Length and SHA-256 of all that went were computed by the host and agree. Those that are still true are about
     /// to get their names; of the others a directory has the name.
     Verified(&'a [bool]),
@@ -162,8 +165,9 @@ pub enum Brought {
         /// Whether the temporary directory is gone.
         is_tidy: bool,
     },
+    /// The host takes no groups, for this reason; nothing was made there.
+    Unable(String),
     /// None has its name, for this reason, which concerns the group and not the connection: each may be tried alone.
-    /// Before [`Milestone::Ready`]: the host takes no groups.
     Refused(String),
 }
 
@@ -321,9 +325,8 @@ pub trait Session: Send {
         passes: &mut dyn FnMut(Milestone<'_>) -> Result<(), Fault>,
     ) -> Result<Brought, Fault> {
         let (_, _) = (group, passes);
-        Ok(Brought::Refused(
-            "this transport brings files one by one".to_owned(),
-        ))
+        let why = "this transport brings files one by one";
+        Ok(Brought::Unable(why.to_owned()))
     }
 
     /// Removes the temporary directory of a group that is not under way any more. Idempotent.

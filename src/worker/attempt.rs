@@ -9,13 +9,14 @@ use crate::error::Error;
 use crate::journal::{AttemptRecord, Claim, Journal, Work};
 
 mod ahead;
+mod companions;
 mod contact;
 mod deliver;
 mod export;
 mod group;
 mod install;
 
-pub(super) use group::Companions;
+pub(super) use companions::Companions;
 
 pub(super) struct Attempt<'a> {
     context: &'a Context,

@@ -96,8 +96,10 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         presence::forget_failure(&context.state);
     }
     context.emit(&Event::WorkerStarted { worker });
-    // What those left who died; later ones are swept in pauses.
-    upkeep::sweep(context, &journal);
+    // What those left who died; later ones are swept in pauses. Somebody at a terminal is not kept waiting for it.
+    if role != Role::Foreground {
+        upkeep::sweep(context, &journal);
+    }
     let finishing = AtomicBool::new(false);
     let mut coordinator = Coordinator {
         context,

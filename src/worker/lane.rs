@@ -127,6 +127,7 @@ fn one(
         arrived: companions.take_first(),
         transition,
         left,
+        is_companion: false,
     };
     let mut ended = vec![first];
     ended.extend(settling::of(&mut companions));

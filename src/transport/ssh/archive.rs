@@ -14,6 +14,8 @@ const RECORD: u64 = 10_240;
 /// The archive of some files.
 pub(super) struct Archive<'a> {
     files: std::vec::IntoIter<&'a Grouped<'a>>,
+    /// How many of them have begun.
+    begun: usize,
     mode: u32,
     /// The file that is being read, with the bytes of it and of its padding that are still to come.
     open: Option<(File, u64, u64)>,
@@ -30,6 +32,7 @@ impl<'a> Archive<'a> {
         let content = content_bytes(&files);
         Self {
             files: files.into_iter(),
+            begun: 0,
             mode,
             open: None,
             pending: Vec::new(),
@@ -41,6 +44,11 @@ impl<'a> Archive<'a> {
     /// How long the archive of these files is.
     pub(super) fn bytes(files: &[&Grouped<'_>]) -> u64 {
         whole_bytes(content_bytes(files))
+    }
+
+    /// How many files have begun, so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun
     }
 
     /// Reads something, or nothing at the end.
@@ -76,6 +84,7 @@ impl<'a> Archive<'a> {
         }
         if let Some(next) = self.files.next() {
             let file = File::open(next.local)?;
+            self.begun += 1;
             self.pending = header(next, self.mode).to_vec();
             self.from = 0;
             let padding = next.size.next_multiple_of(BLOCK) - next.size;

@@ -2,18 +2,20 @@
 //! take it, computes the digests, waits for our word, and gives all of them their names with one `mv`.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io::{self, Read};
 use std::time::Duration;
 
 use super::archive::Archive;
 use super::exec::{ExecError, Input, Patient};
-use super::link::{Link, keep, quoted, refused};
+use super::link::{Link, quoted, refused};
 use super::shell;
 use crate::domain::fault::Fault;
-use crate::domain::group::MOST;
 use crate::domain::text::shell_quote;
 use crate::transport::{Brought, Group, Grouped, Milestone};
+
+mod heard;
+
+use heard::Heard;
 
 /// The slowest network that is waited for, bytes a second.
 const SLOWEST_BYTES: u64 = 5_000;
@@ -21,10 +23,6 @@ const SLOWEST_BYTES: u64 = 5_000;
 const HOST_WORKS: Duration = Duration::from_mins(10);
 /// From here on openssl, which is slower to start, is the faster one to hash.
 const OPENSSL_FROM: u64 = 8 << 20;
-/// The longest line that a script of ours prints.
-const LONGEST_LINE: usize = 4096;
-/// Begins every line that is an answer.
-const MARK: &str = "ad: ";
 
 /// Behind `$d`, the directory, and `$t`, the one to unpack in, and the tools to hash with as arguments.
 ///
@@ -92,8 +90,9 @@ pub(super) fn bring(
         passes,
         heard: &heard,
         goes: vec![true; group.files.len()],
-        stage: Stage::Waiting,
-        handed: 0,
+        going: Vec::new(),
+        stage: Stage::Asking,
+        begun: 0,
         refusal: None,
     };
     let ran = link.stream_with(
@@ -117,8 +116,11 @@ pub(super) fn bring(
             which: published(group, &goes, &heard.left),
             is_tidy: heard.is_tidy,
         }),
+        Ok(status) if matches!(stage, Stage::Asking | Stage::Waiting) => {
+            Ok(Brought::Unable(heard.why(status)))
+        }
         Ok(status) => Ok(Brought::Refused(heard.why(status))),
-        Err(ExecError::NoShell(said)) => Ok(Brought::Refused(format!(
+        Err(ExecError::NoShell(said)) => Ok(Brought::Unable(format!(
             "it runs no commands{}",
             quoted(&said)
         ))),
@@ -174,6 +176,8 @@ fn published(group: &Group<'_>, goes: &[bool], left: &[String]) -> Vec<bool> {
 
 /// Where we are.
 enum Stage<'a> {
+    /// The host has got the script.
+    Asking,
     /// For the host to say what it can.
     Waiting,
     /// The word to begin, then the archive.
@@ -198,43 +202,58 @@ struct Feed<'a, 'p> {
     passes: &'p mut dyn FnMut(Milestone<'_>) -> Result<(), Fault>,
     heard: &'p RefCell<Heard>,
     goes: Vec<bool>,
+    /// The numbers of those that go.
+    going: Vec<usize>,
     stage: Stage<'a>,
-    handed: u64,
+    /// How many of these have begun.
+    begun: usize,
     refusal: Option<Refusal>,
 }
 
 impl<'a> Feed<'a, '_> {
     /// Goes on to the next stage where what the host said allows it.
     fn advance(&mut self) -> Result<(), Refusal> {
-        match &self.stage {
-            Stage::Waiting => {
-                if let Some(umask) = self.heard.borrow().umask {
-                    self.begin(umask)?;
-                }
-            }
-            Stage::Verifying if self.heard.borrow().has_verified => self.publish()?,
-            _ => {}
+        if matches!(self.stage, Stage::Asking) {
+            self.pass_asked()?;
         }
+        let heard = self.heard.borrow();
+        match &self.stage {
+            Stage::Waiting if let Some(umask) = heard.umask => {
+                drop(heard);
+                self.begin(umask);
+                Ok(())
+            }
+            Stage::Verifying if heard.has_verified => {
+                drop(heard);
+                self.publish()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn pass_asked(&mut self) -> Result<(), Refusal> {
+        (self.passes)(Milestone::Asked(&mut self.goes)).map_err(Refusal::Fault)?;
+        let goes = self.goes.iter().enumerate().filter(|(_, goes)| **goes);
+        self.going = goes.map(|(number, _)| number).collect();
+        if self.going.is_empty() {
+            return Err(Refusal::Trouble("nothing of it is to go".to_owned()));
+        }
+        self.stage = Stage::Waiting;
         Ok(())
     }
 
     /// The host can do it.
-    fn begin(&mut self, umask: u32) -> Result<(), Refusal> {
-        (self.passes)(Milestone::Ready(&mut self.goes)).map_err(Refusal::Fault)?;
+    fn begin(&mut self, umask: u32) {
         let files: Vec<&Grouped<'_>> = self.going().collect();
-        if files.is_empty() {
-            return Err(Refusal::Trouble("nothing of it is to go".to_owned()));
-        }
         // What a file gets that is made without ado.
         let mode = self.group.mode.unwrap_or(0o666 & !umask);
         let word = format!("take {}\n", Archive::bytes(&files));
         self.stage = Stage::Sending(word.into_bytes(), Archive::new(files, mode));
-        Ok(())
     }
 
     fn going(&self) -> impl Iterator<Item = &'a Grouped<'a>> {
-        let files = self.group.files.iter().zip(&self.goes);
-        files.filter(|(_, goes)| **goes).map(|(file, _)| file)
+        let files = self.group.files;
+        self.going.iter().filter_map(|number| files.get(*number))
     }
 
     /// The host has unpacked all.
@@ -276,17 +295,12 @@ impl<'a> Feed<'a, '_> {
         match &mut self.stage {
             // One that says no is told that nothing comes.
             Stage::Waiting if self.heard.borrow().is_over => Ok(0),
-            Stage::Waiting | Stage::Verifying => waits(),
-            Stage::Sending(word, archive) => {
-                if !word.is_empty() {
-                    return take(word, buffer);
-                }
+            Stage::Asking | Stage::Waiting | Stage::Verifying => waits(),
+            Stage::Sending(word, _) if !word.is_empty() => take(word, buffer),
+            Stage::Sending(_, archive) => {
                 let count = archive.read(buffer)?;
-                self.handed += count as u64;
-                if let Err(fault) = (self.passes)(Milestone::Sent(self.handed)) {
-                    self.refusal = Some(Refusal::Fault(fault));
-                    return Err(io::Error::other("the group does not go on"));
-                }
+                let begun = archive.begun();
+                self.tell_begun(begun, count == 0)?;
                 if count == 0 {
                     self.stage = Stage::Verifying;
                     return waits();
@@ -295,6 +309,24 @@ impl<'a> Feed<'a, '_> {
             }
             Stage::Publishing(word) => take(word, buffer),
         }
+    }
+}
+
+impl Feed<'_, '_> {
+    /// Tells of the files that are being handed over, and that all are.
+    fn tell_begun(&mut self, begun: usize, is_all: bool) -> io::Result<()> {
+        let fresh = self.going.get(self.begun..begun).unwrap_or_default();
+        let mut told = fresh
+            .iter()
+            .try_for_each(|number| (self.passes)(Milestone::Begun(*number)));
+        self.begun = begun;
+        if told.is_ok() && is_all {
+            told = (self.passes)(Milestone::Sent);
+        }
+        told.map_err(|fault| {
+            self.refusal = Some(Refusal::Fault(fault));
+            io::Error::other("the group does not go on")
+        })
     }
 }
 
@@ -312,112 +344,5 @@ impl Read for Feed<'_, '_> {
             return Err(io::Error::other("the group does not go on"));
         }
         self.piece(buffer)
-    }
-}
-
-/// What the script has said.
-#[derive(Default)]
-struct Heard {
-    line: Vec<u8>,
-    /// What it would take away from the mode of a new file, once it is ready.
-    umask: Option<u32>,
-    /// Whether it has said that it does not go on.
-    is_over: bool,
-    /// Why.
-    complaint: Option<String>,
-    /// Lines since the last tool began to compute digests; none: none has.
-    sums: Option<Vec<String>>,
-    has_verified: bool,
-    /// Names that directories have.
-    taken: Vec<String>,
-    /// Files that did not get their names.
-    left: Vec<String>,
-    is_tidy: bool,
-    /// What the host's programs said.
-    said: Vec<u8>,
-}
-
-impl Heard {
-    fn take(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
-            let room = LONGEST_LINE.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&text[..room.min(text.len())]);
-            if text.len() < piece.len() {
-                let line = std::mem::take(&mut self.line);
-                self.read(&String::from_utf8_lossy(&line));
-            }
-        }
-    }
-
-    fn read(&mut self, line: &str) {
-        let Some(answer) = line.strip_prefix(MARK) else {
-            match &mut self.sums {
-                Some(sums) if !self.has_verified && sums.len() < MOST => sums.push(line.to_owned()),
-                _ if line.is_empty() => {}
-                _ => keep(&mut self.said, format!("{line}\n").as_bytes()),
-            }
-            return;
-        };
-        let (word, rest) = answer.split_once(' ').unwrap_or((answer, ""));
-        match word {
-            "ready" => self.umask = u32::from_str_radix(rest, 8).ok(),
-            "no" | "bad" => {
-                self.is_over = true;
-                self.complaint = Some(rest.to_owned());
-            }
-            "sums" => self.sums = Some(Vec::new()),
-            "taken" if self.taken.len() < MOST => self.taken.push(rest.to_owned()),
-            "verify" => self.has_verified = true,
-            "left" if self.left.len() < MOST => self.left.push(rest.to_owned()),
-            "tidy" => self.is_tidy = true,
-            _ => {}
-        }
-        if word == "ready" && self.umask.is_none() {
-            self.is_over = true;
-        }
-    }
-
-    /// The digests of these files: by name, where the tool tells names, else in the order of the names.
-    fn digests<'f>(
-        &self,
-        files: impl Iterator<Item = &'f Grouped<'f>>,
-    ) -> Result<Vec<String>, String> {
-        let mut named = HashMap::new();
-        let mut plain = Vec::new();
-        for line in self.sums.iter().flatten() {
-            let (digest, name) = line.split_once(' ').unwrap_or((line, ""));
-            let is_digest = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-            match name.trim_start_matches([' ', '*']) {
-                _ if !is_digest => {}
-                "" => plain.push(digest.to_lowercase()),
-                name => drop(named.insert(name, digest.to_lowercase())),
-            }
-        }
-        let files: Vec<&Grouped<'_>> = files.collect();
-        if !plain.is_empty() && named.is_empty() && plain.len() == files.len() {
-            let mut sorted: Vec<&str> = files.iter().map(|file| file.name).collect();
-            sorted.sort_unstable();
-            named = sorted.into_iter().zip(plain).collect();
-        }
-        let digest = |file: &&Grouped<'_>| {
-            let found = named.get(file.name).cloned();
-            found.ok_or_else(|| {
-                format!("the host tells no SHA-256 of {}{}", file.name, self.quote())
-            })
-        };
-        files.iter().map(digest).collect()
-    }
-
-    /// Why the script ended early.
-    fn why(&self, status: i32) -> String {
-        match &self.complaint {
-            Some(complaint) => format!("{complaint}{}", self.quote()),
-            None => format!("exit status {status}{}", self.quote()),
-        }
-    }
-
-    fn quote(&self) -> String {
-        quoted(String::from_utf8_lossy(&self.said).trim())
     }
 }

@@ -2,163 +2,27 @@
 //! success only. Whatever goes wrong with the group sends its deliveries back to the queue, and each then goes alone,
 //! where its own trouble is found and told.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::companions::{Companions, directory};
 use super::deliver::path_in;
 use super::{Attempt, ours};
 use crate::domain::delivery::{Outcome, Step};
 use crate::domain::event::{Event, Subject};
 use crate::domain::fault::{Fault, FaultClass};
-use crate::domain::group::{FEWEST, Member, Room};
+use crate::domain::group::{FEWEST, Room};
 use crate::domain::target::TransportKind;
-use crate::error::Result;
 use crate::fail_points;
-use crate::journal::{AttemptRecord, Awaited, Claim, Journal, TemporaryFile, Work};
+use crate::journal::{Claim, Journal, TemporaryFile, Work};
 use crate::spool::Artifact;
 use crate::transport::{Brought, Group, Grouped, Milestone};
 use crate::worker::Context;
-use crate::worker::sessions::{Caller, Sessions};
+use crate::worker::sessions::Caller;
 
 /// Progress is reported at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-
-/// What travels with the delivery that a lane stands at. All lists have the same order.
-#[derive(Default)]
-pub(in crate::worker) struct Companions {
-    works: Vec<Work>,
-    subjects: Vec<Subject>,
-    /// None: it was not claimed, or is settled.
-    claims: Vec<Option<Claim>>,
-    /// Where each of them lies, if it does.
-    arrived: Vec<Option<String>>,
-    /// The same of the first delivery.
-    first_arrived: Option<String>,
-    /// The directory that they were unpacked in, if it is gone from the host: where it was, and its name.
-    gone: Option<(String, String)>,
-    /// For the record of each.
-    record: AttemptRecord,
-}
-
-/// One of them, claimed.
-pub(in crate::worker) struct Companion {
-    pub(in crate::worker) claim: Claim,
-    pub(in crate::worker) subject: Subject,
-    pub(in crate::worker) package_id: i64,
-    pub(in crate::worker) arrived: Option<String>,
-    pub(in crate::worker) record: AttemptRecord,
-}
-
-impl Companions {
-    /// Those behind a claimed delivery that may travel with it; none where it goes alone.
-    pub(in crate::worker) fn behind(
-        journal: &Journal,
-        sessions: &mut Sessions,
-        awaited: Option<&Awaited>,
-        (claim, work): (&Claim, &Work),
-    ) -> Result<Self> {
-        let first = member(work);
-        let mut room = Room::default();
-        if claim.attempt > 1
-            || !first.is_sociable()
-            || !sessions.may_take_groups(work)
-            || !room.take(&work.package, work.size.unwrap_or(0))
-        {
-            return Ok(Self::default());
-        }
-        let mut names = HashSet::from([work.package.clone()]);
-        let mut works = journal.behind(claim, &mut |work| {
-            let next = member(work);
-            next.is_sociable()
-                && next.goes_with(&first)
-                && names.insert(work.package.clone())
-                && room.take(&work.package, work.size.unwrap_or(0))
-        })?;
-        let mut subjects: Vec<Subject> = works.iter().map(Work::subject).collect();
-        if let Some(awaited) = awaited {
-            // What stands behind the last of what somebody waits for is not for this worker to begin.
-            let last = subjects.iter().rposition(|one| awaited.concerns(one));
-            works.truncate(last.map_or(0, |last| last + 1));
-        }
-        if works.len() + 1 < FEWEST {
-            return Ok(Self::default());
-        }
-        subjects.truncate(works.len());
-        Ok(Self {
-            claims: vec![None; works.len()],
-            arrived: vec![None; works.len()],
-            works,
-            subjects,
-            ..Self::default()
-        })
-    }
-
-    /// Those that are claimed and not settled; they are the caller's to settle.
-    pub(in crate::worker) fn take(&mut self) -> Vec<Companion> {
-        let claims = self.claims.iter_mut().zip(&mut self.arrived);
-        let described = self.works.iter().zip(&self.subjects);
-        let mut taken = Vec::new();
-        for ((claim, arrived), (work, subject)) in claims.zip(described) {
-            let Some(claim) = claim.take() else {
-                continue;
-            };
-            let arrived = arrived.take();
-            let mut record = self.record.clone();
-            if arrived.is_none() {
-                record.verified = None;
-            }
-            taken.push(Companion {
-                claim,
-                subject: subject.clone(),
-                package_id: work.package_id,
-                arrived,
-                record,
-            });
-        }
-        taken
-    }
-
-    /// Where the first delivery lies, if it came with the others.
-    pub(in crate::worker) fn take_first(&mut self) -> Option<String> {
-        self.first_arrived.take()
-    }
-
-    /// The directory that is gone from the host.
-    pub(in crate::worker) fn gone(&self) -> Option<TemporaryFile<'_>> {
-        let (dir, temporary) = self.gone.as_ref()?;
-        Some(directory(dir, temporary))
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.works.truncate(len);
-        self.subjects.truncate(len);
-        self.claims.truncate(len);
-        self.arrived.truncate(len);
-    }
-}
-
-fn member(work: &Work) -> Member<'_> {
-    Member {
-        package: &work.package,
-        target: &work.target,
-        dest_dir: &work.dest_dir,
-        connection: &work.connection,
-        service: &work.service,
-        size: work.size,
-        step: work.step,
-    }
-}
-
-fn directory<'a>(dir: &'a str, temporary: &'a str) -> TemporaryFile<'a> {
-    TemporaryFile {
-        transport: TransportKind::Ssh,
-        dir,
-        name: "",
-        temporary,
-    }
-}
 
 impl Attempt<'_> {
     /// Tries to bring the package together with others. None: it goes alone, as if nothing had been tried.
@@ -268,7 +132,7 @@ impl Attempt<'_> {
             subjects,
             claims,
             directory: directory(dir, &temporary),
-            progress: Progress::default(),
+            told: Instant::now(),
         };
         let group = Group {
             dir,
@@ -278,7 +142,7 @@ impl Attempt<'_> {
         };
         self.sessions
             .open_files()?
-            .bring_group(&group, &mut |milestone| watch.pass(milestone, &files))
+            .bring_group(&group, &mut |milestone| watch.pass(milestone))
     }
 
     fn temporary_directory(&self) -> String {
@@ -293,6 +157,10 @@ impl Attempt<'_> {
     fn note_brought(&mut self, companions: &mut Companions, brought: Brought, dir: &str) -> bool {
         let (which, is_tidy) = match brought {
             Brought::Published { which, is_tidy } => (which, is_tidy),
+            Brought::Unable(_) => {
+                self.withdraw(companions, dir);
+                return false;
+            }
             Brought::Refused(why) => {
                 let claimed = companions.claims.iter().flatten().count();
                 if claimed > 0 {
@@ -331,6 +199,17 @@ impl Attempt<'_> {
         companions.gone = is_tidy.then(|| (dir.to_owned(), self.temporary_directory()));
         is_here
     }
+
+    /// Has it that the others were never claimed: the host was not touched. Should the journal refuse, they are settled
+    /// as what was tried in vain.
+    fn withdraw(&mut self, companions: &mut Companions, dir: &str) {
+        let temporary = self.temporary_directory();
+        let claims: Vec<&Claim> = companions.claims.iter().flatten().collect();
+        let withdrawn = self.journal.withdraw(&claims, &directory(dir, &temporary));
+        if withdrawn.is_ok() {
+            companions.claims.fill(None);
+        }
+    }
 }
 
 /// What happens on the way of a group.
@@ -343,27 +222,24 @@ struct Watch<'a> {
     subjects: &'a [Subject],
     claims: &'a mut [Option<Claim>],
     directory: TemporaryFile<'a>,
-    progress: Progress,
-}
-
-#[derive(Default)]
-struct Progress {
-    told: Option<Instant>,
-    /// How many files have been told of, and where in the stream the last of them ended.
-    files: usize,
-    end: u64,
+    /// When progress was last told of.
+    told: Instant,
 }
 
 impl Watch<'_> {
-    fn pass(&mut self, milestone: Milestone<'_>, files: &[Grouped<'_>]) -> Result<(), Fault> {
+    fn pass(&mut self, milestone: Milestone<'_>) -> Result<(), Fault> {
         match milestone {
-            Milestone::Ready(goes) => self.claim(goes),
-            Milestone::Sent(bytes) => {
+            Milestone::Asked(goes) => self.claim(goes),
+            Milestone::Begun(number) => {
                 fail_points::hit("group.sending");
-                self.sent(bytes, files);
+                self.begun(number);
                 Ok(())
             }
-            Milestone::Verified(goes) => self.publishing(goes),
+            Milestone::Sent => self.sent(),
+            Milestone::Verified(_) => {
+                fail_points::hit("group.verified");
+                self.context.stop.check()
+            }
         }
     }
 
@@ -381,83 +257,68 @@ impl Watch<'_> {
             self.claims[index] = claim;
         }
         fail_points::hit("group.claimed");
-        for (claim, subject) in self.claims.iter().zip(self.subjects) {
-            let Some(claim) = claim else {
-                continue;
-            };
+        Ok(())
+    }
+
+    /// A package begins to travel; the one before it is over.
+    fn begun(&mut self, number: usize) {
+        let Some(other) = number.checked_sub(1) else {
+            return;
+        };
+        if self.told.elapsed() >= PROGRESS_EVERY
+            && let Some(size) = self.works[other].size
+        {
+            self.told = Instant::now();
+            let before = other
+                .checked_sub(1)
+                .map_or(self.first.1, |one| &self.subjects[one]);
+            self.context.emit(&Event::Progress {
+                subject: before.clone(),
+                bytes: size,
+                total: size,
+            });
+        }
+        if let Some(claim) = &self.claims[other] {
+            let subject = &self.subjects[other];
             self.context.emit(&Event::AttemptStarted {
                 subject: subject.clone(),
                 attempt: claim.attempt,
             });
-            self.begun(subject, Step::Upload);
+            self.step_begun(subject, Step::Upload);
         }
-        Ok(())
     }
 
-    fn begun(&self, subject: &Subject, step: Step) {
+    fn step_begun(&self, subject: &Subject, step: Step) {
         self.context.emit(&Event::StepStarted {
             subject: subject.clone(),
             step,
         });
     }
 
-    /// Tells of the files that are over.
-    fn sent(&mut self, bytes: u64, files: &[Grouped<'_>]) {
-        let now = Instant::now();
-        let told = *self.progress.told.get_or_insert(now);
-        if now - told < PROGRESS_EVERY {
-            return;
-        }
-        self.progress.told = Some(now);
-        while let Some(file) = files.get(self.progress.files) {
-            let end = self.progress.end + file.size;
-            if end > bytes {
-                return;
-            }
-            self.progress.end = end;
-            let subject = match self.progress.files.checked_sub(1) {
-                None => Some(self.first.1),
-                Some(other) => self.subjects.get(other),
-            };
-            self.progress.files += 1;
-            if let Some(subject) = subject {
-                self.context.emit(&Event::Progress {
-                    subject: subject.clone(),
-                    bytes: file.size,
-                    total: file.size,
-                });
-            }
-        }
-    }
-
-    /// Notes what is about to get its name.
-    fn publishing(&mut self, goes: &[bool]) -> Result<(), Fault> {
-        fail_points::hit("group.verified");
+    /// The host verifies. Nothing gets its name before all of them are noted.
+    fn sent(&mut self) -> Result<(), Fault> {
+        fail_points::hit("group.sent");
         self.context.stop.check()?;
-        let claims =
-            std::iter::once(Some(self.first.0)).chain(self.claims.iter().map(Option::as_ref));
-        let going = || self.works.iter().zip(goes).filter(|(_, goes)| **goes);
-        let paths: Vec<String> = going()
-            .map(|(work, _)| path_in(self.directory.dir, &work.package))
-            .collect();
-        let claims: Vec<&Claim> = claims
-            .zip(goes)
-            .filter_map(|(claim, goes)| claim.filter(|_| *goes))
-            .collect();
-        let group: Vec<(&Claim, &str)> = claims
-            .into_iter()
-            .zip(paths.iter().map(String::as_str))
+        let claims = std::iter::once(Some(self.first.0));
+        let claims = claims.chain(self.claims.iter().map(Option::as_ref));
+        let path = |work: &&Work| path_in(self.directory.dir, &work.package);
+        let going: Vec<(&Claim, String)> = claims
+            .zip(self.works)
+            .filter_map(|(claim, work)| Some((claim?, path(work))))
             .collect();
         self.journal
-            .note_publishing(&self.works[0].target.host, &group)
+            .note_publishing(&self.works[0].target.host, &going)
             .map_err(ours)?;
-        let subjects = std::iter::once(self.first.1).chain(self.subjects);
-        for (subject, goes) in subjects.zip(goes) {
-            if *goes {
-                self.begun(subject, Step::Verify);
-            }
+        fail_points::hit("group.noted");
+        self.step_begun(self.first.1, Step::Verify);
+        for (subject, _) in self
+            .subjects
+            .iter()
+            .zip(&*self.claims)
+            .filter(|(_, claim)| claim.is_some())
+        {
+            self.step_begun(subject, Step::Verify);
         }
-        fail_points::hit("group.publishing");
         Ok(())
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Ended {
     pub(super) arrived: Option<String>,
     pub(super) transition: Transition,
     pub(super) left: Left,
+    /// Whether it was taken along by another one.
+    pub(super) is_companion: bool,
 }
 
 /// The ends of those that were taken along: what has arrived is done, and the rest is as if it had not been tried.
@@ -48,6 +50,7 @@ pub(super) fn of(companions: &mut Companions) -> Vec<Ended> {
                 collected: None,
                 install_began: false,
             },
+            is_companion: true,
         }
     });
     ended.collect()
@@ -120,7 +123,14 @@ impl Ended {
 /// What the journal knows, everybody may.
 pub(super) fn tell(context: &Context, journal: &Journal, ended: Vec<Ended>) {
     tidy_spool(context, journal, &ended);
+    let is_stopping = context.stop.is_raised();
     for one in ended {
+        if one.is_companion && one.transition == Transition::Release && !is_stopping {
+            context.emit(&Event::Parted {
+                subject: one.subject,
+            });
+            continue;
+        }
         if matches!(
             one.transition,
             Transition::Fail { .. } | Transition::Lose { .. }

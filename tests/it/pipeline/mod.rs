@@ -11,6 +11,7 @@ pub mod dry_runs;
 mod faults;
 mod gate;
 mod glance;
+mod groups;
 mod hook;
 pub mod host;
 mod journal;
