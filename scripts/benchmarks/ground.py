@@ -269,7 +269,7 @@ def machine(ground):
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"), "processor": model, "cores": os.cpu_count(),
         "memory_gib": round(memory_gib("MemTotal"), 1), "kernel": os.uname().release, "load_before": os.getloadavg()[0],
-        "versions": [first(str(ground.binary), "--version"), first("svn", "--version", "-q") + " (svn)", first("ssh", "-V"),
+        "versions": [first(str(ground.binary), "--version"), "svn " + first("svn", "--version", "-q"), first("ssh", "-V").split(",")[0],
                      first("rsync", "--version"), first("lftp", "--version").split(" |  ")[0], first("rclone", "version"),
-                     first("curl", "--version").split(" (")[0], first("openssl", "version"), first(PYTHON, "--version")],
+                     first("curl", "--version").split(" (")[0], first("openssl", "version").split(" (")[0], first(PYTHON, "--version")],
     }
