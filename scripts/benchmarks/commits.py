@@ -103,7 +103,8 @@ class Installed:
 
         def run():
             began, _ = committer.commit()
-            self.ground.run("sh", "-ec", script, "sh", committer.repository, committer.revision, committer.package, *self.words(config))
+            told = [committer.repository, committer.revision, committer.package, *self.words(config)]
+            self.ground.run("sh", "-ec", script, "sh", *told)
             self.bell.wait(committer.package)
             return time.perf_counter() - began
 
@@ -141,8 +142,7 @@ def warm(ground):
         pause_until(used + 1)
 
     ours, side = there.ours(ground, "warm", used_a_second_ago)
-    shared = ground.client("ssh_config_warm", ground.port,
-                           f"  ControlMaster auto\n  ControlPath {ground.memory}/w-%C\n  ControlPersist 600\n")
+    shared = ground.client("ssh_config_warm", ground.port, shared=True)
 
     def connected():
         ground.run("ssh", "-F", shared, "127.0.0.1", "true")
@@ -156,7 +156,7 @@ def warm(ground):
     worker = ours.worker()
     taken = race(sides, ground.rounds(21, 7))
     ground.end(worker)
-    ground.run("ssh", "-F", shared, "-O", "exit", "127.0.0.1")
+    ground.disconnect(shared)
     ground.tidy()
     return Row.of("`svn commit` to installed, 10 KB, session warm", taken, [Ratio("pipeline, SHA-256", 1.0)],
                   note="peers: `svnlook cat` into one ssh over ControlMaster")
@@ -180,6 +180,7 @@ def cold(ground):
         there.peer("mkdir, scp, install", THREE, config),
     ]
     taken = race(sides, ground.rounds(15, 5))
+    ground.tidy()
     reach = [BestRatio(["one ssh", "one ssh, curve25519"], 0.7, "the best single ssh")]
     return Row.of("the same, cold", taken, reach, note="no worker lives, no connection is open")
 

@@ -83,8 +83,8 @@ class Scan:
 
 
 def idle(ground):
-    count, wait = (20_000, 20) if ground.is_quick else (200_000, 120)
-    interval = 10 if ground.is_quick else 60
+    count, wait = (20_000, 15) if ground.is_quick else (200_000, 120)
+    interval = 5 if ground.is_quick else 60
     drop = ground.directory("idle")
     make_tree(drop, count)
     scan = Scan(ground, "events", drop)
@@ -120,8 +120,7 @@ def idle_cpu(processes, wait):
 
 
 def drop(ground):
-    shared = ground.client("ssh_config_drop", ground.port,
-                           f"  ControlMaster auto\n  ControlPath {ground.memory}/d-%C\n  ControlPersist 600\n")
+    shared = ground.client("ssh_config_drop", ground.port, shared=True)
     places = {name: ground.directory(f"drop-{name}") for name in ("ours", "cold", "shared")}
     scan = Scan(ground, "drop", places["ours"], "--settle", "1")
     for name, config in (("cold", ground.ssh_config), ("shared", shared)):
@@ -155,7 +154,7 @@ def drop(ground):
     sides = [side("ours", places["ours"]), side("inotifywait loop", places["cold"]),
              side("inotifywait loop, ControlMaster", places["shared"])]
     taken = race(sides, ground.rounds(9, 3))
-    ground.run("ssh", "-F", shared, "-O", "exit", "127.0.0.1")
+    ground.disconnect(shared)
     scan.end()
     return [Row.of("a dropped file, settle 1 s, to its first byte on the host", taken, [AtMost(1.1, "s")])]
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 UNSHARE = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
 INSIDE = "AD_BENCH_SCRATCH"
 
@@ -33,15 +33,18 @@ def is_private():
 
 def enclose(variables):
     """Runs this script once more, inside; returns its exit status."""
+    libc = ctypes.CDLL(None)
     private = os.geteuid() == 0 and subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
     if not private:
         print("bench: not root, or no namespaces here: SSH logins run the start-up files of your shell, all sides' alike; "
               "workloads that need accounts or hosts of their own are left out", flush=True)
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     place = tempfile.mkdtemp(prefix="ad-bench.")
     os.chmod(place, 0o755)
     env = {**os.environ, **variables, INSIDE: place, "AD_BENCH_PRIVATE": "yes" if private else "no"}
-    child = subprocess.Popen([*(UNSHARE if private else []), sys.executable, *sys.argv], env=env)
+    words = [*(UNSHARE if private else []), sys.executable, *sys.argv]
+    # It ends even where we are killed.
+    child = subprocess.Popen(words, env=env, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 
     def end(number, _):
         child.kill()

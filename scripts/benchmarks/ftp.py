@@ -61,12 +61,13 @@ class Vsftpd:
             (self.place / name).mkdir()
         os.chown(self.home, UID, UID)
         # Nobody but us reaches it, and no side is spared a command by it.
-        (self.place / "pam.d/vsftpd").write_text("".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session")))
+        kinds = ("auth", "account", "session")
+        (self.place / "pam.d/vsftpd").write_text("".join(f"{kind} required pam_permit.so\n" for kind in kinds))
         (self.place / "passwd").write_text(
             Path("/etc/passwd").read_text() + f"{LOGIN}:x:{UID}:{UID}::{self.home}:/bin/sh\n")
         self.certificate = self.place / "cert.pem"
-        ground.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                   "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ground.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                   "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                    "-keyout", self.place / "key.pem", "-out", self.certificate)
         self.clear, self.tls = self.start("clear.conf", ""), self.start("tls.conf", TLS)
 
@@ -95,11 +96,13 @@ def ftp(ground):
     what = "256 MiB" if ground.is_quick else "1 GiB"
 
     def sides(runs):
-        return [Side(name, run, lambda: ground.empty(server.home), lambda: ground.same(file, there)) for name, run in runs.items()]
+        clean, check = (lambda: ground.empty(server.home)), (lambda: ground.same(file, there))
+        return [Side(name, run, clean, check) for name, run in runs.items()]
 
     def ours(name, port, transports, **keys):
-        made = Ours(ground, name, rule(ground, login=LOGIN, password=PASSWORD, transports=transports, ftp_port=port, dest_dir="~",
-                                       ssh_port=None, identity_file=None, known_hosts=None, **keys))
+        keys = {"login": LOGIN, "password": PASSWORD, "transports": transports, "ftp_port": port, "dest_dir": "~",
+                "ssh_port": None, "identity_file": None, "known_hosts": None, **keys}
+        made = Ours(ground, name, rule(ground, **keys))
         return lambda: made.send(file)
 
     def curl(port, *more):
@@ -108,7 +111,8 @@ def ftp(ground):
         return lambda: ground.run(*words)
 
     def lftp(port, settings):
-        script = f"{settings}; open -u {LOGIN},{PASSWORD} ftp://127.0.0.1:{port}; put {file} -o ftp.bin.part && mv ftp.bin.part ftp.bin"
+        put = f"put {file} -o ftp.bin.part && mv ftp.bin.part ftp.bin"
+        script = f"{settings}; open -u {LOGIN},{PASSWORD} ftp://127.0.0.1:{port}; {put}"
         return lambda: ground.run("lftp", "--norc", "-c", script)
 
     clear = sides({
@@ -118,7 +122,8 @@ def ftp(ground):
     })
     rounds, unwarmed = ground.rounds(7, 3), 0 if ground.is_quick else 1
     rows = [Row.of(f"{what} over FTP", race(clear, rounds, unwarmed), [Ratio("curl", 1.1)])]
-    secure = f"set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ssl:ca-file {server.certificate}; set ssl:check-hostname no"
+    secure = (f"set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ssl:ca-file {server.certificate}; "
+              "set ssl:check-hostname no")
     tls = sides({
         "ours": ours("ftps", server.tls, "ftps", ftps_fingerprint=server.fingerprint()),
         "curl": curl(server.tls, "--ssl-reqd", "--cacert", server.certificate),

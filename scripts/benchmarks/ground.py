@@ -6,6 +6,7 @@ import os
 import pwd
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -43,10 +44,27 @@ def free_port():
         return held.getsockname()[1]
 
 
+def detached(place):
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            # One that has ended has no words left.
+            if b"\0--detached\0" in words and str(place).encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
 class Ground:
     def __init__(self, binary, is_quick, rounds):
         self.memory, self.disk, self.home = fence.lay_out()
         self.is_quick, self.rounds_asked = is_quick, rounds
+        asked = 4 if is_quick else 10
+        if memory_gib("MemAvailable") < asked:
+            print(f"bench: {memory_gib('MemAvailable'):.1f} GiB of memory are free, and {asked} are asked for")
         self.login = pwd.getpwuid(os.geteuid()).pw_name
         self.env = {"PATH": PATH, "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
         (self.memory / "bin").mkdir()
@@ -75,13 +93,14 @@ class Ground:
             raise Failure(f"{shown}: exit status {ran.returncode}\n{(ran.stdout or '')[-2000:]}{(ran.stderr or '')[-2000:]}")
         return ran.stdout
 
-    def shell(self, script, *words):
-        """Runs a pipeline of a peer; one that fails in any part ends the bench."""
-        return self.run("bash", "-c", "set -euo pipefail\n" + script, "bash", *words)
+    def shell(self, script, *words, **more):
+        """Runs a pipeline of a peer, no part of which may fail."""
+        return self.run("bash", "-c", "set -euo pipefail\n" + script, "bash", *words, **more)
 
     def start(self, *words, **more):
         """Starts a process; end() ends it, and so does the fence."""
-        more = {"env": self.env, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **more}
+        silence = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        more = {"env": self.env, **silence, **more}
         process = subprocess.Popen([str(word) for word in words], **more)
         self.started.append(process)
         return process
@@ -100,11 +119,18 @@ class Ground:
         """Ends what a workload started, and makes room for the next: what was there before stays."""
         for process in self.started[1:]:
             self.end(process)
+        self.end_detached(self.memory)
         for entry in self.memory.iterdir():
             if entry not in self.kept:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         for directory in (self.far, self.home, self.disk):
             self.empty(directory)
+
+    def end_detached(self, place):
+        """Ends the workers that hooks started, with configurations at that place."""
+        for pid in detached(place):
+            os.kill(pid, signal.SIGTERM)
+        until("the end of the workers", lambda: not detached(place), 30, pause=0.01)
 
     def directory(self, name):
         path = self.memory / name
@@ -168,15 +194,22 @@ class Ground:
             until(f"sshd on {address}", lambda: process.poll() is None and answers(address, port), 20)
         return port
 
-    def client(self, name, port, more=""):
-        """A configuration for the peers' ssh, which knows the host and takes one key."""
+    def client(self, name, port, more="", shared=False):
+        """A configuration for the peers' ssh, which knows the host and takes one key; `shared`: one connection for all that
+        use it."""
         path = self.memory / name
+        if shared:
+            more += f"  ControlMaster auto\n  ControlPath {self.memory}/{len(name)}-%C\n  ControlPersist 600\n"
         path.write_text(
             f"Host *\n{more}  Port {port}\n  User {self.login}\n  IdentityFile {self.identity}\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {self.known_hosts}\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n"
             "  BatchMode yes\n  LogLevel ERROR\n"
         )
         return path
+
+    def disconnect(self, config):
+        """Ends the connection that is shared, if there is one."""
+        subprocess.run(["ssh", "-F", config, "-O", "exit", "127.0.0.1"], env=self.env, stderr=subprocess.DEVNULL)
 
     def repository(self, name, hook):
         """A repository with a working copy beside it, and a hook for commits."""
@@ -220,6 +253,11 @@ class Bell:
         return os.read(self.end, 4096) if ready else b""
 
 
+def memory_gib(what):
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return next(int(words[1]) for words in lines if words[0] == f"{what}:") / (1 << 20)
+
+
 def machine(ground):
     """What the figures were taken on."""
     def first(*words):
@@ -228,11 +266,10 @@ def machine(ground):
 
     model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), os.uname().machine)
-    memory = int(Path("/proc/meminfo").read_text().split()[1]) / (1 << 20)
     return {
-        "date": time.strftime("%Y-%m-%d %H:%M"), "processor": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1),
-        "kernel": os.uname().release, "load_before": os.getloadavg()[0],
-        "versions": [first(str(ground.binary), "--version"), first("svn", "--version", "-q") + " (svn)", first("ssh", "-V"),
+        "date": time.strftime("%Y-%m-%d %H:%M"), "processor": model, "cores": os.cpu_count(),
+        "memory_gib": round(memory_gib("MemTotal"), 1), "kernel": os.uname().release, "load_before": os.getloadavg()[0],
+        "versions": [first(str(ground.binary), "--version"), "svn " + first("svn", "--version", "-q"), first("ssh", "-V").split(",")[0],
                      first("rsync", "--version"), first("lftp", "--version").split(" |  ")[0], first("rclone", "version"),
-                     first("curl", "--version").split(" (")[0], first("openssl", "version"), first(PYTHON, "--version")],
+                     first("curl", "--version").split(" (")[0], first("openssl", "version").split(" (")[0], first(PYTHON, "--version")],
     }

@@ -1,5 +1,5 @@
-"""How costs grow: packages, hosts, queue, rules. A curve has a point for each size, and its slope is the exponent: 1 where twice
-as much costs twice as much, 0 where it costs the same."""
+"""How costs grow: packages, hosts, queue, rules. A curve has a point for each size, and its slope is the exponent: 1 where
+twice as much costs twice as much, 0 where it costs the same."""
 import math
 import os
 import shutil

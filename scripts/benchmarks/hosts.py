@@ -62,8 +62,8 @@ def hosts(ground):
     names = "".join(f"{address}\n" for address in park.addresses)
 
     def xargs(script, at_once):
-        words = ["bash", "-c", "set -euo pipefail\n" + script, "bash", config, file, ground.far, ground.far / "installed", at_once]
-        return lambda: ground.run(*words, input=names)
+        words = [config, file, ground.far, ground.far / "installed", at_once]
+        return lambda: ground.shell(script, *words, input=names)
 
     runs = {
         "ours": lambda: ours.send(file),
@@ -73,5 +73,5 @@ def hosts(ground):
     }
     sides = [Side(name, run, park.empty, lambda: park.check(file)) for name, run in runs.items()]
     taken = race(sides, ground.rounds(7, 2), 0 if ground.is_quick else 1)
-    return [Row.of(f"{size // MIB} MiB to {count} hosts, install on each, verified", taken,
-                   [BestRatio(["xargs, one ssh each, SHA-256, rename", "the same, 20 at once"], 0.8, "the better of one ssh each")])]
+    reach = [BestRatio(["xargs, one ssh each, SHA-256, rename", "the same, 20 at once"], 0.8, "the better of one ssh each")]
+    return [Row.of(f"{size // MIB} MiB to {count} hosts, install on each, verified", taken, reach)]

@@ -63,7 +63,8 @@ def journal(ground):
 def filters(ours, count, rounds):
     """The slowest of all filters, each asked alone."""
     asked = {question: ours.words("history", "--limit", "20", *question.split()) for question in QUESTIONS}
-    taken = race([Side(question, lambda words=words: spawn(*words)) for question, words in asked.items()], max(2, rounds // 3), 1)
+    sides = [Side(question, lambda words=words: spawn(*words)) for question, words in asked.items()]
+    taken = race(sides, max(2, rounds // 3), 1)
     slowest = max(taken, key=lambda question: statistics.median(taken[question]))
     middle = statistics.median(statistics.median(seconds) for seconds in taken.values())
     row = Row(f"`history` with each of {len(QUESTIONS)} filters, {count:,} settled deliveries", taken[slowest], {}, [],

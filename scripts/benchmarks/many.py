@@ -61,7 +61,8 @@ cd "{stage}"
 rm -r "{stage}"
 """
 SEND = 'tar -cf - . | ssh -F {config} 127.0.0.1 "tar -xf - -C {far}"'
-SEND_CHECKED = """{{ sha256sum -- p-* > {stage}.sum; tar -cf - -C {parent} {name}.sum -C {stage} .; }} | ssh -F {config} 127.0.0.1 "
+SEND_CHECKED = """sha256sum -- p-* > {stage}.sum
+tar -cf - -C {parent} {name}.sum -C {stage} . | ssh -F {config} 127.0.0.1 "
     set -e; cd {far}; mkdir .stage; tar -xf - -C .stage; cd .stage; sha256sum --quiet -c {name}.sum; rm {name}.sum
     mv p-* ..; cd ..; rmdir .stage\""""
 

@@ -1,10 +1,7 @@
 """Our side: a configuration of its own with a state directory, and the program's commands."""
-import os
 import shutil
-import signal
 import subprocess
 import time
-from pathlib import Path
 
 from .ground import until
 
@@ -49,22 +46,7 @@ class Ours:
 
     def end_workers(self):
         """Ends the workers that hooks started."""
-        for pid in self.detached():
-            os.kill(pid, signal.SIGTERM)
-        until("the end of the workers", lambda: not self.detached(), 30, pause=0.01)
-
-    def detached(self):
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                # One that has ended has no words left.
-                if b"\0--detached\0" in words and str(self.config).encode() in words:
-                    found.append(int(entry.name))
-        return found
+        self.ground.end_detached(self.config)
 
     def hook_text(self):
         return f'#!/bin/sh\nexec {self.ground.binary} --config {self.config} hook "$@"\n'

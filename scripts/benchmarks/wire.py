@@ -40,7 +40,8 @@ def wire(ground):
     there = ground.far / "wire.bin"
 
     def sides(file, runs):
-        return [Side(name, run, lambda: ground.empty(ground.far), lambda: ground.same(file, there)) for name, run in runs.items()]
+        clean, check = (lambda: ground.empty(ground.far)), (lambda: ground.same(file, there))
+        return [Side(name, run, clean, check) for name, run in runs.items()]
 
     lftp = (f"set sftp:connect-program 'ssh -a -x -F {config}'; open -u {ground.login}, sftp://127.0.0.1:{line.port}; "
             f"put {file} -o {there}")
