@@ -162,15 +162,6 @@ impl Setup {
         StateDir::open(&self.state_path()?)
     }
 
-    /// The spool in there.
-    pub(super) fn spool(&self, state: &StateDir) -> Result<Spool> {
-        if let Some(spool) = self.spool.get() {
-            return Ok(spool.clone());
-        }
-        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
-        Ok(self.spool.get_or_init(|| spool).clone())
-    }
-
     /// Where the state directory is, whether or not it is there.
     pub(super) fn state_path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.settings.state_dir {
