@@ -23,7 +23,8 @@ class Installation:
     """One of ours that has delivered one commit, with its committer."""
 
     def __init__(self, ground, name):
-        self.ours = Ours(ground, name, rule(ground))
+        # What is on record is of 2020, and stays.
+        self.ours = Ours(ground, name, rule(ground), "keep_history = 36500d\n")
         self.committer = Committer(ground, name, self.ours.hook_text())
         worker = self.ours.worker()
         self.committer.prepare(10 * KB)
