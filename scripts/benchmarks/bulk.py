@@ -20,7 +20,6 @@ REREAD = VERIFIED.replace("tee $name.part | openssl dgst -sha256 -r", "cat > $na
 
 def large(ground):
     size = (256 * MIB) if ground.is_quick else GIB
-    ground.touch(3 * size)
     file = ground.random_file(ground.memory / "large.bin", size)
     there = ground.far / "large.bin"
     ours = Ours(ground, "large", rule(ground))

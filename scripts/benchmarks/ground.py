@@ -62,9 +62,10 @@ class Ground:
     def __init__(self, binary, is_quick, rounds):
         self.memory, self.disk, self.home = fence.lay_out()
         self.is_quick, self.rounds_asked = is_quick, rounds
-        asked = 4 if is_quick else 10
-        if memory_gib("MemAvailable") < asked:
-            print(f"bench: {memory_gib('MemAvailable'):.1f} GiB of memory are free, and {asked} are asked for")
+        asked, free = 4 if is_quick else 10, memory_gib("MemAvailable")
+        if free < asked:
+            print(f"bench: {free:.1f} GiB of memory are free, and {asked} are asked for")
+        self.touch(int(min(asked, free / 2) * GIB))
         self.login = pwd.getpwuid(os.geteuid()).pw_name
         self.env = {"PATH": PATH, "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
         (self.memory / "bin").mkdir()

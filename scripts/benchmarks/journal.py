@@ -41,7 +41,6 @@ class Installation:
 
 def journal(ground):
     count = 100_000 if ground.is_quick else 1_000_000
-    ground.touch((256 << 20) if ground.is_quick else (2 << 30))
     full, fresh = Installation(ground, "full"), Installation(ground, "fresh")
     filling.settled(full.ours, count)
     database = full.ours.state / "journal.sqlite"

@@ -35,7 +35,6 @@ def wire(ground):
     config = ground.client("ssh_config_wire", line.port)
     rclone = ground.rclone("rclone_wire.conf", line.port)
     size = (40 if ground.is_quick else 100) * KB * KB
-    ground.touch(3 * size)
     file = ground.random_file(ground.memory / "wire.bin", size)
     ours = Ours(ground, "wire", rule(ground, ssh_port=line.port))
     there = ground.far / "wire.bin"
