@@ -16,27 +16,16 @@ ssh -F "$config" 127.0.0.1 "mv $name.part $name"
 """
 # The host reads again what it has written; which of the two is faster depends on the machine.
 REREAD = VERIFIED.replace("tee $name.part | openssl dgst -sha256 -r", "cat > $name.part && openssl dgst -sha256 -r $name.part")
-RCLONE = """
-[host]
-type = sftp
-host = 127.0.0.1
-port = {port}
-user = {login}
-key_file = {key}
-known_hosts_file = {known_hosts}
-"""
 
 
 def large(ground):
     size = (256 * MIB) if ground.is_quick else GIB
-    ground.touch(3 * size)
     file = ground.random_file(ground.memory / "large.bin", size)
     there = ground.far / "large.bin"
     ours = Ours(ground, "large", rule(ground))
     config = ground.ssh_config
     shared = ground.client("ssh_config_large", ground.port, shared=True)
-    rclone = ground.memory / "rclone.conf"
-    rclone.write_text(RCLONE.format(port=ground.port, login=ground.login, key=ground.identity, known_hosts=ground.known_hosts))
+    rclone = ground.rclone("rclone.conf", ground.port)
     target = f"127.0.0.1:{there}"
 
     def rsync(*cipher):

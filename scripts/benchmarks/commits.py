@@ -220,7 +220,6 @@ class Hosts:
 def hook(ground):
     rows = [wait(ground, 10 * KB, "10 KB", ground.rounds(21, 7), False)]
     size = 50 if ground.is_quick else 200
-    ground.touch(size * KB * KB * (10 if ground.is_quick else 30))
     rows.append(wait(ground, size * KB * KB, f"{size} MB", ground.rounds(3, 1), True))
     return rows
 

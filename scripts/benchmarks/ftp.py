@@ -89,7 +89,6 @@ def ftp(ground):
         print(" left out: an FTP server with accounts of its own needs root", end="")
         return []
     size = (256 * MIB) if ground.is_quick else GIB
-    ground.touch(3 * size)
     server = Vsftpd(ground)
     file = ground.random_file(ground.memory / "package/ftp.bin", size)
     there = server.home / "ftp.bin"

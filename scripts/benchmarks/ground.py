@@ -62,9 +62,10 @@ class Ground:
     def __init__(self, binary, is_quick, rounds):
         self.memory, self.disk, self.home = fence.lay_out()
         self.is_quick, self.rounds_asked = is_quick, rounds
-        asked = 4 if is_quick else 10
-        if memory_gib("MemAvailable") < asked:
-            print(f"bench: {memory_gib('MemAvailable'):.1f} GiB of memory are free, and {asked} are asked for")
+        asked, free = 4 if is_quick else 10, memory_gib("MemAvailable")
+        if free < asked:
+            print(f"bench: {free:.1f} GiB of memory are free, and {asked} are asked for")
+        self.touch(int(min(asked, free / 2) * GIB))
         self.login = pwd.getpwuid(os.geteuid()).pw_name
         self.env = {"PATH": PATH, "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
         (self.memory / "bin").mkdir()
@@ -72,12 +73,12 @@ class Ground:
         self.far = self.directory("far")
         for key in ("host_key", "client_key"):
             self.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.memory / key)
-        kind, text = (self.memory / "host_key.pub").read_text().split()[:2]
+        self.host_key = " ".join((self.memory / "host_key.pub").read_text().split()[:2])
         self.known_hosts = self.memory / "known_hosts"
         self.identity = self.memory / "client_key"
         self.started = []
         self.port = self.sshd(["127.0.0.1"])
-        self.known_hosts.write_text(f"*,[127.0.0.1]:{self.port} {kind} {text}\n")  # rclone takes `*` for port 22 alone
+        self.known_hosts.write_text(f"* {self.host_key}\n")
         self.ssh_config = self.client("ssh_config", self.port)
         self.kept = set(self.memory.iterdir())
 
@@ -205,6 +206,14 @@ class Ground:
             f"  UserKnownHostsFile {self.known_hosts}\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n"
             "  BatchMode yes\n  LogLevel ERROR\n"
         )
+        return path
+
+    def rclone(self, name, port):
+        """A configuration for rclone, in which the host is `host:`."""
+        path, known = self.memory / name, self.memory / f"{name}.known_hosts"
+        known.write_text(f"[127.0.0.1]:{port} {self.host_key}\n")
+        path.write_text(f"[host]\ntype = sftp\nhost = 127.0.0.1\nport = {port}\nuser = {self.login}\n"
+                        f"key_file = {self.identity}\nknown_hosts_file = {known}\n")
         return path
 
     def disconnect(self, config):

@@ -1,9 +1,13 @@
 """Our side: a configuration of its own with a state directory, and the program's commands."""
+import json
 import shutil
 import subprocess
 import time
 
 from .ground import until
+
+
+OPEN = ("queued", "running", "waiting", "recorded", "plan_failed")
 
 
 class Ours:
@@ -52,9 +56,9 @@ class Ours:
         return f'#!/bin/sh\nexec {self.ground.binary} --config {self.config} hook "$@"\n'
 
     def is_settled(self):
-        """Whether everything that was recorded is done."""
-        shown = self.call("status", "--json")
-        return not any('"id"' in line or '"unplanned":' in line and '"unplanned":0' not in line for line in shown.splitlines())
+        """Whether everything that was recorded is planned, and nothing is open."""
+        shown = [json.loads(line) for line in self.call("status", "--json").splitlines()]
+        return not any(line.get("unplanned") or line.get("state") in OPEN for line in shown)
 
     def wait_settled(self, limit=120):
         until("what is queued", self.is_settled, limit, pause=0.02)

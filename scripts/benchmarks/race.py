@@ -66,7 +66,7 @@ class Above:
 
     def judge(self, ours, peers):
         more = ours - peers[self.peer]
-        return f"{peers_sign(more)}{show(abs(more), self.unit)} to {self.peer}", more <= self.limit
+        return f"{sign(more)}{show(abs(more), self.unit)} to {self.peer}", more <= self.limit
 
 
 class AtMost:
@@ -80,7 +80,7 @@ class AtMost:
         return "", ours <= self.limit
 
 
-def peers_sign(number):
+def sign(number):
     return "+" if number >= 0 else "−"
 
 

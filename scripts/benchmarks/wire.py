@@ -33,8 +33,8 @@ def wire(ground):
     free, held, trip = proved(ground, ROUND_TRIP_MS, MBIT)
     line = Line(ground, ground.port, ROUND_TRIP_MS / 2, MBIT)
     config = ground.client("ssh_config_wire", line.port)
+    rclone = ground.rclone("rclone_wire.conf", line.port)
     size = (40 if ground.is_quick else 100) * KB * KB
-    ground.touch(3 * size)
     file = ground.random_file(ground.memory / "wire.bin", size)
     ours = Ours(ground, "wire", rule(ground, ssh_port=line.port))
     there = ground.far / "wire.bin"
@@ -49,6 +49,7 @@ def wire(ground):
         "ours": lambda: ours.send(file),
         "scp": lambda: ground.run("scp", "-q", "-F", config, file, f"127.0.0.1:{there}"),
         "lftp": lambda: ground.run("lftp", "--norc", "-c", lftp),
+        "rclone": lambda: ground.run("rclone", "--config", rclone, "copyto", file, f"host:{there}"),
         "8 ssh in parts, SHA-256": lambda: ground.shell(PARTS, config, file, there, ground.memory / "shared"),
     })
     note = f"line measured: {free / 1000:.1f} Gbit/s unheld, {held:.0f} Mbit/s held, round trip {trip:.1f} ms"
