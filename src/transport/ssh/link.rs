@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ssh2::{Channel, ErrorCode, Sftp};
 
+use super::counted::Tool;
 use super::dial::stopped;
 use super::exec::{self, ExecError, Fed, Input, MOST_SAID, Patience, Patient, Ran, Shell};
 use super::wire::{EAGAIN, Halt, Wire, code, is_lost};
@@ -32,8 +33,10 @@ pub(super) struct Link {
     pub(super) shell: Option<bool>,
     /// How long the host takes to answer, as far as we have seen.
     pub(super) round_trip: Duration,
-    /// Whether the host's `head` counts bytes; nothing while that is not known.
-    pub(super) counts: Option<bool>,
+    /// What takes a counted number of bytes on the host; nothing while that is not known.
+    pub(super) tool: Option<Tool>,
+    /// A file whose bytes the host's disk has.
+    pub(super) synced: Option<String>,
     /// Whether SFTP is asked to write files through to the disk.
     pub(super) fsync: bool,
 }
@@ -50,7 +53,8 @@ impl Link {
             closing: Vec::new(),
             shell: None,
             round_trip: Duration::MAX,
-            counts: None,
+            tool: None,
+            synced: None,
             fsync: true,
         }
     }

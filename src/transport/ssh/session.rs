@@ -10,7 +10,7 @@ use super::exec::ExecError;
 use super::link::{Link, quoted, refused};
 use super::shell::Met;
 use super::wire::{Halt, Wire, is_lost};
-use super::{abilities, install, places, resume, sftp, shell, stripes};
+use super::{abilities, counted, install, places, resume, sftp, shell, stripes};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
@@ -271,8 +271,8 @@ impl Session for SshSession {
         if from > 0 {
             return resume::by_dd(&mut self.link, upload, &path, from, progress);
         }
-        let is_small = shell::is_small(&self.link, upload);
-        if !is_small || shell::small(&mut self.link, upload, &path, progress)?.is_none() {
+        let is_small = counted::is_small(&self.link, upload);
+        if !is_small || counted::small(&mut self.link, upload, &path, progress)?.is_none() {
             shell::by_cat(&mut self.link, upload, &path, progress)?;
         }
         Ok(0)
@@ -284,10 +284,11 @@ impl Session for SshSession {
         progress: &mut dyn FnMut(u64),
         uploaded: &mut dyn FnMut(u64) -> Result<(), Fault>,
     ) -> Result<Verified, Fault> {
-        if !upload.resume && self.files()? == Files::Shell && shell::is_small(&self.link, upload) {
+        if !upload.resume && self.files()? == Files::Shell && counted::is_small(&self.link, upload)
+        {
             check_name(upload.name)?;
             let path = in_dir(upload.dir, upload.temporary)?;
-            if let Some((_, digest)) = shell::small(&mut self.link, upload, &path, progress)? {
+            if let Some((_, digest)) = counted::small(&mut self.link, upload, &path, progress)? {
                 uploaded(0)?;
                 // What is wrong with it, or whether it can be told at all, shows when it is looked at again.
                 return match digest {
