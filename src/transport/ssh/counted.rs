@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 
 use super::exec::{ExecError, Input, Patient};
 use super::link::{Link, keep, refused};
-use super::shell::{self, BLOCK_BYTES};
+use super::shell::{self, BLOCK_BYTES, MARK, TAKEN_STATUS, UNFIT_STATUS};
 use crate::domain::fault::Fault;
 use crate::transport::Upload;
 
@@ -87,28 +87,32 @@ pub(super) fn is_small(link: &Link, upload: &Upload<'_>) -> bool {
     upload.size <= SMALL_BYTES && link.tool != Some(Tool::None)
 }
 
-/// Brings the bytes of a small file to the temporary name. Gives the length and the SHA-256 of what lies there then, the
-/// latter where the host can compute it; nothing where the host cannot do it so.
+/// What became of a small file.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    /// The login's home, where the host was asked.
+    pub(super) home: Option<String>,
+    /// The length and, where the host can compute it, the SHA-256 of what lies there; nothing where scripts cannot do it
+    /// so on this host.
+    pub(super) there: Option<(u64, Option<String>)>,
+    /// Whether it has its name.
+    pub(super) is_published: bool,
+}
+
+/// Brings the bytes of a small file to the temporary name and, if they are right there, has them get the name
+/// `publish_as`. `is_first`: nothing is known of the host yet.
 pub(super) fn small(
     link: &mut Link,
     upload: &Upload<'_>,
     path: &str,
+    (publish_as, is_first): (Option<&str>, bool),
     progress: &mut dyn FnMut(u64),
-) -> Result<Option<(u64, Option<String>)>, Fault> {
+) -> Result<Brought, Fault> {
     let mut local = Exactly {
         file: shell::open_local(upload)?,
         left: upload.size,
     };
-    // A digest that is right speaks for the length, too.
-    let script = format!(
-        "LC_ALL=C; export LC_ALL\n{}{}take {size} 0 ,fsync || {{ rm -f \"$f\"; exit 1; }}\n{}s={size}\n{}\
-         [ -n \"$h\" ] || s=$(wc -c <\"$f\") || exit 1\necho \"ad: $t $((s+0)) $h\"\n",
-        words(link),
-        shell::create_script(upload, path),
-        shell::mode_script(upload),
-        shell::hash_script("", "<\"$f\" "),
-        size = upload.size,
-    );
+    let script = script(link, upload, path, publish_as, is_first);
     if upload.size == 0 {
         progress(0);
     }
@@ -122,27 +126,27 @@ pub(super) fn small(
     });
     let text = String::from_utf8_lossy(&said);
     let error = match ran {
-        Ok(0) => {
-            // Tools may have said something, too.
-            let answer = text
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix("ad: "));
-            let (tool, rest) = answer
-                .and_then(|line| line.split_once(' '))
-                .unwrap_or_default();
-            if let Some(digest) = shell::read_digest(rest) {
-                learn(link, tool);
-                link.synced = (tool == "dd").then(|| path.to_owned());
-                return Ok(Some(digest));
-            }
-            ExecError::Lost(format!("it said: {}", text.trim()))
-        }
+        Ok(0) => match read(link, path, &text) {
+            Some(brought) => return Ok(brought),
+            None => ExecError::Lost(format!("it said: {}", text.trim())),
+        },
         Ok(CANNOT_COUNT_STATUS) if link.tool.is_none() => {
             link.tool = Some(Tool::None);
-            return Ok(None);
+            return Ok(Brought::default());
         }
-        Ok(_) => return Err(refused(&link.place, "cannot write", path, text.trim())),
+        Ok(UNFIT_STATUS) if is_first => return Ok(Brought::default()),
+        Err(ExecError::NoShell(_)) if is_first => return Ok(Brought::default()),
+        Ok(status) => {
+            let said: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with(MARK))
+                .collect();
+            let (doing, path) = match publish_as {
+                Some(name) if status == TAKEN_STATUS => ("cannot publish", name),
+                _ => ("cannot write", path),
+            };
+            return Err(refused(&link.place, doing, path, said.join("\n").trim()));
+        }
         Err(error) => error,
     };
     if matches!(error, ExecError::Local(_)) {
@@ -150,6 +154,53 @@ pub(super) fn small(
         let _ = shell::remove(link, path);
     }
     Err(link.exec_fault(&error, "uploading"))
+}
+
+fn script(
+    link: &Link,
+    upload: &Upload<'_>,
+    path: &str,
+    publish_as: Option<&str>,
+    is_first: bool,
+) -> String {
+    // A digest that is right speaks for the length, too. What is wrong is looked at again before anything is said.
+    let publish = publish_as.map_or_else(String::new, |name| {
+        format!(
+            "if [ \"$h\" = {} ] || [ \"$s $h\" = '{} ' ]; then\n{}[ \"$t\" = dd ] || dd if=/dev/null of=\"$f\" \
+             conv=notrunc,fsync >/dev/null 2>&1\n{} || exit 1\np=published\nfi\n",
+            upload.sha256,
+            upload.size,
+            shell::name_script(name),
+            shell::RENAME
+        )
+    });
+    format!(
+        "LC_ALL=C; export LC_ALL\n{}{}{}take {size} 0 ,fsync || {{ rm -f \"$f\"; exit 1; }}\n{}s={size}\n{}\
+         [ -n \"$h\" ] || s=$(wc -c <\"$f\") || exit 1\ns=$((s+0)) p=there\n{publish}echo \"ad: $t $p $s $h\"\n",
+        if is_first { shell::HELLO } else { "" },
+        words(link),
+        shell::create_script(upload, path),
+        shell::mode_script(upload),
+        shell::hash_script("", "<\"$f\" "),
+        size = upload.size,
+    )
+}
+
+/// What a script has answered; programs may have said something, too.
+fn read(link: &mut Link, path: &str, said: &str) -> Option<Brought> {
+    let mut lines = said.lines().rev();
+    let answer = lines.find_map(|line| line.strip_prefix(MARK))?;
+    let (tool, rest) = answer.split_once(' ')?;
+    let (what, rest) = rest.split_once(' ')?;
+    let there = shell::read_digest(rest)?;
+    learn(link, tool);
+    let is_published = what == "published";
+    link.synced = (tool == "dd" && !is_published).then(|| path.to_owned());
+    Some(Brought {
+        home: shell::home_in(said).map(str::to_owned),
+        there: Some(there),
+        is_published,
+    })
 }
 
 /// The lines that have a script take pieces of a file to their places: how many bytes, behind how many blocks.

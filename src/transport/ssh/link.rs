@@ -31,6 +31,8 @@ pub(super) struct Link {
     closing: Vec<Channel>,
     /// Whether the host runs scripts; nothing while that is not known.
     pub(super) shell: Option<bool>,
+    /// What a host said that runs none.
+    refusal: String,
     /// How long the host takes to answer, as far as we have seen.
     pub(super) round_trip: Duration,
     /// What takes a counted number of bytes on the host; nothing while that is not known.
@@ -52,6 +54,7 @@ impl Link {
             standing: None,
             closing: Vec::new(),
             shell: None,
+            refusal: String::new(),
             round_trip: Duration::MAX,
             tool: None,
             synced: None,
@@ -176,6 +179,7 @@ impl Link {
             Err(ExecError::NoShell(said)) if self.shell == Some(true) => Err(ExecError::Lost(said)),
             Err(ExecError::NoShell(said)) => {
                 self.shell = Some(false);
+                self.refusal.clone_from(&said);
                 Err(ExecError::NoShell(said))
             }
             Err(error) => Err(error),
@@ -197,7 +201,7 @@ impl Link {
     /// another is open: then the others are closed first, and the server given a moment to notice.
     fn open_shell(&mut self) -> Result<Shell, ExecError> {
         if self.shell == Some(false) {
-            return Err(ExecError::NoShell("as was found out before".to_owned()));
+            return Err(ExecError::NoShell(self.refusal.clone()));
         }
         let end = Instant::now() + BUSY;
         loop {

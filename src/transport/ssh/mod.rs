@@ -21,6 +21,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod markers;
+mod paths;
 mod places;
 #[cfg(feature = "probes")]
 #[doc(hidden)]

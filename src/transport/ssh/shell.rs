@@ -16,15 +16,17 @@ const SLOWEST_HASH: u64 = 1_000_000;
 /// What scripts count in: `dd` skips whole blocks.
 pub(super) const BLOCK_BYTES: u64 = 64 * 1024;
 /// A host lacks a program that our scripts need.
-const UNFIT_STATUS: i32 = 43;
+pub(super) const UNFIT_STATUS: i32 = 43;
 
 /// What a host is asked when a script first concerns its files.
-const HELLO: &str = r#"for t in cat chmod mkdir mv rm wc; do
+pub(super) const HELLO: &str = r#"for t in cat chmod mkdir mv rm wc; do
 command -v "$t" >/dev/null 2>&1 || { echo "$t"; exit 43; }
 done
 h=$(cd 2>/dev/null && pwd)
-printf '%s\n' "$h"
+printf 'ad: home %s\n' "$h"
 "#;
+/// How a line of ours begins among what programs say.
+pub(super) const MARK: &str = "ad: ";
 
 /// What a host answered.
 pub(super) enum Met {
@@ -46,16 +48,23 @@ pub(super) fn meet(link: &mut Link, rest: &str) -> Result<Met, ExecError> {
         return Ok(Met::Lacks(ran.text()));
     }
     let output = String::from_utf8_lossy(&ran.output);
-    let (home, said) = output.split_once('\n').unwrap_or((&output, ""));
-    let rest = match (ran.status, said.trim()) {
+    let said: Vec<&str> = output
+        .lines()
+        .filter(|line| !line.starts_with(MARK))
+        .collect();
+    let rest = match (ran.status, said.join("\n").trim()) {
         (0, _) => Ok(()),
         (status, "") => Err(format!("exit status {status}")),
         (_, said) => Err(said.to_owned()),
     };
-    Ok(Met::Fit {
-        home: home.to_owned(),
-        rest,
-    })
+    let home = home_in(&output).unwrap_or_default().to_owned();
+    Ok(Met::Fit { home, rest })
+}
+
+/// What [`HELLO`] has told of the login's home.
+pub(super) fn home_in(said: &str) -> Option<&str> {
+    said.lines()
+        .find_map(|line| line.strip_prefix(MARK)?.strip_prefix("home "))
 }
 
 /// The words that make what is missing of a directory: `below` the login's home `$h`, or absolute.
@@ -107,15 +116,16 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
 }
 
 /// The script's words that make the temporary file `$f`: new, empty, and closed to others if a mode is wanted. The
-/// directory may have gone since it was prepared.
+/// directory may not be there yet, or not any more.
 pub(super) fn create_script(upload: &Upload<'_>, path: &str) -> String {
     let umask = if upload.mode.is_some() {
-        "umask 077; "
+        "umask 077\n"
     } else {
         ""
     };
     format!(
-        "{}[ $? -eq 0 ] || exit 1\nf={}\nrm -f \"$f\" || exit 1\n( {umask}set -C; : >\"$f\" ) || exit 1\n",
+        "{}[ $? -eq 0 ] || exit 1\nf={}\nif [ -e \"$f\" ] || [ -h \"$f\" ]; then rm -f \"$f\" || exit 1; fi\n\
+         {umask}set -C\n: >\"$f\" || exit 1\nset +C\n",
         make_script(upload.dir, false),
         shell_quote(path)
     )
@@ -246,6 +256,19 @@ pub(super) fn read_digest(said: &str) -> Option<(u64, Option<String>)> {
     Some((size, words.next().map(str::to_lowercase)))
 }
 
+/// The words that give `$f` the name `$n`.
+pub(super) const RENAME: &str = "mv -f \"$f\" \"$n\"";
+/// A directory has the name.
+pub(super) const TAKEN_STATUS: i32 = 47;
+
+/// The words that end a script where a directory has the name, which is `$n` then.
+pub(super) fn name_script(name: &str) -> String {
+    format!(
+        "n={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit {TAKEN_STATUS}; fi\n",
+        shell_quote(name)
+    )
+}
+
 /// Renames `temporary` to `name`, replacing a file of that name in one step. Where `dd` can, the bytes are on the
 /// disk before, unless they are there already: unlike `sync`, which older hosts run for all file systems, it concerns the
 /// one file. `again`: an earlier attempt may have put an old file aside.
@@ -263,13 +286,12 @@ pub(super) fn publish(
     let sync = if link.synced.take().is_some_and(|synced| synced == temporary) {
         ""
     } else {
-        "dd if=/dev/null of=\"$t\" conv=notrunc,fsync >/dev/null 2>&1\n"
+        "dd if=/dev/null of=\"$f\" conv=notrunc,fsync >/dev/null 2>&1\n"
     };
     let script = format!(
-        "t={}\nn={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit 1; fi\n\
-         {sync}mv -f \"$t\" \"$n\"{aside}",
+        "f={}\n{}{sync}{RENAME}{aside}",
         shell_quote(temporary),
-        shell_quote(name)
+        name_script(name)
     );
     run(link, &script, "cannot publish", name).map(|_| ())
 }
