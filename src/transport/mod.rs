@@ -254,6 +254,15 @@ pub struct Shell {
 /// How long the peer of a session that lay idle gets to answer.
 const PEER_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
+/// How far a file has come that is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placing {
+    /// Its bytes are there, and so many were before; it is verified now. Not told where the host does all in one go.
+    Uploaded(u64),
+    /// It may get its name from now on.
+    Publishing,
+}
+
 /// How an upload was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -292,19 +301,6 @@ pub trait Session: Send {
     /// one. A difference is a transient fault and the file is removed.
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault>;
 
-    /// Does what [`Session::upload`] and [`Session::verify`] do, in one go where the host can. `uploaded` is told what
-    /// `upload` returns once the bytes are there; its fault ends it.
-    fn upload_verified(
-        &mut self,
-        upload: &Upload<'_>,
-        progress: &mut dyn FnMut(u64),
-        uploaded: &mut dyn FnMut(u64) -> Result<(), Fault>,
-    ) -> Result<Verified, Fault> {
-        let resumed_at = self.upload(upload, progress)?;
-        uploaded(resumed_at)?;
-        self.verify(upload)
-    }
-
     /// Renames the temporary name to the final one, replacing a file of that name; atomically where
     /// the host allows. A directory of that name is a permanent fault. What an earlier attempt (`resume`) put
     /// aside is removed afterwards: it is older than what has the name.
@@ -334,6 +330,28 @@ pub trait Session: Send {
         Err(Fault::unsupported(format!(
             "{dir}/{temporary} can only be removed over SSH"
         )))
+    }
+
+    /// What [`Session::prepare_dir`] does for what is placed there next: what is missing may be made by
+    /// [`Session::place`] only.
+    fn aim(&mut self, dest_dir: &str) -> Result<String, Fault> {
+        self.prepare_dir(dest_dir)
+    }
+
+    /// Does what [`Session::upload`], [`Session::verify`] and [`Session::publish`] do, in one go where the host can.
+    /// `told` is told what is about to happen, once at least before the file gets its name; its fault ends it.
+    fn place(
+        &mut self,
+        upload: &Upload<'_>,
+        progress: &mut dyn FnMut(u64),
+        told: &mut dyn FnMut(Placing) -> Result<(), Fault>,
+    ) -> Result<Verified, Fault> {
+        let resumed_at = self.upload(upload, progress)?;
+        told(Placing::Uploaded(resumed_at))?;
+        let verified = self.verify(upload)?;
+        told(Placing::Publishing)?;
+        self.publish(upload)?;
+        Ok(verified)
     }
 
     /// Removes the temporary file if it is there. Idempotent. Refuses to after a `publish` that moved the old

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ssh2::{Channel, ErrorCode, Sftp};
 
+use super::counted::Tool;
 use super::dial::stopped;
 use super::exec::{self, ExecError, Fed, Input, MOST_SAID, Patience, Patient, Ran, Shell};
 use super::wire::{EAGAIN, Halt, Wire, code, is_lost};
@@ -30,10 +31,14 @@ pub(super) struct Link {
     closing: Vec<Channel>,
     /// Whether the host runs scripts; nothing while that is not known.
     pub(super) shell: Option<bool>,
+    /// What a host said that runs none.
+    refusal: String,
     /// How long the host takes to answer, as far as we have seen.
     pub(super) round_trip: Duration,
-    /// Whether the host's `head` counts bytes; nothing while that is not known.
-    pub(super) counts: Option<bool>,
+    /// What takes a counted number of bytes on the host; nothing while that is not known.
+    pub(super) tool: Option<Tool>,
+    /// A file whose bytes the host's disk has.
+    pub(super) synced: Option<String>,
     /// Whether SFTP is asked to write files through to the disk.
     pub(super) fsync: bool,
 }
@@ -49,8 +54,10 @@ impl Link {
             standing: None,
             closing: Vec::new(),
             shell: None,
+            refusal: String::new(),
             round_trip: Duration::MAX,
-            counts: None,
+            tool: None,
+            synced: None,
             fsync: true,
         }
     }
@@ -177,6 +184,7 @@ impl Link {
             Err(ExecError::NoShell(said)) if self.shell == Some(true) => Err(ExecError::Lost(said)),
             Err(ExecError::NoShell(said)) => {
                 self.shell = Some(false);
+                self.refusal.clone_from(&said);
                 Err(ExecError::NoShell(said))
             }
             Err(error) => Err(error),
@@ -198,7 +206,7 @@ impl Link {
     /// another is open: then the others are closed first, and the server given a moment to notice.
     fn open_shell(&mut self) -> Result<Shell, ExecError> {
         if self.shell == Some(false) {
-            return Err(ExecError::NoShell("as was found out before".to_owned()));
+            return Err(ExecError::NoShell(self.refusal.clone()));
         }
         let end = Instant::now() + BUSY;
         loop {

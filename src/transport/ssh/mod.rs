@@ -1,13 +1,15 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `guard` and `wire` (one connection, never
 //! blocking), `known_hosts`, `hosts_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
 //! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
-//! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files),
-//! `resume` (what is there already), `archive` and `group` (many small files at once), `follow` and `install`, `places` and `abilities`, `session`.
+//! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `shell`, `counted` and `stripes` (files
+//! by scripts: as a whole, small ones, pieces), `sftp`, `resume` (what is there already), `archive` and `group` (many small
+//! files at once), `follow` and `install`, `places` and `abilities`, `session`.
 
 mod abilities;
 mod algorithms;
 mod answers;
 mod archive;
+mod counted;
 mod dial;
 mod disagreement;
 mod exec;
@@ -22,6 +24,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod markers;
+mod paths;
 mod places;
 #[cfg(feature = "probes")]
 #[doc(hidden)]

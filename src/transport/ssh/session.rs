@@ -9,16 +9,19 @@ use ssh2::{DisconnectCode, MethodType};
 
 use super::exec::ExecError;
 use super::link::{Link, quoted, refused};
+use super::paths::{below_home, in_dir, without_slash};
 use super::shell::Met;
 use super::wire::{Code, Halt, Wire, code, is_lost};
-use super::{abilities, group, install, places, resume, sftp, shell, stripes};
+use super::{abilities, counted, group, install, places, resume, sftp, shell, stripes};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
 use crate::transport::{
-    Abilities, Brought, Dial, Group, Leftover, Located, Milestone, PEER_ANSWERS_WITHIN, Session,
-    SessionFacts, Space, Upload, Verified, check_name, replace,
+    Abilities, Brought, Dial, Group, Leftover, Located, Milestone, PEER_ANSWERS_WITHIN, Placing,
+    Session, SessionFacts, Space, Upload, Verified, check_name, replace,
 };
+
+mod placing;
 
 /// The longest path that a host is believed.
 const PATH_MAX_BYTES: usize = 4096;
@@ -169,6 +172,13 @@ impl SshSession {
         }
     }
 
+    fn know(&mut self, dir: &str) {
+        if self.dirs.len() >= DIRS_MAX {
+            self.dirs.clear();
+        }
+        self.dirs.insert(dir.to_owned());
+    }
+
     fn remove(&mut self, path: &str) -> Result<(), Fault> {
         match self.files()? {
             Files::Sftp => sftp::remove(&mut self.link, path),
@@ -193,41 +203,6 @@ fn cipher(link: &Link) -> String {
     methods.unwrap_or("?").to_owned()
 }
 
-/// What of a directory's name comes below the login's home; nothing where it is absolute.
-fn below_home(dest_dir: &str) -> Result<Option<&str>, Fault> {
-    if dest_dir.contains('\0') {
-        return Err(Fault::permanent(
-            "a directory's name cannot hold a NUL byte",
-        ));
-    }
-    Ok(match dest_dir {
-        "" | "~" => Some(""),
-        absolute if absolute.starts_with('/') => None,
-        other => Some(other.strip_prefix("~/").unwrap_or(other)),
-    })
-}
-
-fn without_slash(mut path: String) -> String {
-    while path.len() > 1 && path.ends_with('/') {
-        path.pop();
-    }
-    path
-}
-
-/// `name` in `dir`; names with a slash or nothing in them cannot be one component.
-fn in_dir(dir: &str, name: &str) -> Result<String, Fault> {
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(Fault::permanent(format!(
-            "{name:?} cannot be a file's name on the host"
-        )));
-    }
-    Ok(if dir.ends_with('/') {
-        format!("{dir}{name}")
-    } else {
-        format!("{dir}/{name}")
-    })
-}
-
 impl Session for SshSession {
     fn facts(&self) -> &SessionFacts {
         &self.facts
@@ -249,11 +224,19 @@ impl Session for SshSession {
             }
             path
         };
-        if self.dirs.len() >= DIRS_MAX {
-            self.dirs.clear();
-        }
-        self.dirs.insert(path.clone());
+        self.know(&path);
         Ok(path)
+    }
+
+    fn aim(&mut self, dest_dir: &str) -> Result<String, Fault> {
+        if below_home(dest_dir)?.is_none() && self.link.shell != Some(false) {
+            // What uploads by scripts makes the directory, too.
+            return Ok(without_slash(dest_dir.to_owned()));
+        }
+        match self.files {
+            Some(Files::Shell) => self.resolve(dest_dir),
+            _ => self.prepare_dir(dest_dir),
+        }
     }
 
     fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
@@ -275,34 +258,24 @@ impl Session for SshSession {
         if from > 0 {
             return resume::by_dd(&mut self.link, upload, &path, from, progress);
         }
-        let is_small = shell::is_small(&self.link, upload);
-        if !is_small || shell::small(&mut self.link, upload, &path, progress)?.is_none() {
-            shell::by_cat(&mut self.link, upload, &path, progress)?;
+        if counted::is_small(&self.link, upload) {
+            let how = (None, false);
+            let brought = counted::small(&mut self.link, upload, &path, how, progress)?;
+            if brought.there.is_some() {
+                return Ok(0);
+            }
         }
+        shell::by_cat(&mut self.link, upload, &path, progress)?;
         Ok(0)
     }
 
-    fn upload_verified(
+    fn place(
         &mut self,
         upload: &Upload<'_>,
         progress: &mut dyn FnMut(u64),
-        uploaded: &mut dyn FnMut(u64) -> Result<(), Fault>,
+        told: &mut dyn FnMut(Placing) -> Result<(), Fault>,
     ) -> Result<Verified, Fault> {
-        if !upload.resume && self.files()? == Files::Shell && shell::is_small(&self.link, upload) {
-            check_name(upload.name)?;
-            let path = in_dir(upload.dir, upload.temporary)?;
-            if let Some((_, digest)) = shell::small(&mut self.link, upload, &path, progress)? {
-                uploaded(0)?;
-                // What is wrong with it, or whether it can be told at all, shows when it is looked at again.
-                return match digest {
-                    Some(digest) if digest == upload.sha256 => Ok(Verified::Digest),
-                    _ => self.verify(upload),
-                };
-            }
-        }
-        let resumed_at = self.upload(upload, progress)?;
-        uploaded(resumed_at)?;
-        self.verify(upload)
+        self.bring(upload, progress, told)
     }
 
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault> {

@@ -1,7 +1,7 @@
 //! Files by scripts. Every name is quoted, every path absolute, so no name is an option or a pattern.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::time::Duration;
 
 use super::exec::{ExecError, Input, Patient};
@@ -13,22 +13,20 @@ use crate::transport::{Upload, replace};
 /// The slowest that is waited for, bytes a second: a small machine with a slow disk.
 const SLOWEST_HASH: u64 = 1_000_000;
 
-/// Files up to this size are written and hashed by one script, in the shell that stands.
-const SMALL_BYTES: u64 = 1024 * 1024;
 /// What scripts count in: `dd` skips whole blocks.
 pub(super) const BLOCK_BYTES: u64 = 64 * 1024;
-/// A host's `head` cannot count bytes.
-pub(super) const CANNOT_COUNT_STATUS: i32 = 45;
 /// A host lacks a program that our scripts need.
-const UNFIT_STATUS: i32 = 43;
+pub(super) const UNFIT_STATUS: i32 = 43;
 
 /// What a host is asked when a script first concerns its files.
-const HELLO: &str = r#"for t in cat chmod mkdir mv rm wc; do
+pub(super) const HELLO: &str = r#"for t in cat chmod mkdir mv rm wc; do
 command -v "$t" >/dev/null 2>&1 || { echo "$t"; exit 43; }
 done
 h=$(cd 2>/dev/null && pwd)
-printf '%s\n' "$h"
+printf 'ad: home %s\n' "$h"
 "#;
+/// How a line of ours begins among what programs say.
+pub(super) const MARK: &str = "ad: ";
 
 /// What a host answered.
 pub(super) enum Met {
@@ -50,16 +48,23 @@ pub(super) fn meet(link: &mut Link, rest: &str) -> Result<Met, ExecError> {
         return Ok(Met::Lacks(ran.text()));
     }
     let output = String::from_utf8_lossy(&ran.output);
-    let (home, said) = output.split_once('\n').unwrap_or((&output, ""));
-    let rest = match (ran.status, said.trim()) {
+    let said: Vec<&str> = output
+        .lines()
+        .filter(|line| !line.starts_with(MARK))
+        .collect();
+    let rest = match (ran.status, said.join("\n").trim()) {
         (0, _) => Ok(()),
         (status, "") => Err(format!("exit status {status}")),
         (_, said) => Err(said.to_owned()),
     };
-    Ok(Met::Fit {
-        home: home.to_owned(),
-        rest,
-    })
+    let home = home_in(&output).unwrap_or_default().to_owned();
+    Ok(Met::Fit { home, rest })
+}
+
+/// What [`HELLO`] has told of the login's home.
+pub(super) fn home_in(said: &str) -> Option<&str> {
+    said.lines()
+        .find_map(|line| line.strip_prefix(MARK)?.strip_prefix("home "))
 }
 
 /// The words that make what is missing of a directory: `below` the login's home `$h`, or absolute.
@@ -111,15 +116,16 @@ pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
 }
 
 /// The script's words that make the temporary file `$f`: new, empty, and closed to others if a mode is wanted. The
-/// directory may have gone since it was prepared.
+/// directory may not be there yet, or not any more.
 pub(super) fn create_script(upload: &Upload<'_>, path: &str) -> String {
     let umask = if upload.mode.is_some() {
-        "umask 077; "
+        "umask 077\n"
     } else {
         ""
     };
     format!(
-        "{}[ $? -eq 0 ] || exit 1\nf={}\nrm -f \"$f\" || exit 1\n( {umask}set -C; : >\"$f\" ) || exit 1\n",
+        "{}[ $? -eq 0 ] || exit 1\nf={}\nif [ -e \"$f\" ] || [ -h \"$f\" ]; then rm -f \"$f\" || exit 1; fi\n\
+         {umask}set -C\n: >\"$f\" || exit 1\nset +C\n",
         make_script(upload.dir, false),
         shell_quote(path)
     )
@@ -130,108 +136,6 @@ pub(super) fn mode_script(upload: &Upload<'_>) -> String {
         .mode
         .map(|mode| format!("chmod {mode:o} \"$f\" || exit 1\n"))
         .unwrap_or_default()
-}
-
-/// A file that has to hold so many bytes.
-pub(super) struct Exactly {
-    file: File,
-    left: u64,
-}
-
-impl Exactly {
-    /// What comes next in `file`, to its `left`th byte.
-    pub(super) fn new(file: File, left: u64) -> Self {
-        Self { file, left }
-    }
-}
-
-impl Read for Exactly {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let count = self.file.read(&mut buffer[..most])?;
-        if count == 0 && most > 0 {
-            return Err(io::Error::new(
-                ErrorKind::UnexpectedEof,
-                "it is shorter than it was",
-            ));
-        }
-        self.left -= count as u64;
-        Ok(count)
-    }
-}
-
-/// Whether a file is one for [`small`].
-pub(super) fn is_small(link: &Link, upload: &Upload<'_>) -> bool {
-    upload.size <= SMALL_BYTES && link.counts != Some(false)
-}
-
-/// The words that end a script where the host's `head` cannot count, unless that is known.
-pub(super) fn ask_to_count(link: &Link) -> &'static str {
-    if link.counts.is_none() {
-        "[ \"$(echo xy | head -c 1 2>/dev/null)\" = x ] || exit 45\n"
-    } else {
-        ""
-    }
-}
-
-/// Brings the bytes of a small file to the temporary name, by the shell that stands. Gives the length and the SHA-256
-/// of what lies there then, the latter where the host can compute it; nothing where the host cannot do it so.
-pub(super) fn small(
-    link: &mut Link,
-    upload: &Upload<'_>,
-    path: &str,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Option<(u64, Option<String>)>, Fault> {
-    let mut local = Exactly::new(open_local(upload)?, upload.size);
-    let asks = ask_to_count(link);
-    let takes = if upload.size > 0 {
-        format!(
-            "head -c {} >\"$f\" || {{ rm -f \"$f\"; exit 1; }}\n",
-            upload.size
-        )
-    } else {
-        String::new()
-    };
-    // A digest that is right speaks for the length, too.
-    let script = format!(
-        "LC_ALL=C; export LC_ALL\n{asks}{}{takes}{}s={size}\n{}\
-         [ -n \"$h\" ] || s=$(wc -c <\"$f\") || exit 1\necho \"$((s+0)) $h\"\n",
-        create_script(upload, path),
-        mode_script(upload),
-        hash_script("", "<\"$f\" "),
-        size = upload.size,
-    );
-    progress(0);
-    let input = Input {
-        reader: &mut local,
-        progress,
-    };
-    let mut said = Vec::new();
-    let ran = link.converse(Patient::WithInput, &script, Some(input), &mut |bytes| {
-        keep(&mut said, bytes);
-    });
-    let text = String::from_utf8_lossy(&said);
-    match ran {
-        Ok(0) => {
-            link.counts = Some(true);
-            read_digest(&text).map(Some).ok_or_else(|| {
-                let error = ExecError::Lost(format!("it said: {}", text.trim()));
-                link.exec_fault(&error, "uploading")
-            })
-        }
-        Ok(CANNOT_COUNT_STATUS) if link.counts.is_none() => {
-            link.counts = Some(false);
-            Ok(None)
-        }
-        Ok(_) => Err(refused(&link.place, "cannot write", path, text.trim())),
-        Err(error) => {
-            if matches!(error, ExecError::Local(_)) {
-                // The connection stands: nothing half-written stays.
-                let _ = remove(link, path);
-            }
-            Err(link.exec_fault(&error, "uploading"))
-        }
-    }
 }
 
 /// Brings the bytes to the temporary name, through a channel of their own.
@@ -247,7 +151,9 @@ pub(super) fn by_cat(
         create_script(upload, path),
         mode_script(upload)
     );
-    progress(0);
+    if upload.size == 0 {
+        progress(0);
+    }
     let input = Input {
         reader: &mut local,
         progress,
@@ -344,15 +250,28 @@ pub(super) fn digest(
 }
 
 /// A length and perhaps a SHA-256, as scripts tell them.
-fn read_digest(said: &str) -> Option<(u64, Option<String>)> {
+pub(super) fn read_digest(said: &str) -> Option<(u64, Option<String>)> {
     let mut words = said.split_ascii_whitespace();
     let size = words.next()?.parse().ok()?;
     Some((size, words.next().map(str::to_lowercase)))
 }
 
+/// The words that give `$f` the name `$n`.
+pub(super) const RENAME: &str = "mv -f \"$f\" \"$n\"";
+/// A directory has the name.
+pub(super) const TAKEN_STATUS: i32 = 47;
+
+/// The words that end a script where a directory has the name, which is `$n` then.
+pub(super) fn name_script(name: &str) -> String {
+    format!(
+        "n={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit {TAKEN_STATUS}; fi\n",
+        shell_quote(name)
+    )
+}
+
 /// Renames `temporary` to `name`, replacing a file of that name in one step. Where `dd` can, the bytes are on the
-/// disk before: unlike `sync`, which older hosts run for all file systems, it concerns the one file. `again`: an earlier
-/// attempt may have put an old file aside.
+/// disk before, unless they are there already: unlike `sync`, which older hosts run for all file systems, it concerns the
+/// one file. `again`: an earlier attempt may have put an old file aside.
 pub(super) fn publish(
     link: &mut Link,
     temporary: &str,
@@ -364,11 +283,15 @@ pub(super) fn publish(
     } else {
         String::new()
     };
+    let sync = if link.synced.take().is_some_and(|synced| synced == temporary) {
+        ""
+    } else {
+        "dd if=/dev/null of=\"$f\" conv=notrunc,fsync >/dev/null 2>&1\n"
+    };
     let script = format!(
-        "t={}\nn={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit 1; fi\n\
-         dd if=/dev/null of=\"$t\" conv=notrunc,fsync >/dev/null 2>&1\nmv -f \"$t\" \"$n\"{aside}",
+        "f={}\n{}{sync}{RENAME}{aside}",
         shell_quote(temporary),
-        shell_quote(name)
+        name_script(name)
     );
     run(link, &script, "cannot publish", name).map(|_| ())
 }

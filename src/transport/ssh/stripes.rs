@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use ssh2::ErrorCode;
 
+use super::counted::{self, CANNOT_COUNT_STATUS, NO_MORE, TAKE_PIECES, Tool};
 use super::exec::{ExecError, Shell, ended, sends, wire_error};
 use super::link::{Link, keep, refused};
 use super::markers::Reading;
-use super::shell::{self, BLOCK_BYTES, CANNOT_COUNT_STATUS};
+use super::shell::{self, BLOCK_BYTES};
 use super::wire::{EAGAIN, Halt};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
@@ -37,7 +38,7 @@ pub(super) const HOLES_BYTES: u64 = LANES_MAX * (STRIPE_BYTES + WINDOW_BYTES);
 
 /// How many channels a file is worth that has so many bytes to go.
 pub(super) fn lanes(link: &Link, left: u64) -> usize {
-    if link.round_trip < LONG || link.round_trip == Duration::MAX || link.counts == Some(false) {
+    if link.round_trip < LONG || link.round_trip == Duration::MAX || link.tool == Some(Tool::None) {
         return 1;
     }
     let micros = u64::try_from(link.round_trip.as_micros()).unwrap_or(u64::MAX);
@@ -132,14 +133,11 @@ pub(super) fn upload(
             shell_quote(path)
         )
     };
-    let first = format!(
-        "LC_ALL=C; export LC_ALL\n{}command -v dd >/dev/null 2>&1 || exit {CANNOT_COUNT_STATUS}\n{begins}{TAKE}",
-        shell::ask_to_count(link)
-    );
+    let words = counted::words(link);
+    let first = format!("LC_ALL=C; export LC_ALL\n{words}{begins}{TAKE_PIECES}");
     let shell = link
         .stand()
         .map_err(|error| link.exec_fault(&error, "uploading"))?;
-    progress(from);
     let mut stripes = Stripes {
         path,
         rest: Rest {
@@ -152,11 +150,12 @@ pub(super) fn upload(
         wanted: lanes,
         asked: None,
         stuck: None,
+        tool: String::new(),
         sent: from,
         progress,
     };
     let result = stripes.run(link);
-    let lanes = stripes.lanes;
+    let (lanes, tool) = (stripes.lanes, stripes.tool);
     let is_whole = result.is_ok();
     for (number, lane) in lanes.into_iter().enumerate() {
         if is_whole && number == 0 {
@@ -167,11 +166,11 @@ pub(super) fn upload(
     }
     match result {
         Ok(()) => {
-            link.counts = Some(true);
+            counted::learn(link, &tool);
             finish(link, upload, path).map(|()| true)
         }
         Err(Broke::Unfit) => {
-            link.counts = Some(false);
+            link.tool = Some(Tool::None);
             Ok(false)
         }
         Err(Broke::Fault(fault)) => {
@@ -192,19 +191,8 @@ fn finish(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<(), Fault>
     shell::run(link, &script, "cannot set the mode of", path).map(|_| ())
 }
 
-/// What a lane says when its script runs.
-const READY: &[u8] = b"ready";
-
-/// Behind `$f`: takes pieces, each behind a line with its place in blocks and its length. One that comes late, from an
-/// attempt that was cut off, must not make the file anew that has its name by now.
-/// (The empty line is for a reader that keeps a last newline back: a mark may begin with it.)
-const TAKE: &str = r#"echo ready
-echo
-while IFS=' ' read -r k n && [ "$n" -gt 0 ]; do
-[ -f "$f" ] || exit 1
-e=$(head -c "$n" | dd of="$f" bs=65536 seek="$k" conv=notrunc 2>&1) || { echo "$e"; exit 1; }
-done
-"#;
+/// What a lane says when its script runs, before the name of its tool.
+const READY: &[u8] = b"ready ";
 
 struct Stripes<'a> {
     path: &'a str,
@@ -216,6 +204,8 @@ struct Stripes<'a> {
     asked: Option<Instant>,
     /// The lane that has sent a part of a packet: libssh2 has no other one send before it has sent the rest.
     stuck: Option<usize>,
+    /// What takes the bytes on the host.
+    tool: String,
     sent: u64,
     progress: &'a mut dyn FnMut(u64),
 }
@@ -268,10 +258,8 @@ impl Stripes<'_> {
         self.asked = None;
         match opened {
             Some(shell) => {
-                let script = format!(
-                    "LC_ALL=C; export LC_ALL\nf={}\n{TAKE}",
-                    shell_quote(self.path)
-                );
+                let (f, words) = (shell_quote(self.path), counted::words(link));
+                let script = format!("LC_ALL=C; export LC_ALL\n{words}f={f}\n{TAKE_PIECES}");
                 self.lanes.push(Lane::new(shell, &script));
             }
             None => self.wanted = self.lanes.len(),
@@ -329,11 +317,11 @@ impl Stripes<'_> {
             let word = match self.rest.next() {
                 Some(piece) => {
                     lane.piece = piece;
-                    format!("{} {}\n", piece.0 / BLOCK_BYTES, piece.1 - piece.0)
+                    counted::piece(piece.0, piece.1)
                 }
                 None => {
                     lane.is_done = true;
-                    "0 0\n".to_owned()
+                    NO_MORE.to_owned()
                 }
             };
             lane.words = word.len();
@@ -377,8 +365,15 @@ impl Stripes<'_> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return Err(self.halted(link, &wire_error(wire))),
         }
-        if !lane.is_ready && is_created && lane.said.starts_with(READY) {
-            lane.said.drain(..READY.len());
+        if !lane.is_ready
+            && is_created
+            && lane.said.starts_with(READY)
+            && let Some(end) = lane.said.iter().position(|&byte| byte == b'\n')
+        {
+            let line: Vec<u8> = lane.said.drain(..=end).collect();
+            self.tool = String::from_utf8_lossy(&line[READY.len()..])
+                .trim()
+                .to_owned();
             lane.is_ready = true;
             return Ok(true);
         }

@@ -10,7 +10,7 @@ use crate::domain::target::TransportKind;
 use crate::fail_points;
 use crate::journal::TemporaryFile;
 use crate::spool::Artifact;
-use crate::transport::{Upload, Verified};
+use crate::transport::{Placing, Upload, Verified};
 use crate::worker::leftovers;
 use crate::worker::sessions::Caller;
 
@@ -77,10 +77,7 @@ impl<'a> Attempt<'a> {
         let temporary = format!(".ad-{}-{}.part", self.journal.id(), self.work.delivery);
         let (context, subject, work) = (self.context, self.subject, self.work);
         let session = self.sessions.open_files()?;
-        let dir = session.prepare_dir(&work.dest_dir)?;
-        // How files travel may only be known now.
-        let detail = session.facts().detail.clone();
-        self.record.detail = Some(self.sessions.hide(&detail));
+        let dir = session.aim(&work.dest_dir)?;
         fail_points::hit("attempt.dir_prepared");
         let upload = Upload {
             local: &artifact.path,
@@ -102,12 +99,8 @@ impl<'a> Attempt<'a> {
             .note_upload_began(self.claim, &file)
             .map_err(ours)?;
         fail_points::hit("attempt.upload_began");
-        let verified = self.send(&upload, &file)?;
         let remote_path = path_in(&dir, &work.package);
-        self.journal
-            .note_replacing(self.claim, &work.target.host, &remote_path)
-            .map_err(ours)?;
-        self.publish(&upload, &file)?;
+        let verified = self.place(&upload, &file, &remote_path)?;
         let transport = self.record.transport.unwrap_or_default();
         self.journal
             .note_uploaded(self.claim, &remote_path, transport, &file)
@@ -126,8 +119,13 @@ impl<'a> Attempt<'a> {
         Ok(remote_path)
     }
 
-    /// The bytes, to the temporary name, and verified there.
-    fn send(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<Verified, Fault> {
+    /// The bytes, to the temporary name, verified there, and under the real one.
+    fn place(
+        &mut self,
+        upload: &Upload<'_>,
+        file: &TemporaryFile<'_>,
+        remote_path: &str,
+    ) -> Result<Verified, Fault> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
         let mut last: Option<Instant> = None;
         let mut progress = |bytes: u64| {
@@ -141,48 +139,54 @@ impl<'a> Attempt<'a> {
                 });
             }
         };
-        let (step, record, journal) = (&mut self.step, &mut self.record, &mut *self.journal);
-        let mut uploaded = |resumed_at: u64| {
-            fail_points::hit("attempt.uploaded");
-            if resumed_at > 0 {
-                let how = format!("resumed at {resumed_at} of {total} bytes");
-                record.detail = Some(match record.detail.take() {
-                    Some(detail) => format!("{detail}, {how}"),
-                    None => how,
-                });
-                context.emit(&Event::Resumed {
+        let (claim, host) = (self.claim, &self.work.target.host);
+        let (step, journal) = (&mut self.step, &mut *self.journal);
+        let mut resumed_at = None;
+        let mut told = |placing| match placing {
+            Placing::Uploaded(bytes) => {
+                fail_points::hit("attempt.uploaded");
+                resumed_at = Some(bytes);
+                if bytes > 0 {
+                    context.emit(&Event::Resumed {
+                        subject: subject.clone(),
+                        bytes,
+                        total,
+                    });
+                }
+                context.stop.check()?;
+                *step = Step::Verify;
+                context.emit(&Event::StepStarted {
                     subject: subject.clone(),
-                    bytes: resumed_at,
-                    total,
+                    step: Step::Verify,
                 });
+                journal.note_step(claim, Step::Verify).map_err(ours)
             }
-            context.stop.check()?;
-            *step = Step::Verify;
-            context.emit(&Event::StepStarted {
-                subject: subject.clone(),
-                step: Step::Verify,
-            });
-            journal.note_step(self.claim, Step::Verify).map_err(ours)
+            Placing::Publishing => {
+                fail_points::hit("attempt.verified");
+                journal
+                    .note_replacing(claim, host, remote_path)
+                    .map_err(ours)
+            }
         };
         let session = self.sessions.open_files()?;
-        let verified = match session.upload_verified(upload, &mut progress, &mut uploaded) {
-            Ok(verified) => verified,
-            Err(fault) => return Err(self.clean_up(upload, file, fault)),
-        };
-        fail_points::hit("attempt.verified");
+        let placed = session.place(upload, &mut progress, &mut told);
+        // How files travel shows on the way.
+        let mut detail = session.facts().detail.clone();
+        if let Some(bytes @ 1..) = resumed_at {
+            detail = format!("{detail}, resumed at {bytes} of {total} bytes");
+        }
+        self.record.detail = Some(self.sessions.hide(&detail));
+        let verified = placed.map_err(|fault| self.clean_up(upload, file, fault))?;
+        if resumed_at.is_none() {
+            fail_points::hit("attempt.uploaded");
+            self.step = Step::Verify;
+        }
+        fail_points::hit("attempt.published");
         self.record.verified = Some(match verified {
             Verified::Digest => "digest",
             Verified::Length => "length",
         });
         Ok(verified)
-    }
-
-    /// From the temporary name to the real one.
-    fn publish(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<(), Fault> {
-        let published = self.sessions.open_files()?.publish(upload);
-        published.map_err(|fault| self.clean_up(upload, file, fault))?;
-        fail_points::hit("attempt.published");
-        Ok(())
     }
 
     /// Removes the temporary file after a fault that leaves the session usable. After any other the transport has
