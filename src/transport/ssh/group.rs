@@ -28,8 +28,9 @@ const OPENSSL_FROM: u64 = 8 << 20;
 ///
 /// GNU tar stops reading where the archive ends; others read on, and the word that is to come with it, so they are
 /// handed as many bytes as there are. `read` may find padding before the word. A last newline is held back here until
-/// something follows: hence the empty lines.
+/// something follows: hence the empty lines. Should we hang up, writing fails, and cleaning up does not.
 const SCRIPT: &str = r#"
+trap '' PIPE
 no() { echo "ad: no $1"; exit 3; }
 [ -d "$d" ] && [ -w "$d" ] || no 'the directory cannot be written to'
 command -v tar >/dev/null 2>&1 || no 'it has no tar'
@@ -48,7 +49,7 @@ IFS=' ' read -r w n
 bad() { cd /; rm -rf "$t"; echo "ad: bad $1"; exit 1; }
 rm -rf "$t" && mkdir -m 700 "$t" && cd "$t" || bad 'cannot make a directory'
 if [ -n "$cut" ]; then head -c "$n" | tar xopmf -; else tar xopmf -; fi || bad 'cannot unpack'
-( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
+( trap - PIPE; while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
 case $(sync --help 2>&1) in
 *--file-system*) sync -f . ;;
 *) for f in *; do dd if=/dev/null of="$f" conv=notrunc,fsync >/dev/null 2>&1; done ;;
