@@ -100,3 +100,72 @@ impl Pause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::journal::Awaited;
+
+    fn pause(until: &Until, change: impl FnOnce(&mut Outlook, DateTime<Utc>)) -> Pause {
+        let now = Utc::now();
+        let mut seen = Outlook {
+            busy: false,
+            idle_for: Duration::ZERO,
+            waiting: None,
+            unplanned: None,
+            notes: None,
+        };
+        change(&mut seen, now);
+        Pause::before(until, &seen, now)
+    }
+
+    #[test]
+    fn whoever_has_nothing_to_do_sleeps_long_and_wakes_when_something_is_due() {
+        let told = Until::Told;
+        assert_eq!(pause(&told, |_, _| {}), Pause::of(SLEEP_MAX));
+        assert_eq!(
+            pause(&told, |seen, _| seen.busy = true),
+            Pause::of(SLEEP_OPEN)
+        );
+        let due = pause(&told, |seen, now| {
+            seen.busy = true;
+            seen.waiting = Some(now + TimeDelta::milliseconds(300));
+        });
+        assert_eq!(due, Pause::of(Duration::from_millis(300)));
+        let notes = Duration::from_secs(1);
+        assert_eq!(
+            pause(&told, |seen, _| seen.notes = Some(notes)),
+            Pause::of(notes)
+        );
+        let unplanned = pause(&told, |seen, now| seen.unplanned = Some(now));
+        assert_eq!(unplanned, Pause::of(SLEEP_WAITING));
+    }
+
+    #[test]
+    fn a_worker_that_a_hook_started_wakes_when_it_may_end() {
+        let until = Until::IdleFor(Duration::from_secs(7));
+        let left = pause(&until, |seen, _| seen.idle_for = Duration::from_secs(4));
+        assert_eq!(left, Pause::of(Duration::from_secs(3)));
+        let over = pause(&until, |seen, _| seen.idle_for = Duration::from_secs(9));
+        assert_eq!(over, Pause::of(SLEEP_WAITING));
+    }
+
+    #[test]
+    fn whoever_waits_at_a_terminal_looks_often_whether_anything_was_written() {
+        let until = Until::Settled(Awaited::Batches(vec![1]));
+        let (whole, step) = (SLEEP_OPEN, SLEEP_WAITING);
+        assert_eq!(pause(&until, |_, _| {}), Pause { whole, step });
+        let (call, calls) = crossbeam_channel::bounded(1);
+        let (_work, work) = crossbeam_channel::bounded::<()>(1);
+        let asleep = Pause { whole, step };
+        let woken = asleep.sleep(&work, &calls, &|| true);
+        assert!(matches!(woken, Woken::ByNobody));
+        call.send(()).unwrap();
+        assert!(matches!(
+            asleep.sleep(&work, &calls, &|| false),
+            Woken::ByOthers
+        ));
+    }
+}

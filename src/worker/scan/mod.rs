@@ -50,8 +50,9 @@ const SLEEP_WAITING: Duration = Duration::from_millis(500);
 const SLEEP_MAX: Duration = Duration::from_secs(5);
 /// Pause after trouble with our own journal or disk, and before a directory's lock is tried again.
 const REST: Duration = Duration::from_secs(2);
-/// What happens within this time is heard at once.
-const BREATH: Duration = Duration::from_millis(10);
+/// What happens within this time is heard at once: the longer, the longer it goes on.
+const BREATH_MIN: Duration = Duration::from_millis(1);
+const BREATH_MAX: Duration = Duration::from_millis(16);
 /// Files that are looked at in one go.
 const AT_ONCE: usize = 1000;
 
@@ -117,6 +118,8 @@ struct Scanner<'a> {
     /// Files that found no room, or wait behind one, with their lanes: nothing overtakes them there.
     held: Held,
     copying: Option<Copying>,
+    /// How long it is waited for more of what has begun to happen.
+    breath: Duration,
     /// Whether it says how it scans.
     greets: bool,
     /// What was complained of, and of which file.
@@ -197,6 +200,7 @@ impl<'a> Scanner<'a> {
             troubles: BTreeMap::new(),
             held: Held::default(),
             copying: None,
+            breath: BREATH_MIN,
             greets: true,
             told: HashSet::new(),
         })
@@ -342,11 +346,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// Sleeps so long, or until something happens. Whoever writes without end wakes us now and then, and not each time.
-    fn rest(&self, pause: Duration) {
+    fn rest(&mut self, pause: Duration) {
         let begun = Instant::now();
         let watch = self.watch.as_ref().map(Watch::descriptor);
         self.context.stop.wait(pause, watch);
-        std::thread::sleep(BREATH.min(pause.saturating_sub(begun.elapsed())));
+        self.breath = if begun.elapsed() < BREATH_MAX {
+            (self.breath * 2).min(BREATH_MAX)
+        } else {
+            BREATH_MIN
+        };
+        std::thread::sleep(self.breath.min(pause.saturating_sub(begun.elapsed())));
     }
 
     /// Whether the directory's files of before the first start are known.
