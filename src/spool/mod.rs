@@ -125,12 +125,28 @@ impl Spool {
     /// Removes an artifact unless `is_needed` says that something may still want it, or somebody is about to
     /// register it.
     pub fn purge(&self, sha256: &str, is_needed: impl FnOnce() -> Result<bool>) -> Result<()> {
+        let mut is_needed = Some(is_needed);
+        self.purge_all(&[sha256], &mut |_| {
+            is_needed.take().map_or(Ok(true), |ask| ask())
+        })
+    }
+
+    /// The same for several, which costs one look into the spool.
+    pub fn purge_all(
+        &self,
+        digests: &[&str],
+        is_needed: &mut dyn FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
         let _turn = self.turn()?;
-        if Contents::keeps(&self.dir)?.kept()?.contains(sha256) || is_needed()? {
-            return Ok(());
+        let kept = Contents::keeps(&self.dir)?.kept()?;
+        for sha256 in digests {
+            if kept.contains(*sha256) || is_needed(sha256)? {
+                continue;
+            }
+            fail_points::hit("spool.purging");
+            self.remove(sha256)?;
         }
-        fail_points::hit("spool.purging");
-        self.remove(sha256)
+        Ok(())
     }
 
     /// Removes every artifact that nothing wants any more, and what the dead left.
