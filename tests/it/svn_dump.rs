@@ -71,7 +71,6 @@ fn what_a_revision_brings_is_what_svnlook_gives() {
     svn.write("dir/inner", "inner");
     svn.commit();
     svn.write("changed", "now other");
-    svn.write("dir/deep/noise.tar", &noise);
     svn.write("empty", "");
     svn.write(
         "a dump",
@@ -83,6 +82,7 @@ fn what_a_revision_brings_is_what_svnlook_gives() {
     svn.write("changed-copy", "copied, and more");
     svn.svn(&["move", "-q", "moved", "moved-away"]);
     svn.svn(&["copy", "-q", "dir", "dir2"]);
+    svn.write("dir/deep/noise.tar", &noise);
     svn.svn(&["propset", "-q", "p", "PROPS-END\n\nK 1", "props"]);
     svn.svn(&["delete", "-q", "replaced", "gone"]);
     svn.write("replaced", "anew");
@@ -192,7 +192,7 @@ fn a_dump_that_breaks_off_or_is_none_is_refused() {
     );
     refused(&format!("{dump}; kill -9 $$"), 3, "signal: 9");
     refused(&format!("{dump} | head -c 700; kill -9 $$"), 1, "signal: 9");
-    refused("echo; echo hello", 0, "hello");
+    refused("echo; echo hello; echo", 0, "hello");
     refused("head -c 300000 /dev/zero", 0, "more than 65536 bytes");
     refused("exit 0", 0, "ends too soon");
     refused(
