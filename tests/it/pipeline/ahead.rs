@@ -7,8 +7,10 @@ use std::fs;
 use auto_dispatcher::domain::artifact::Digester;
 use auto_dispatcher::domain::delivery::State;
 
+use rustix::process::Signal;
+
 use super::host::Host;
-use super::{Pipeline, field, holds};
+use super::{Pipeline, field, holds, signal};
 use crate::servers::svn::{fake_svnadmin, fake_svnlook};
 
 /// A pipeline of which every call of svnlook and svnadmin is noted; `dump` is what svnadmin does.
@@ -239,7 +241,12 @@ fn a_package_that_has_other_bytes_than_before_fails_and_says_so() {
     let wrong =
         "UPDATE packages SET sha256 = replace(hex(zeroblob(32)), '0', 'a') WHERE path = 'app-0001'";
     journal.expect("SQLite").execute_batch(wrong).expect("SQL");
+    // Another worker does not know that it was looked for before.
+    for worker in pipeline.workers() {
+        signal(worker, Signal::KILL);
+    }
     host.resume();
+    pipeline.ad(&["worker", "--until-idle"]).exits(1);
     let rows = pipeline.settled(3);
     assert_eq!(field(&rows, "state"), ["done", "failed", "done"]);
     let error = rows[1]["error"].as_str().expect("an error");
