@@ -184,6 +184,14 @@ fn missing(file: &Path, settings: &Settings) -> Vec<Finding> {
         );
         missing.push(Finding::about(file, text));
     }
+    if let Some(svnadmin) = settings.svnadmin.as_deref().filter(|path| !path.is_file()) {
+        let text = format!(
+            "there is no program {} (`svnadmin`): packages are exported one by one, which is slow; mend the path, or \
+             leave the key out",
+            svnadmin.display()
+        );
+        missing.push(Finding::about(file, text));
+    }
     for repository in &settings.repositories {
         let all_below = repository.parent().filter(|_| repository.ends_with("*"));
         let directory = all_below.unwrap_or(repository);

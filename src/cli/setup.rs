@@ -267,6 +267,12 @@ impl Setup {
             })
     }
 
+    /// Path of svnadmin, which need not be there.
+    pub(super) fn svnadmin_program(&self, svnlook: &Path) -> PathBuf {
+        let named = self.settings.svnadmin.clone();
+        named.unwrap_or_else(|| svnlook.with_file_name("svnadmin"))
+    }
+
     /// The state directory and its journal, for commands that only look.
     pub(super) fn look(&self) -> Result<(StateDir, Journal)> {
         let state = StateDir::look(&self.state_path()?)?;
@@ -386,8 +392,7 @@ impl Setup {
         // Without svnlook each export says that it is missing, and waits.
         let svnlook = self.svnlook_program();
         let svnlook = svnlook.unwrap_or_else(|_| PathBuf::from(SVNLOOK_PLACES[0]));
-        let svnadmin = self.settings.svnadmin.clone();
-        let svnadmin = svnadmin.unwrap_or_else(|| svnlook.with_file_name("svnadmin"));
+        let svnadmin = self.svnadmin_program(&svnlook);
         Arc::new(Context {
             spool,
             svnlook: Svnlook::new(svnlook)

@@ -2,13 +2,20 @@
 //! anew each time, under the spool's lock, for other processes write there, too.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::RawDir;
+
 use super::{KEEP_PREFIX, TEMPORARY_PREFIX, remove, trouble};
 use crate::error::Result;
+
+/// Room for names that the kernel tells at a time.
+const LISTING_BYTES: usize = 32 * 1024;
 
 /// One artifact.
 pub(super) struct Lying {
@@ -58,16 +65,16 @@ impl Contents {
 
     /// Who is about to register something, alone: it costs no look at every artifact.
     pub(super) fn keeps(dir: &Path) -> Result<Self> {
-        let failed = |error: &io::Error| trouble("cannot look into the spool", dir, error);
+        let failed = |error: io::Error| trouble("cannot look into the spool", dir, &error);
         let mut contents = Self::default();
-        for entry in fs::read_dir(dir).map_err(|error| failed(&error))? {
-            let entry = entry.map_err(|error| failed(&error))?;
-            if entry
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(KEEP_PREFIX.as_bytes())
-            {
-                contents.keeps.push(entry.path());
+        let opened = File::open(dir).map_err(failed)?;
+        let mut buffer = Vec::with_capacity(LISTING_BYTES);
+        let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|error| failed(error.into()))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name.as_bytes().starts_with(KEEP_PREFIX.as_bytes()) {
+                contents.keeps.push(dir.join(name));
             }
         }
         Ok(contents)

@@ -54,6 +54,10 @@ fn the_example_settings_are_the_defaults_and_show_every_key() {
         loaded.svnlook.take().as_deref(),
         Some(Path::new("/usr/bin/svnlook"))
     );
+    assert_eq!(
+        loaded.svnadmin.take().as_deref(),
+        Some(Path::new("/usr/bin/svnadmin"))
+    );
     assert_eq!(loaded, settings::Settings::default());
     let text = fs::read_to_string(&path).unwrap();
     for key in settings::KEYS.iter().chain(&notifiers::KEYS) {

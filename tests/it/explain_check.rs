@@ -207,16 +207,17 @@ fn check_misses_what_the_settings_name() {
     env.write(
         "home/auto-dispatcher.cfg",
         format!(
-            "[auto-dispatcher]\nsvnlook = /nowhere/svnlook\nrepositories = /nowhere/svn/*\n  /nowhere/one\n  {0}\n  {0}/*\n",
+            "[auto-dispatcher]\nsvnlook = /nowhere/svnlook\nsvnadmin = /nowhere/svnadmin\nrepositories = /nowhere/svn/*\n  /nowhere/one\n  {0}\n  {0}/*\n",
             there.display()
         ),
     );
     let ran = run(&env, None, &["check"]).exits(0);
     for told in [
         "no program /nowhere/svnlook",
+        "no program /nowhere/svnadmin",
         "no /nowhere/svn,",
         "no /nowhere/one,",
-        "0 errors, 3 warnings, 0 notes",
+        "0 errors, 4 warnings, 0 notes",
     ] {
         assert!(ran.stdout.contains(told), "{told}: {ran}");
     }

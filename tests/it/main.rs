@@ -36,6 +36,7 @@ mod servers;
 mod ssh;
 mod svn_changed;
 mod svn_copies;
+mod svn_dump;
 mod svn_faults;
 mod svn_source;
 mod testenv;

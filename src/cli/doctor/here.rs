@@ -160,9 +160,12 @@ impl Here<'_> {
 
     fn names(&self, program: &Path) {
         let about = ("locale", "svnlook");
-        let svnadmin = program.with_file_name("svnadmin");
+        let svnadmin = self.setup.svnadmin_program(program);
         if !svnadmin.is_file() {
-            let why = format!("not tried: there is no {}", svnadmin.display());
+            let why = format!(
+                "not tried: there is no {}, without which packages are exported one by one, too",
+                svnadmin.display()
+            );
             return self.teller.warn(about, why, None);
         }
         let tried = tempfile::tempdir()

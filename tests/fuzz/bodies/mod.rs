@@ -1,6 +1,7 @@
 //! The fuzz targets' bodies by their names, for the tests that replay corpora. Each takes bytes, hands them to a parser
 //! and fails where one of the parser's promises is broken.
 
+pub mod dump;
 pub mod filter;
 pub mod follow;
 pub mod ftp;
@@ -21,7 +22,8 @@ pub mod text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
+    ("dump", dump::run),
     ("filter", filter::run),
     ("follow", follow::run),
     ("ftp", ftp::run),

@@ -214,3 +214,55 @@ fn what_is_renamed_is_synced_before_and_its_directory_afterwards() {
         ],
     );
 }
+
+#[test]
+fn packages_that_are_exported_together_are_synced_before_they_are_named_and_noted() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app")]);
+    let names: Vec<String> = (0..20).map(|n| format!("app-{n}")).collect();
+    let files: Vec<(&str, &[u8])> = names
+        .iter()
+        .map(|name| (name.as_str(), name.as_bytes()))
+        .collect();
+    pipeline.commit(&files);
+    let trace = pipeline.env.path("trace");
+    let ours = pipeline.command(&["replay", pipeline.repository(), "1"]);
+    let mut strace = Command::new("strace");
+    strace
+        .args([
+            "-f",
+            "-y",
+            "-e",
+            "trace=fsync,rename,renameat,renameat2,write",
+        ])
+        .args(["-s", "200", "-o"])
+        .arg(&trace);
+    run_under(&mut strace, &ours);
+    Ran::of(&mut strace).exits(0);
+    let text = std::fs::read_to_string(trace).expect("the trace");
+    let calls: Vec<String> = text.lines().map(str::to_owned).collect();
+    let is_rename = |line: &&String| line.contains("rename") && line.contains("/spool/incoming-");
+    let renames: Vec<&String> = calls.iter().filter(is_rename).collect();
+    assert_eq!(renames.len(), names.len(), "{}", calls.join("\n"));
+    for rename in renames {
+        let name = rename.split("/spool/").nth(1).expect("a name");
+        let name = name.split('"').next().expect("its end");
+        let file = format!("/spool/{name}>");
+        in_order(
+            &calls,
+            &[
+                ("write(", &file),
+                ("sync(", &file),
+                ("rename", name),
+                ("sync(", "/spool>"),
+                ("sync(", "/journal.sqlite-wal>"),
+            ],
+        );
+    }
+    // One sync of the directory for all of them.
+    let of_names = calls
+        .iter()
+        .filter(|line| line.contains("fsync(") && line.contains("/spool>"));
+    assert_eq!(of_names.count(), 1, "{}", calls.join("\n"));
+}

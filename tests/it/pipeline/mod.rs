@@ -1,5 +1,6 @@
 //! The way of a package from commit to installed, through the real hook and the real binary, on real servers.
 
+mod ahead;
 mod bars;
 mod clock;
 mod commands;

@@ -31,10 +31,19 @@ pub fn program(name: &str) -> PathBuf {
 
 /// Writes a program that stands in for svnlook; `$SVNLOOK` in `script` is the real one.
 pub fn fake_svnlook(env: &TestEnv, name: &str, script: &str) -> PathBuf {
-    let real = program("svnlook");
+    fake(env, name, ("SVNLOOK", "svnlook"), script)
+}
+
+/// The same for svnadmin, `$SVNADMIN`.
+pub fn fake_svnadmin(env: &TestEnv, name: &str, script: &str) -> PathBuf {
+    fake(env, name, ("SVNADMIN", "svnadmin"), script)
+}
+
+fn fake(env: &TestEnv, name: &str, (variable, real): (&str, &str), script: &str) -> PathBuf {
+    let real = program(real);
     let path = env.write(
         name,
-        format!("#!/bin/sh\nSVNLOOK={}\n{script}\n", real.display()),
+        format!("#!/bin/sh\n{variable}={}\n{script}\n", real.display()),
     );
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
     path
