@@ -88,13 +88,13 @@ mod tests {
         let stop = StopFlag::default();
         let begun = Instant::now();
         std::thread::scope(|scope| {
-            scope.spawn(|| stop.wait(Duration::from_secs(60), None));
+            scope.spawn(|| stop.wait(Duration::from_mins(1), None));
             scope.spawn(|| stop.raise());
         });
-        stop.wait(Duration::from_secs(60), None);
+        stop.wait(Duration::from_mins(1), None);
         let early = StopFlag::default();
         early.raise();
-        early.wait(Duration::from_secs(60), None);
+        early.wait(Duration::from_mins(1), None);
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
 }

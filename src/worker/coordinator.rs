@@ -185,9 +185,9 @@ impl<'a> Coordinator<'a> {
                 self.context.stop.is_raised() || self.journal.version().ok() != self.seen
             };
             match pause.sleep(finished, &self.context.wake.receiver, &is_over) {
-                Woken::ByWork(done) => self.note(done),
-                Woken::ByOthers => self.taking.iter_mut().for_each(Taking::hasten),
-                Woken::ByNobody => {}
+                Woken::Work(done) => self.note(done),
+                Woken::Others => self.taking.iter_mut().for_each(Taking::hasten),
+                Woken::Nobody => {}
             }
             while let Ok(done) = finished.try_recv() {
                 self.note(done);

@@ -176,7 +176,7 @@ mod tests {
         );
         let words = ["-c".into(), script.into()];
         start(Path::new("/bin/sh"), &words).unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while !told.exists() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }

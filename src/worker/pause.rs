@@ -32,11 +32,11 @@ pub(super) struct Outlook {
 /// What ended a sleep.
 pub(super) enum Woken<T> {
     /// Something that was at work tells how it went.
-    ByWork(T),
+    Work(T),
     /// Somebody has called.
-    ByOthers,
+    Others,
     /// It is over, or something was written.
-    ByNobody,
+    Nobody,
 }
 
 /// How long the main loop sleeps.
@@ -90,12 +90,12 @@ impl Pause {
             let step = end.saturating_duration_since(Instant::now()).min(self.step);
             select! {
                 // Who holds the receiver holds a sender, too.
-                recv(work) -> done => if let Ok(done) = done { return Woken::ByWork(done); },
-                recv(calls) -> _ => return Woken::ByOthers,
+                recv(work) -> done => if let Ok(done) = done { return Woken::Work(done); },
+                recv(calls) -> _ => return Woken::Others,
                 default(step) => {},
             }
             if Instant::now() >= end || is_over() {
-                return Woken::ByNobody;
+                return Woken::Nobody;
             }
         }
     }
@@ -161,11 +161,11 @@ mod tests {
         let (_work, work) = crossbeam_channel::bounded::<()>(1);
         let asleep = Pause { whole, step };
         let woken = asleep.sleep(&work, &calls, &|| true);
-        assert!(matches!(woken, Woken::ByNobody));
+        assert!(matches!(woken, Woken::Nobody));
         call.send(()).unwrap();
         assert!(matches!(
             asleep.sleep(&work, &calls, &|| false),
-            Woken::ByOthers
+            Woken::Others
         ));
     }
 }

@@ -79,8 +79,8 @@ fn written_file(
     let name = name.to_str().ok()?;
     let info = fs::read_to_string(process.join("fdinfo").join(name)).ok()?;
     // Newer kernels tell the inode here, without a look at the file, which may lie on a server that hangs.
-    let line = info.lines().find_map(|line| line.strip_prefix("ino:"));
-    let inode: Option<u64> = line.and_then(|text| text.trim().parse().ok());
+    let told = info.lines().find_map(|line| line.strip_prefix("ino:"));
+    let inode: Option<u64> = told.and_then(|text| text.trim().parse().ok());
     if inode.is_some_and(|inode| !inodes.contains(&inode)) {
         return None;
     }

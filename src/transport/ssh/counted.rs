@@ -134,8 +134,9 @@ pub(super) fn small(
             link.tool = Some(Tool::None);
             return Ok(Brought::default());
         }
-        Ok(UNFIT_STATUS) if is_first => return Ok(Brought::default()),
-        Err(ExecError::NoShell(_)) if is_first => return Ok(Brought::default()),
+        Ok(UNFIT_STATUS) | Err(ExecError::NoShell(_)) if is_first => {
+            return Ok(Brought::default());
+        }
         Ok(status) => {
             let said: Vec<&str> = text
                 .lines()

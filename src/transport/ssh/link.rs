@@ -218,7 +218,9 @@ impl Link {
                 Err(ExecError::Busy(said)) => {
                     let standing = self.standing.take();
                     let freed = self.sftp.take().is_some() || standing.is_some();
-                    standing.into_iter().for_each(|shell| self.let_go(shell));
+                    if let Some(shell) = standing {
+                        self.let_go(shell);
+                    }
                     if !freed && Instant::now() >= end {
                         return self.learn(Err(ExecError::NoShell(said)));
                     }
@@ -263,7 +265,9 @@ impl Link {
                     if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end =>
                 {
                     let standing = self.standing.take();
-                    standing.into_iter().for_each(|shell| self.let_go(shell));
+                    if let Some(shell) = standing {
+                        self.let_go(shell);
+                    }
                     std::thread::sleep(BUSY / 50);
                     self.let_close();
                 }

@@ -227,7 +227,7 @@ impl Stripes<'_> {
             } else {
                 link.wire.pause(last + link.stall, link.stall)
             };
-            paused.map_err(|halt| self.halted(link, &halt))?;
+            paused.map_err(|halt| halted(link, &halt))?;
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ impl Stripes<'_> {
             match wire.call(link.stall, || wire.session.channel_session()) {
                 Err(error) if error.code() == ErrorCode::Session(EAGAIN) && sends(wire) => wire
                     .pause(asked + link.stall, link.stall)
-                    .map_err(|halt| self.halted(link, &halt))?,
+                    .map_err(|halt| halted(link, &halt))?,
                 other => break other,
             }
         };
@@ -314,15 +314,12 @@ impl Stripes<'_> {
         lane.pending.clear();
         lane.sent = 0;
         if lane.piece.0 == lane.piece.1 {
-            let word = match self.rest.next() {
-                Some(piece) => {
-                    lane.piece = piece;
-                    counted::piece(piece.0, piece.1)
-                }
-                None => {
-                    lane.is_done = true;
-                    NO_MORE.to_owned()
-                }
+            let word = if let Some(piece) = self.rest.next() {
+                lane.piece = piece;
+                counted::piece(piece.0, piece.1)
+            } else {
+                lane.is_done = true;
+                NO_MORE.to_owned()
             };
             lane.words = word.len();
             lane.pending = word.into_bytes();
@@ -363,17 +360,16 @@ impl Stripes<'_> {
                     .take(&buffer[..count], &mut |bytes| keep(said, bytes));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return Err(self.halted(link, &wire_error(wire))),
+            Err(_) => return Err(halted(link, &wire_error(wire))),
         }
         if !lane.is_ready
             && is_created
             && lane.said.starts_with(READY)
             && let Some(end) = lane.said.iter().position(|&byte| byte == b'\n')
         {
-            let line: Vec<u8> = lane.said.drain(..=end).collect();
-            self.tool = String::from_utf8_lossy(&line[READY.len()..])
-                .trim()
-                .to_owned();
+            let told: Vec<u8> = lane.said.drain(..=end).collect();
+            let tool = String::from_utf8_lossy(&told[READY.len()..]);
+            tool.trim().clone_into(&mut self.tool);
             lane.is_ready = true;
             return Ok(true);
         }
@@ -408,8 +404,8 @@ impl Stripes<'_> {
         };
         Err(Broke::Fault(fault))
     }
+}
 
-    fn halted(&self, link: &Link, halt: &Halt) -> Broke {
-        Broke::Fault(link.halt_fault(halt, "uploading"))
-    }
+fn halted(link: &Link, halt: &Halt) -> Broke {
+    Broke::Fault(link.halt_fault(halt, "uploading"))
 }

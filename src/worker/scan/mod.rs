@@ -56,6 +56,7 @@ const BREATH_MAX: Duration = Duration::from_millis(16);
 /// Files that are looked at in one go.
 const AT_ONCE: usize = 1000;
 
+#[expect(clippy::struct_excessive_bools, reason = "what it knows of itself")]
 struct Scanner<'a> {
     context: &'a Arc<Context>,
     job: &'a Job,
