@@ -22,7 +22,7 @@ const OTHER_HEADERS: [&str; 6] = [
 
 /// What a dump tells, in this order: the UUID once; of each path [`Piece::Path`], and behind one with a text its
 /// bytes, if there are any, and [`Piece::End`].
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     /// The repository's UUID.
     Uuid(&'a str),

@@ -81,9 +81,9 @@ pub fn dump<'a>(
                     });
                 }
                 Piece::Bytes(bytes) => {
-                    let text = paths.last_mut().and_then(|path| path.text.as_mut());
-                    text.into_iter()
-                        .for_each(|text| text.extend_from_slice(bytes));
+                    if let Some(text) = paths.last_mut().and_then(|path| path.text.as_mut()) {
+                        text.extend_from_slice(bytes);
+                    }
                 }
                 Piece::End => {
                     let text = paths.last().and_then(|path| path.text.as_ref());
