@@ -12,7 +12,6 @@ use super::setup::Setup;
 use crate::domain::text::escape;
 use crate::error::Result;
 use crate::journal::{Decided, DeliveryRow, Journal};
-use crate::spool::Spool;
 use crate::state_dir::StateDir;
 use crate::worker::presence;
 
@@ -130,11 +129,10 @@ pub(super) fn let_go(
     journal: &Journal,
     gone: &[DeliveryRow],
 ) -> Result<()> {
-    if let Ok(spool) = Spool::open(&state.spool(), setup.settings.spool_max_bytes) {
-        for sha256 in gone.iter().filter_map(|row| row.sha256.as_deref()) {
-            // What cannot be removed now, a worker sweeps.
-            let _ = spool.purge(sha256, || journal.artifact_is_needed(sha256));
-        }
+    if let Ok(spool) = setup.spool(state) {
+        let artifacts: Vec<String> = gone.iter().filter_map(|row| row.sha256.clone()).collect();
+        // What cannot be removed now, a worker sweeps.
+        let _ = spool.purge(&artifacts, &|sha256| journal.artifact_is_needed(sha256));
     }
     if journal.has_work()? {
         return wake_or_start(setup, state, globals);

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         return Ok(0);
     }
     let state = setup.state()?;
-    let mut journal = Journal::open(&state.journal())?;
+    let mut journal = Journal::open(&state.journal())?.closing_at_once()?;
     fail_points::hit("hook.opened");
     check_that_it_exists(args, &repository)?;
     let recorded = journal.record_revision(

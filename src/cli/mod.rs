@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +36,7 @@ mod notify;
 mod page;
 mod power;
 mod progress;
+mod quick;
 mod replay;
 mod report;
 mod retry;
@@ -113,8 +114,7 @@ enum Command {
 /// Runs what the arguments ask for and returns the exit code of the process.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     hardening::close_up();
-    let args = with_send(args.collect());
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match quick::parse(args.collect()).map_or_else(parse, Ok) {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows whether this is help (stdout, 0) or a mistake (stderr, 2).
@@ -183,31 +183,44 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
     }
 }
 
+/// Parses what was typed by the whole parser, with every message and help that it has.
+fn parse(args: Vec<OsString>) -> std::result::Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let args = with_send(args, &command);
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
 /// `auto-dispatcher FILE...` is `send FILE...`, as the old script was called: where the first word that
 /// is no option is no command either, `send` is put before it.
-fn with_send(mut args: Vec<OsString>) -> Vec<OsString> {
-    let command = Cli::command();
+fn with_send(mut args: Vec<OsString>, command: &clap::Command) -> Vec<OsString> {
     let is_command = |word: &OsStr| {
         word == "help"
             || command
                 .get_subcommands()
                 .any(|known| OsStr::new(known.get_name()) == word)
     };
-    let mut index = 1;
-    while let Some(word) = args.get(index) {
-        if word == "--config" || word == "--netrc" {
-            index += 2;
-            continue;
-        }
-        if word == "--" || !word.as_encoded_bytes().starts_with(b"-") {
-            if !is_command(word) {
-                args.insert(index, OsString::from("send"));
-            }
-            return args;
-        }
-        index += 1;
+    if let Some(index) = first_word(&args)
+        && !args.get(index).is_some_and(|word| is_command(word))
+    {
+        args.insert(index, OsString::from("send"));
     }
     args
+}
+
+/// Where the first word stands that is no option.
+fn first_word(args: &[OsString]) -> Option<usize> {
+    let mut index = 1;
+    loop {
+        let word = args.get(index)?;
+        if word == "--config" || word == "--netrc" {
+            index += 2;
+        } else if word == "--" || !word.as_encoded_bytes().starts_with(b"-") {
+            return Some(index);
+        } else {
+            index += 1;
+        }
+    }
 }
 
 /// Writes the error that ends the command. The hook's goes through Subversion to the committer: one
@@ -240,7 +253,7 @@ mod tests {
     use super::*;
 
     fn words(args: &[&str]) -> Vec<String> {
-        with_send(args.iter().map(OsString::from).collect())
+        with_send(args.iter().map(OsString::from).collect(), &Cli::command())
             .into_iter()
             .map(|word| word.to_string_lossy().into_owned())
             .collect()

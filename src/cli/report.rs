@@ -118,6 +118,7 @@ fn log_delivery_event(event: &Event) {
                 checked(*digest_checked)
             );
         }
+        Event::Parted { subject } => debug!("{}: goes alone next", name(subject)),
         Event::Settled {
             subject,
             transition,

@@ -48,11 +48,11 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let files = args
         .files
         .iter()
-        .map(|path| open(path))
+        .map(|path| look_at(path))
         .collect::<Result<Vec<_>>>()?;
     let loaded = Configurations::new(environment()).of(Some(rules_file), netrc_file, None)?;
     let stamp = Local::now().format("%Y%m%d_%H%M%S").to_string();
-    let changes: Vec<Change> = files.iter().map(|(change, _)| change.clone()).collect();
+    let (changes, sizes): (Vec<Change>, Vec<u64>) = files.into_iter().unzip();
     let filter = Filter {
         upload_only: args.upload_only,
         ..Filter::default()
@@ -61,8 +61,8 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     if args.dry_run {
         progress::over();
         let mut report = DryRun::new(&setup, &loaded, args.json, out);
-        tell(&files, &changes, &plan, &stamp, &mut report)?;
-        if let Some(error) = too_large(&setup, &files, &plan)? {
+        tell(&changes, &sizes, &plan, &stamp, &mut report)?;
+        if let Some(error) = too_large(&setup, &changes, &sizes, &plan) {
             report.end()?;
             return Err(error);
         }
@@ -72,9 +72,15 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
     let prints = setup.start_logging(&state, true)?;
     progress.prints(prints);
     let mut journal = Journal::open(&state.journal())?;
-    let spool = Spool::open(&state.spool(), setup.settings.spool_max_bytes)?;
+    let spool = setup.spool(&state)?;
     let keep = spool.keep()?;
-    let artifacts = match store(&spool, &keep, &journal, (&files, &plan), &progress) {
+    let artifacts = match store(
+        &spool,
+        &keep,
+        &journal,
+        (&changes, &sizes, &plan),
+        &progress,
+    ) {
         Ok(artifacts) => artifacts,
         Err(error) => {
             // Nothing is sent, so nobody wants the copies that were made before.
@@ -111,16 +117,12 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
 
 /// What would be sent.
 fn tell(
-    files: &[(Change, File)],
     changes: &[Change],
+    sizes: &[u64],
     plan: &Plan,
     stamp: &str,
     report: &mut DryRun<'_>,
 ) -> Result<()> {
-    let sizes = files
-        .iter()
-        .map(|(change, file)| size_of(Path::new(&change.path), file))
-        .collect::<Result<Vec<_>>>()?;
     let origin = Origin {
         source: Source::Send,
         repository: None,
@@ -135,66 +137,75 @@ fn tell(
             changes,
             plan,
             stamp,
-            sizes: &sizes,
+            sizes,
             note: None,
         },
     )
 }
 
 /// What a real run would end with where a file is larger than the spool may ever be.
-fn too_large(setup: &Setup, files: &[(Change, File)], plan: &Plan) -> Result<Option<Error>> {
+fn too_large(setup: &Setup, changes: &[Change], sizes: &[u64], plan: &Plan) -> Option<Error> {
     let most = setup.settings.spool_max_bytes;
-    for (index, (change, file)) in files.iter().enumerate() {
-        let path = Path::new(&change.path);
-        let size = size_of(path, file)?;
-        if size > most && plan.deliveries.iter().any(|one| one.change == index) {
-            let why = format!("its {size} bytes are more than the spool may ever hold ({most})");
-            return Ok(Some(unsent(path, Error::new(ErrorKind::NoRoom, why))));
+    let delivered = delivered(changes, plan);
+    let mut files = changes.iter().zip(sizes).zip(delivered);
+    let ((change, size), _) =
+        files.find(|((_, size), is_delivered)| *is_delivered && **size > most)?;
+    let why = format!("its {size} bytes are more than the spool may ever hold ({most})");
+    let error = Error::new(ErrorKind::NoRoom, why);
+    Some(unsent(Path::new(&change.path), error))
+}
+
+/// Of each change, whether it has a delivery.
+fn delivered(changes: &[Change], plan: &Plan) -> Vec<bool> {
+    let mut delivered = vec![false; changes.len()];
+    for delivery in &plan.deliveries {
+        if let Some(is_delivered) = delivered.get_mut(delivery.change) {
+            *is_delivered = true;
         }
     }
-    Ok(None)
+    delivered
 }
 
-fn size_of(path: &Path, file: &File) -> Result<u64> {
-    file.metadata()
-        .map(|metadata| metadata.len())
-        .map_err(|error| Error::io(ErrorKind::Source, "cannot read", path, &error))
-}
-
-/// Opens a file to send; only a regular one will do, also behind a symbolic link.
-fn open(path: &Path) -> Result<(Change, File)> {
-    let wrong = |what: &str| {
-        Error::source(format!("cannot send {}: {what}", path.display()))
-            .with_hint("nothing was sent; name readable regular files")
-    };
+/// A file to send, and its size; only a regular one will do, also behind a symbolic link.
+fn look_at(path: &Path) -> Result<(Change, u64)> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Error::io(ErrorKind::Source, "cannot send", path, &error))?;
     let shown = absolute
         .to_str()
-        .ok_or_else(|| wrong("its name is not UTF-8"))?
+        .ok_or_else(|| wrong(path, "its name is not UTF-8"))?
         .to_owned();
-    // A FIFO or device would block or never end: look before opening.
-    let metadata = std::fs::metadata(path)
-        .map_err(|error| Error::io(ErrorKind::Source, "cannot send", path, &error))?;
-    if !metadata.is_file() {
-        return Err(wrong("it is no regular file"));
-    }
-    let file = File::open(path)
-        .map_err(|error| Error::io(ErrorKind::Source, "cannot send", path, &error))?;
+    let (_, size) = open(path)?;
     let change = Change {
         path: shown,
         action: Action::Added,
         skipped: None,
     };
-    Ok((change, file))
+    Ok((change, size))
 }
 
-/// Copies what has a delivery into the spool.
+/// Opens a file to send.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let failed = |error: &std::io::Error| Error::io(ErrorKind::Source, "cannot send", path, error);
+    // A FIFO or device would block or never end: look before opening.
+    let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
+    if !metadata.is_file() {
+        return Err(wrong(path, "it is no regular file"));
+    }
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    Ok((file, metadata.len()))
+}
+
+fn wrong(path: &Path, what: &str) -> Error {
+    Error::source(format!("cannot send {}: {what}", path.display()))
+        .with_hint("nothing was sent; name readable regular files")
+}
+
+/// Copies what has a delivery into the spool. One file is open at a time, however many there are.
 fn store(
     spool: &Spool,
     keep: &Keep,
     journal: &Journal,
-    (files, plan): (&[(Change, File)], &Plan),
+    (changes, sizes, plan): (&[Change], &[u64], &Plan),
     progress: &Progress,
 ) -> Result<Vec<Option<(String, u64)>>> {
     let outside = Outside {
@@ -202,31 +213,28 @@ fn store(
         tell: &|message| report::log_event(&Event::Notice { message }),
         is_its_turn: false,
     };
-    files
-        .iter()
-        .enumerate()
-        .map(|(index, (change, file))| {
-            if !plan
-                .deliveries
-                .iter()
-                .any(|delivery| delivery.change == index)
-            {
-                return Ok(None);
-            }
-            let path = Path::new(&change.path);
-            let size = size_of(path, file)?;
-            let artifact = spool
-                .store(keep, size, &outside, |out| {
-                    let what = format!("digesting {}", change.package());
-                    let stage = progress.stage(&what, Unit::Bytes);
-                    let mut tell = |bytes| stage.advance(bytes, size);
-                    let mut out = Counting::new(out, &mut tell);
-                    contents::copy(&mut &*file, path, &|| true, &mut out)
-                })
-                .map_err(|error| unsent(path, error))?;
-            Ok(Some((artifact.sha256, artifact.size)))
-        })
-        .collect()
+    let delivered = delivered(changes, plan);
+    let wanted = |(of, is_delivered): (&u64, &bool)| is_delivered.then_some(*of);
+    let to_come: Vec<u64> = sizes.iter().zip(&delivered).filter_map(wanted).collect();
+    let mut storing = spool.storing(keep, &outside, &to_come);
+    for (change, _) in changes.iter().zip(&delivered).filter(|(_, yes)| **yes) {
+        let path = Path::new(&change.path);
+        let (mut file, size) = open(path)?;
+        let stored = storing.add(size, |out| {
+            let what = format!("digesting {}", change.package());
+            let stage = progress.stage(&what, Unit::Bytes);
+            let mut tell = |bytes| stage.advance(bytes, size);
+            let mut out = Counting::new(out, &mut tell);
+            contents::copy(&mut file, path, &|| true, &mut out)
+        });
+        stored.map_err(|error| unsent(path, error))?;
+    }
+    let mut stored = storing.finish()?.into_iter();
+    let artifact = |is_delivered: bool| is_delivered.then(|| stored.next()).flatten();
+    let artifacts = delivered.into_iter().map(artifact);
+    Ok(artifacts
+        .map(|artifact| artifact.map(|artifact| (artifact.sha256, artifact.size)))
+        .collect())
 }
 
 /// A command does not wait for room; whoever typed it decides.

@@ -1,8 +1,9 @@
 //! From what was typed, the files and the environment to plain values: the one place where they meet.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use super::{Globals, report};
 use crate::config::finding::{Finding, Mistakes};
@@ -22,6 +23,7 @@ use crate::spool::Spool;
 use crate::state_dir::StateDir;
 use crate::transport::{StopFlag, Surroundings};
 use crate::worker::configurations::Configurations;
+use crate::worker::parking::Parking;
 use crate::worker::tellers::Telling;
 use crate::worker::underway::Board;
 use crate::worker::{Context, Exports, Notes, Pulse, Wake};
@@ -46,6 +48,8 @@ pub(super) struct Setup {
     environment: Environment,
     /// What was named on the command line.
     named: Request,
+    /// One for the whole run: what it has written it need not read again.
+    spool: OnceLock<Spool>,
 }
 
 fn owner_of(path: &Path) -> Option<u32> {
@@ -59,10 +63,20 @@ fn is_mine(path: &Path) -> bool {
 
 pub(super) fn environment() -> Environment {
     Environment {
-        config: std::env::var_os("AUTO_DISPATCHER_CONFIG")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from),
         home: std::env::home_dir().filter(|home| home.is_absolute()),
+        ..environment_without_passwords()
+    }
+}
+
+/// The same without a question to the password database: where `$HOME` is not set there is no home.
+fn environment_without_passwords() -> Environment {
+    let path = |name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    Environment {
+        config: path("AUTO_DISPATCHER_CONFIG"),
+        home: path("HOME").filter(|home| home.is_absolute()),
         cwd: std::env::current_dir().ok(),
     }
 }
@@ -82,7 +96,8 @@ pub(super) fn places(globals: &Globals) -> (Places, Option<PathBuf>) {
 impl Setup {
     /// Finds the files and reads the settings. `typed`: a person typed the command.
     pub(super) fn new(globals: &Globals, repository: Option<&Path>, typed: bool) -> Result<Self> {
-        Self::with(globals, repository, typed, |path, home| {
+        let asked = (repository, typed);
+        Self::with(globals, asked, environment(), |path, home| {
             settings::load(path, home)
         })
     }
@@ -90,18 +105,27 @@ impl Setup {
     /// The same for the hook, which only needs to know where to record: other mistakes in the settings must
     /// not keep a revision from being recorded.
     pub(super) fn for_recording(globals: &Globals, repository: &Path) -> Result<Self> {
-        Self::with(globals, Some(repository), false, |path, home| {
-            settings::for_recording(path, home)
-        })
+        let found_in = |environment| {
+            Self::with(
+                globals,
+                (Some(repository), false),
+                environment,
+                settings::for_recording,
+            )
+        };
+        // The password database may lie on another machine: it is asked only where something hangs on it.
+        match found_in(environment_without_passwords()) {
+            Ok(setup) if setup.state_path().is_ok() => Ok(setup),
+            _ => found_in(environment()),
+        }
     }
 
     fn with(
         globals: &Globals,
-        repository: Option<&Path>,
-        typed: bool,
+        (repository, typed): (Option<&Path>, bool),
+        environment: Environment,
         load: impl FnOnce(&Path, Option<&Path>) -> Result<Settings, Mistakes>,
     ) -> Result<Self> {
-        let environment = environment();
         let request = Request {
             config: globals.config.clone(),
             netrc: globals.netrc.clone(),
@@ -120,7 +144,17 @@ impl Setup {
                 typed: false,
                 ..request
             },
+            spool: OnceLock::new(),
         })
+    }
+
+    /// The spool of this state directory.
+    pub(super) fn spool(&self, state: &StateDir) -> Result<Spool> {
+        if let Some(spool) = self.spool.get() {
+            return Ok(spool.clone());
+        }
+        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        Ok(self.spool.get_or_init(|| spool).clone())
     }
 
     /// The state directory, made if it is missing.
@@ -330,7 +364,7 @@ impl Setup {
         state: StateDir,
         report: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Arc<Context>> {
-        let spool = Spool::open(&state.spool(), self.settings.spool_max_bytes)?;
+        let spool = self.spool(&state)?;
         Ok(self.context_with(state, spool, move |event| {
             report::log_event(event);
             report(event);
@@ -373,6 +407,8 @@ impl Setup {
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
             board: Board::default(),
+            parking: Parking::new(Duration::from_secs(self.settings.keep_session_s)),
+            idle_journals: Mutex::default(),
             pulse: Pulse::default(),
             notes: self.notes(),
             telling: self.telling(),

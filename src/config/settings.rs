@@ -14,12 +14,13 @@ use crate::domain::notice::notifier::Notifier;
 const SECTION: &str = "auto-dispatcher";
 
 /// Every key of `[auto-dispatcher]`.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "state_dir",
     "svnlook",
     "svnadmin",
     "workers",
     "idle_exit",
+    "keep_session",
     "spool_max",
     "keep_history",
     "catch_up_max",
@@ -45,6 +46,8 @@ pub struct Settings {
     pub workers: usize,
     /// When a worker that was started by a hook ends; seconds without work.
     pub idle_exit_s: u64,
+    /// How long a session stays open for the next package; seconds.
+    pub keep_session_s: u64,
     /// How many bytes of artifacts the spool may hold.
     pub spool_max_bytes: u64,
     /// How long settled deliveries are kept; seconds.
@@ -81,6 +84,7 @@ impl Default for Settings {
             svnadmin: None,
             workers: 8,
             idle_exit_s: 60,
+            keep_session_s: 30,
             spool_max_bytes: 20 << 30,
             keep_history_s: 365 * 86_400,
             catch_up_max: 100,
@@ -156,7 +160,9 @@ pub(super) fn read(
     settings.svnlook = reader.program("svnlook", home);
     settings.svnadmin = reader.program("svnadmin", home);
     let workers = reader.get("workers", |text| value::number_within(text, 1, 256));
-    reader.set(&mut settings.idle_exit_s, "idle_exit", value::duration_s);
+    let pause = value::duration_s;
+    reader.set(&mut settings.idle_exit_s, "idle_exit", pause);
+    reader.set(&mut settings.keep_session_s, "keep_session", pause);
     reader.set(
         &mut settings.spool_max_bytes,
         "spool_max",

@@ -131,6 +131,11 @@ pub enum Event {
         /// Whether the host computed the SHA-256 itself.
         digest_checked: bool,
     },
+    /// An attempt that was made together with others came to nothing; the delivery goes alone next.
+    Parted {
+        /// The delivery.
+        subject: Subject,
+    },
     /// An attempt ended.
     Settled {
         /// The delivery.

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod drop_directory;
 pub mod event;
 pub mod fault;
+pub mod group;
 pub mod incoming;
 pub mod install;
 pub mod log_format;

@@ -89,7 +89,7 @@ impl Journal {
     ) -> Result<bool> {
         let frozen = freeze(plan)?;
         let wanted = self.subscriptions.clone();
-        self.write("cannot write the plan to", |tx| {
+        self.write_many("cannot write the plan to", |tx| {
             let updated = tx.execute(
                 "UPDATE batches SET state = 'planned', plan_error = NULL, author = ?2, planned_at = ?3,
                    committed_at = ?4, message = ?5
@@ -144,7 +144,7 @@ impl Journal {
             .iter()
             .map(|batch| freeze(batch.plan))
             .collect::<Result<Vec<_>>>()?;
-        self.write("cannot record the batch in", |tx| {
+        self.write_many("cannot record the batch in", |tx| {
             new.iter()
                 .zip(&frozen)
                 .map(|(batch, frozen)| insert_planned(tx, batch, frozen, now))

@@ -1,5 +1,4 @@
-//! Lanes: claiming the next delivery, noting how far it got, settling it. Claims are atomic, and a
-//! finish needs `running` *and* the same worker and attempt number.
+//! Lanes: claiming the next delivery, and taking away what a dead worker had claimed. Claims are atomic.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
@@ -7,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use super::notices::{self, Settled};
 use super::rows::{BatchRow, Word, Work};
 use super::{Journal, millis};
-use crate::domain::delivery::{State, Step, Transition, rescue};
+use crate::domain::delivery::{State, Step, rescue};
 use crate::domain::notice::Subscription;
 use crate::domain::target::Target;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,42 +54,6 @@ impl LaneHead {
 /// much of it has passed, and nobody waits for a clock.
 fn is_due(from: DateTime<Utc>, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     until <= now || now < from
-}
-
-/// What an attempt leaves in the record.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AttemptRecord {
-    /// The transport that served.
-    pub transport: Option<&'static str>,
-    /// Host key or certificate.
-    pub fingerprint: Option<String>,
-    /// What was negotiated.
-    pub detail: Option<String>,
-    /// `digest` or `length`.
-    pub verified: Option<&'static str>,
-    /// Exit status of the install command.
-    pub exit_status: Option<i32>,
-    /// Tail of its output.
-    pub output: Option<Vec<u8>>,
-    /// Bytes of output before the tail.
-    pub output_cut: u64,
-    /// Bytes for which there was no room in the spool; 0: that was not the trouble.
-    pub wants_room: u64,
-}
-
-/// The end of an attempt.
-#[derive(Debug)]
-pub struct Settling<'a> {
-    /// Whose.
-    pub claim: &'a Claim,
-    /// What happens to the delivery.
-    pub transition: &'a Transition,
-    /// The step it ended at.
-    pub step: Step,
-    /// Whether the outcome of an install command may still be on the host.
-    pub install_began: bool,
-    /// For the record.
-    pub record: &'a AttemptRecord,
 }
 
 /// The first open delivery of a lane. Whether it can be claimed says [`LaneHead::is_ready`] and [`IS_HELD`].
@@ -175,7 +138,7 @@ impl Journal {
                 return Ok(None);
             }
             tx.prepare_cached(
-                "UPDATE deliveries SET state = 'running', worker_id = ?2, attempts = attempts + 1,
+                "UPDATE deliveries SET state = 'running', grouped = 0, worker_id = ?2, attempts = attempts + 1,
                    tries_used = tries_used + 1 WHERE id = ?1",
             )?
             .execute(params![id, worker])?;
@@ -193,7 +156,8 @@ impl Journal {
                 "INSERT INTO attempts (delivery_id, number, worker_id, started_at) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![id, claim.attempt, worker, millis(now)])?;
-            let work = tx.prepare_cached(&work_sql())?.query_row([id], work_from_row)?;
+            let sql = format!("{} WHERE d.id = ?1", work_sql());
+            let work = tx.prepare_cached(&sql)?.query_row([id], work_from_row)?;
             Ok(Some((claim, work)))
         })?;
         match claimed {
@@ -204,75 +168,6 @@ impl Journal {
                 Ok(Some((claim, work)))
             }
         }
-    }
-
-    /// Ends an attempt. False, and nothing is written, when the delivery is no longer this claim's: another
-    /// process has taken it over.
-    pub fn settle(&mut self, settling: &Settling<'_>, now: DateTime<Utc>) -> Result<bool> {
-        let Settling {
-            claim,
-            transition,
-            step,
-            install_began,
-            record,
-        } = settling;
-        let state = transition.state();
-        let (waits_from, due_at, undo_try) = match transition {
-            Transition::Wait { delay, counts, .. } => {
-                let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-                let due_at = millis(now).saturating_add(delay);
-                (millis(now), due_at, i32::from(!counts))
-            }
-            Transition::Release => (0, 0, 1),
-            _ => (0, 0, 0),
-        };
-        let room = if state == State::Waiting {
-            record.wants_room
-        } else {
-            0
-        };
-        let fault = transition.fault();
-        let settled_at = (!state.is_open()).then(|| millis(now));
-        let wanted = self.subscriptions.clone();
-        let updated = self.write("cannot settle a delivery in", |tx| {
-            let updated = tx
-                .prepare_cached(
-                    "UPDATE deliveries SET state = ?4, step = ?5, due_at = ?6, tries_used = tries_used - ?7,
-                       transport = coalesce(?8, transport), exit_status = ?9, fault = ?10, error = ?11,
-                       settled_at = ?12, attached = 0, install_began = ?13, waits_from = ?14, room = ?15,
-                       rerun = CASE WHEN ?12 IS NULL THEN rerun ELSE 0 END
-                     WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
-                )?
-                .execute(params![
-                    claim.delivery,
-                    claim.worker,
-                    claim.attempt,
-                    state.as_str(),
-                    step.as_str(),
-                    due_at,
-                    undo_try,
-                    record.transport,
-                    record.exit_status,
-                    fault.map(|fault| fault.class.as_str()),
-                    fault.map(|fault| &fault.message),
-                    settled_at,
-                    install_began,
-                    waits_from,
-                    room
-                ])?;
-            if updated == 1 {
-                end_attempt(tx, settling, now)?;
-                let settled = Settled {
-                    delivery: claim.delivery,
-                    state,
-                    fault,
-                    attempt: claim.attempt,
-                };
-                notices::settled(tx, &wanted, &settled, now)?;
-            }
-            Ok(updated)
-        })?;
-        Ok(updated == 1)
     }
 
     /// Workers that hold running deliveries, other than `me`.
@@ -310,39 +205,6 @@ impl Journal {
             take_away(tx, lanes, "the attempt broke off", &wanted, now)
         })
     }
-}
-
-/// Writes the end of an attempt into its own row.
-fn end_attempt(
-    tx: &Transaction<'_>,
-    settling: &Settling<'_>,
-    now: DateTime<Utc>,
-) -> rusqlite::Result<()> {
-    let Settling { claim, record, .. } = settling;
-    let fault = settling.transition.fault();
-    tx.prepare_cached(
-        "UPDATE attempts SET ended_at = ?3, step = ?4, outcome = ?5, transport = ?6,
-           fingerprint = ?7, detail = ?8, verified = ?9, fault = ?10, error = ?11,
-           exit_status = ?12, output = ?13, output_cut = ?14
-         WHERE delivery_id = ?1 AND number = ?2",
-    )?
-    .execute(params![
-        claim.delivery,
-        claim.attempt,
-        millis(now),
-        settling.step.as_str(),
-        settling.transition.state().as_str(),
-        record.transport,
-        record.fingerprint,
-        record.detail,
-        record.verified,
-        fault.map(|fault| fault.class.as_str()),
-        fault.map(|fault| &fault.message),
-        record.exit_status,
-        record.output,
-        record.output_cut
-    ])?;
-    Ok(())
 }
 
 /// Takes a worker's running deliveries, of one lane or of all, away from it. Returns which.
@@ -394,7 +256,7 @@ fn take_away(
     Ok(stranded.into_iter().map(|(id, ..)| id).collect())
 }
 
-fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {
+pub(super) fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> {
     serde_json::from_str(json).map_err(|error| {
         Error::new(
             ErrorKind::Damaged,
@@ -405,20 +267,21 @@ fn thaw<T: serde::de::DeserializeOwned>(json: &str, delivery: i64) -> Result<T> 
     })
 }
 
-fn work_sql() -> String {
+/// Asks for everything that an attempt needs; which deliveries are meant comes behind it.
+pub(super) fn work_sql() -> String {
     format!(
         "SELECT {}, d.id, d.package_id, d.package, p.path, d.rule, d.host, d.login, d.ssh_port, d.ftp_port,
            d.dest_dir, CASE WHEN d.replaced THEN 'export' ELSE d.step END, d.remote_path, p.sha256, p.size,
-           d.run, d.install_began, d.rerun, d.connection, d.service
+           d.run, d.install_began, d.rerun, d.connection, d.service,
+           d.state = 'queued' AND d.attempts = 0 AS is_new
          FROM deliveries d JOIN batches b ON b.id = d.batch_id JOIN packages p ON p.id = d.package_id
-           LEFT JOIN repositories r ON r.id = b.repository_id
-         WHERE d.id = ?1",
+           LEFT JOIN repositories r ON r.id = b.repository_id",
         BatchRow::COLUMNS
     )
 }
 
 /// The work, and its terms still as JSON.
-fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
+pub(super) fn work_from_row(row: &Row<'_>) -> rusqlite::Result<(Work, String, String)> {
     let work = Work {
         batch: BatchRow::from_row(row)?,
         delivery: row.get(15)?,

@@ -32,6 +32,13 @@ pub enum Remains {
         /// The temporary name.
         temporary: String,
     },
+    /// The directory that a group was unpacked in.
+    Group {
+        /// Absolute directory on the host that it lies in.
+        dir: String,
+        /// Its name.
+        temporary: String,
+    },
     /// The record of an install.
     Install {
         /// What names it.
@@ -101,6 +108,35 @@ pub(super) fn delete_upload(
     .map(drop)
 }
 
+/// The directory of a group, of which `delivery` is the first one; `directory` has no name of a package.
+pub(super) fn insert_group(
+    tx: &Transaction<'_>,
+    delivery: i64,
+    directory: &TemporaryFile<'_>,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO leftovers (delivery_id, lane, kind, transport, dir, token)
+         SELECT id, lane, 'group', ?2, ?3, ?4 FROM deliveries WHERE id = ?1 ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        delivery,
+        family(directory.transport),
+        directory.dir,
+        directory.temporary
+    ])
+    .map(drop)
+}
+
+/// Its name is that of one group alone.
+pub(super) fn delete_group(
+    tx: &Transaction<'_>,
+    directory: &TemporaryFile<'_>,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM leftovers WHERE kind = 'group' AND dir = ?1 AND token = ?2")?
+        .execute(params![directory.dir, directory.temporary])
+        .map(drop)
+}
+
 pub(super) fn insert_install(
     tx: &Transaction<'_>,
     delivery: i64,
@@ -115,21 +151,26 @@ pub(super) fn insert_install(
 }
 
 impl Journal {
-    /// What may be left on a lane's host of deliveries that are settled. The record of an install whose
-    /// delivery is unknown stays until that is dismissed: a retry may collect it.
+    /// What may be left on a lane's host of deliveries that are settled, and of groups, whatever became of their
+    /// deliveries: who works the lane asks this while no group is under way. The record of an install whose delivery
+    /// is unknown stays until that is dismissed: a retry may collect it.
     pub fn leftovers(&self, lane: &str) -> Result<Vec<Leftover>> {
         self.read("cannot read the leftovers of", |connection| {
             connection
                 .prepare_cached(
                     "SELECT l.id, l.delivery_id, l.transport, l.kind, l.dir, l.name, l.token
                      FROM leftovers l JOIN deliveries d ON d.id = l.delivery_id
-                     WHERE l.lane = ?1 AND d.state NOT IN ('queued', 'running', 'waiting')
-                       AND (l.kind = 'upload' OR d.state <> 'unknown' OR d.dismissed_at IS NOT NULL)
+                     WHERE l.lane = ?1 AND (l.kind = 'group' OR d.state NOT IN ('queued', 'running', 'waiting')
+                       AND (l.kind = 'upload' OR d.state <> 'unknown' OR d.dismissed_at IS NOT NULL))
                      ORDER BY l.id",
                 )?
                 .query_map([lane], |row| {
                     let remains = match row.get_ref(3)?.as_str()? {
                         "install" => Remains::Install { token: row.get(6)? },
+                        "group" => Remains::Group {
+                            dir: row.get(4)?,
+                            temporary: row.get(6)?,
+                        },
                         _ => Remains::Upload {
                             dir: row.get(4)?,
                             name: row.get(5)?,

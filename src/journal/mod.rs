@@ -31,6 +31,7 @@ mod former_tests;
 mod gaps;
 #[cfg(test)]
 mod gaps_tests;
+mod group;
 mod lanes;
 mod ledger;
 mod leftovers;
@@ -49,6 +50,7 @@ mod query;
 mod rows;
 mod schema;
 mod search;
+mod settling;
 mod statistics;
 #[cfg(test)]
 mod statistics_tests;
@@ -65,7 +67,7 @@ pub use drop_directories::DropDirectoryRow;
 pub use dropped::{Dropped, DroppedRow, Undigested};
 pub use former::Retired;
 pub use gaps::{Dismissal, DismissedRevisions, GapRow, LedgerRow, Missing};
-pub use lanes::{AttemptRecord, Claim, LaneHead, Settling};
+pub use lanes::{Claim, LaneHead};
 pub use ledger::{Recorded, Standing, UnplannedOutlook};
 pub use leftovers::{Leftover, Remains, TemporaryFile};
 pub use outbox::{MessageTerms, Outgoing, Unsent};
@@ -76,6 +78,7 @@ pub use prune::{PruneCursor, Pruned};
 pub use query::HistoryFilter;
 pub use rows::{AttemptRow, BatchRow, DeliveryRow, PackageRow, RepositoryRow, Source, Work};
 pub use search::Search;
+pub use settling::{AttemptRecord, Settling};
 pub use statistics::{BatchBrief, BatchLane, DurationTally, HourTally, LaneTally};
 pub use workers::WorkerRow;
 
@@ -109,6 +112,13 @@ impl Journal {
         })
     }
 
+    /// The same; whoever closes it does not tidy up.
+    pub fn closing_at_once(self) -> Result<Self> {
+        opening::leave_log(&self.connection)
+            .map_err(|error| self.explain("cannot prepare", &error))?;
+        Ok(self)
+    }
+
     /// The same; what it writes is told to these.
     #[must_use]
     pub fn telling(mut self, subscriptions: &Arc<[Subscription]>) -> Self {
@@ -131,6 +141,16 @@ impl Journal {
             self.path.display()
         ))
         .with_hint("whatever used the old one ends; the next hook or `worker` uses the new one"))
+    }
+
+    /// A number that is another one whenever somebody else has written to the journal meanwhile: what was read once need
+    /// not be read again.
+    pub fn version(&self) -> Result<i64> {
+        self.read("cannot read the version of", |connection| {
+            connection
+                .prepare_cached("PRAGMA data_version")?
+                .query_row([], |row| row.get(0))
+        })
     }
 
     /// A random name that this journal got when it was made: `[0-9a-f]{16}`.
@@ -159,6 +179,22 @@ impl Journal {
             Ok(value)
         };
         run().map_err(|error| explain(&path, what, &error))
+    }
+
+    /// The same for a transaction of very many statements. Each of them can be undone alone, because it has triggers:
+    /// what that takes is kept in memory meanwhile, and not in a temporary file that all of it is written to.
+    fn write_many<T>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let keep = |connection: &Connection, place: &str| {
+            connection.pragma_update(None, "temp_store", place)
+        };
+        keep(&self.connection, "memory").map_err(|error| self.explain(what, &error))?;
+        let written = self.write(what, work);
+        keep(&self.connection, "default").map_err(|error| self.explain(what, &error))?;
+        written
     }
 
     fn read<T>(

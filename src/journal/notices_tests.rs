@@ -43,6 +43,7 @@ fn settles(journal: &mut Journal, lane: &str, second: i64, transition: &Transiti
         step: Step::Upload,
         install_began: false,
         record: &AttemptRecord::default(),
+        arrived: None,
     };
     assert!(journal.settle(&settling, at(second)).expect("settled"));
     claim.delivery

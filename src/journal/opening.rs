@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::trouble::{damaged, explain};
@@ -15,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Pause between two looks at a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How many statements a connection keeps compiled.
+const STATEMENTS_KEPT: usize = 128;
 /// What is left of a log (`-wal`) that had grown while somebody read for long.
 const WAL_KEPT: i64 = 8 << 20;
 
@@ -37,12 +40,22 @@ pub(super) fn open(path: &Path) -> Result<(Connection, String)> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(patience::wait))?;
+    // A lane goes through some thirty.
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // FULL: a recorded revision stays recorded when the machine is reset.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;
     // Damage is to be found before it spreads.
     connection.pragma_update(None, "cell_size_check", "on")?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT, |_| Ok(()))
+}
+
+/// Has the log stay when the connection is closed as the last one; what is committed is as durable there. Somebody else
+/// will move it into the file, while nobody waits.
+pub(super) fn leave_log(connection: &Connection) -> rusqlite::Result<()> {
+    let is_kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    debug_assert!(is_kept);
+    Ok(())
 }
 
 /// Makes a journal, one process at a time: the first hooks of a new site come together.

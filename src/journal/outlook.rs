@@ -202,7 +202,8 @@ fn at_work(
 ) -> rusqlite::Result<()> {
     let sql = format!(
         "SELECT d.id, d.package, d.lane, d.state, d.step, d.due_at, d.fault, d.error FROM deliveries d
-         WHERE {condition} AND d.state IN ('running', 'waiting') ORDER BY d.state, d.id LIMIT ?2"
+         WHERE {condition} AND d.state IN ('running', 'waiting') AND (d.grouped = 0 OR d.state = 'waiting')
+         ORDER BY d.state, d.id LIMIT ?2"
     );
     let row = |row: &Row<'_>| {
         let (class, error): (Option<String>, Option<String>) = (row.get(6)?, row.get(7)?);

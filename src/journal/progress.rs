@@ -128,8 +128,13 @@ fn guard(claim: &Claim, updated: usize) -> Result<()> {
     if updated == 1 {
         return Ok(());
     }
-    Err(Error::state(format!(
+    Err(taken_over(claim))
+}
+
+/// An attempt that is not this process's any more.
+pub(super) fn taken_over(claim: &Claim) -> Error {
+    Error::state(format!(
         "delivery {} is no longer attempt {} of worker {}: another process has taken it over",
         claim.delivery, claim.attempt, claim.worker
-    )))
+    ))
 }

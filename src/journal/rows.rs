@@ -7,6 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::domain::delivery::{State, Step};
+use crate::domain::event::Subject;
 use crate::domain::target::{ConnectionTerms, ServiceTerms, Target};
 
 /// What kind of event a batch came from.
@@ -316,4 +317,16 @@ pub struct Work {
     pub sha256: Option<String>,
     /// Size, if it was exported.
     pub size: Option<u64>,
+}
+
+impl Work {
+    /// For what is told of it.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            delivery: self.delivery,
+            batch: self.batch.id,
+            package: self.package.clone(),
+            lane: self.target.lane(),
+        }
+    }
 }

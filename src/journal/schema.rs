@@ -3,6 +3,7 @@
 
 use rusqlite_migration::{M, Migrations};
 
+mod groups;
 mod notices;
 mod tallies;
 
@@ -318,7 +319,7 @@ CREATE INDEX deliveries_by_state ON deliveries (state, queued_at, dismissed_at) 
 ";
 
 /// The version of the schema after all migrations: how many there are.
-pub(super) const LATEST: i64 = 6;
+pub(super) const LATEST: i64 = 7;
 
 /// All migrations, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
@@ -329,6 +330,7 @@ pub(super) fn migrations() -> Migrations<'static> {
         M::up(VERSION_4),
         M::up(notices::VERSION_5),
         M::up(tallies::VERSION_6),
+        M::up(groups::VERSION_7),
     ])
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use crate::domain::artifact::Digester;
 use crate::error::{Error, ErrorKind, Result};
 
+/// How much is read at a time: most files are small, and a large buffer costs more than they do.
+const FIRST_PIECE: usize = 64 << 10;
 const PIECE: usize = 1 << 20;
 
 /// Copies `file`, which is called `path` in messages, from where it stands. What `out` says is trouble of the spool.
@@ -17,8 +19,8 @@ pub fn copy(
     go_on: &dyn Fn() -> bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let mut buffer = vec![0_u8; PIECE];
-    while let Some(bytes) = piece(file, path, go_on, &mut buffer)? {
+    let mut pieces = Pieces::default();
+    while let Some(bytes) = pieces.next(file, path, go_on)? {
         out.write_all(bytes)
             .map_err(|error| Error::io(ErrorKind::State, "cannot write a copy of", path, &error))?;
     }
@@ -28,31 +30,51 @@ pub fn copy(
 /// The SHA-256 of `file` from where it stands. `go_on` is asked meanwhile; where it says no, the answer is an error.
 pub fn digest(file: &mut dyn Read, path: &Path, go_on: &dyn Fn() -> bool) -> Result<String> {
     let mut digester = Digester::default();
-    let mut buffer = vec![0_u8; PIECE];
-    while let Some(bytes) = piece(file, path, go_on, &mut buffer)? {
+    let mut pieces = Pieces::default();
+    while let Some(bytes) = pieces.next(file, path, go_on)? {
         digester.update(bytes);
     }
     Ok(digester.finish())
 }
 
-/// The next bytes; none at the end.
-fn piece<'a>(
-    file: &mut dyn Read,
-    path: &Path,
-    go_on: &dyn Fn() -> bool,
-    buffer: &'a mut [u8],
-) -> Result<Option<&'a [u8]>> {
-    if !go_on() {
-        return Err(Error::new(
-            ErrorKind::Interrupted,
-            format!("told to stop while reading {}", path.display()),
-        ));
-    }
-    loop {
-        match file.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(ErrorKind::Source, "cannot read", path, &error)),
-            Ok(count) => return Ok(buffer.get(..count).filter(|bytes| !bytes.is_empty())),
+/// What was read last.
+#[derive(Default)]
+struct Pieces {
+    buffer: Vec<u8>,
+    /// Whether it was full: there is much to read.
+    was_full: bool,
+}
+
+impl Pieces {
+    /// The next bytes; none at the end.
+    fn next(
+        &mut self,
+        file: &mut dyn Read,
+        path: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<&[u8]>> {
+        if !go_on() {
+            return Err(Error::new(
+                ErrorKind::Interrupted,
+                format!("told to stop while reading {}", path.display()),
+            ));
+        }
+        let size = if self.was_full { PIECE } else { FIRST_PIECE };
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        loop {
+            match file.read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(Error::io(ErrorKind::Source, "cannot read", path, &error));
+                }
+                Ok(count) => {
+                    self.was_full = count == self.buffer.len();
+                    let bytes = self.buffer.get(..count);
+                    return Ok(bytes.filter(|bytes| !bytes.is_empty()));
+                }
+            }
         }
     }
 }

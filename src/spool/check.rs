@@ -74,7 +74,7 @@ impl Spool {
         if self.remembers(sha256, before) {
             return Ok(whole);
         }
-        let found = match digest_of(&file, go_on) {
+        let found = match digest_of(&file, size, go_on) {
             Ok(found) => found.ok_or_else(|| Error::state("told to stop"))?,
             // A sector that cannot be read is as bad as a wrong one.
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
@@ -133,10 +133,11 @@ impl Spool {
     }
 }
 
-/// The SHA-256 of a file; none when told to stop.
-fn digest_of(mut file: &File, go_on: &dyn Fn() -> bool) -> io::Result<Option<String>> {
+/// The SHA-256 of a file of `size` bytes; none when told to stop.
+fn digest_of(mut file: &File, size: u64, go_on: &dyn Fn() -> bool) -> io::Result<Option<String>> {
     let mut hash = Digester::default();
-    let mut buffer = vec![0_u8; 1 << 20];
+    let most = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut buffer = vec![0_u8; most.clamp(1, 1 << 20)];
     loop {
         if !go_on() {
             return Ok(None);

@@ -33,7 +33,7 @@ impl Spool {
         fail_points::hit("spool.all_synced");
         let digests: Vec<String> = files.iter().map(|bytes| Digester::of(bytes)).collect();
         let turn = self.turn()?;
-        keep.add(&digests)
+        keep.add(digests.iter())
             .map_err(|error| trouble("cannot write to", &keep.path, &error))?;
         let mut artifacts = Vec::with_capacity(files.len());
         for ((temporary, sha256), size) in temporaries.into_iter().zip(digests).zip(sizes) {

@@ -24,6 +24,7 @@ mod tests;
 pub use check::Found;
 use check::Stamp;
 use contents::Contents;
+pub use store::Storing;
 
 /// How the names of artifacts begin that are not whole yet.
 const TEMPORARY_PREFIX: &str = "incoming-";
@@ -122,25 +123,20 @@ impl Spool {
         Ok(keep)
     }
 
-    /// Removes an artifact unless `is_needed` says that something may still want it, or somebody is about to
+    /// Removes artifacts unless `is_needed` says of one that something may still want it, or somebody is about to
     /// register it.
-    pub fn purge(&self, sha256: &str, is_needed: impl FnOnce() -> Result<bool>) -> Result<()> {
-        let mut is_needed = Some(is_needed);
-        self.purge_all(&[sha256], &mut |_| {
-            is_needed.take().map_or(Ok(true), |ask| ask())
-        })
-    }
-
-    /// The same for several, which costs one look into the spool.
-    pub fn purge_all(
+    pub fn purge(
         &self,
-        digests: &[&str],
-        is_needed: &mut dyn FnMut(&str) -> Result<bool>,
+        artifacts: &[String],
+        is_needed: &dyn Fn(&str) -> Result<bool>,
     ) -> Result<()> {
+        if artifacts.is_empty() {
+            return Ok(());
+        }
         let _turn = self.turn()?;
         let kept = Contents::keeps(&self.dir)?.kept()?;
-        for sha256 in digests {
-            if kept.contains(*sha256) || is_needed(sha256)? {
+        for sha256 in artifacts {
+            if kept.contains(sha256) || is_needed(sha256)? {
                 continue;
             }
             fail_points::hit("spool.purging");
@@ -219,9 +215,8 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 impl Keep {
-    fn add(&self, digests: &[String]) -> io::Result<()> {
-        let mut lines = digests.join("\n");
-        lines.push('\n');
+    fn add<'s>(&self, artifacts: impl Iterator<Item = &'s String>) -> io::Result<()> {
+        let lines: String = artifacts.flat_map(|sha256| [sha256, "\n"]).collect();
         (&self.file).write_all(lines.as_bytes())
     }
 }

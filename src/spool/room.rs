@@ -51,7 +51,7 @@ impl Spool {
     pub(super) fn reserve(&self, bytes: u64, outside: &Outside<'_>) -> Result<NamedTempFile> {
         let _turn = self.turn()?;
         self.make_room(bytes, bytes, outside)?;
-        self.temporary(bytes)
+        self.filled(bytes)
     }
 
     /// The same for many, for which nothing is given up.
@@ -62,18 +62,32 @@ impl Spool {
         if self.available(&level) / 2 < wanted {
             return Err(self.no_room(wanted, &level, 0));
         }
-        sizes.iter().map(|&bytes| self.temporary(bytes)).collect()
+        sizes.iter().map(|&bytes| self.filled(bytes)).collect()
     }
 
-    fn temporary(&self, bytes: u64) -> Result<NamedTempFile> {
+    /// A file that holds this many bytes.
+    fn filled(&self, bytes: u64) -> Result<NamedTempFile> {
         let failed =
             |error: &std::io::Error| trouble("cannot write to the spool", &self.dir, error);
+        let file = self.temporary().map_err(|error| failed(&error))?;
+        allocate(file.as_file(), bytes).map_err(|error| failed(&error))?;
+        Ok(file)
+    }
+
+    /// So many temporary files that have nothing reserved.
+    pub(super) fn blanks(&self, count: usize) -> Result<Vec<NamedTempFile>> {
+        let _turn = self.turn()?;
+        let blanks: std::io::Result<Vec<NamedTempFile>> =
+            (0..count).map(|_| self.temporary()).collect();
+        blanks.map_err(|error| trouble("cannot write to the spool", &self.dir, &error))
+    }
+
+    /// To be called in a turn: until it is locked, it looks as if nobody owned it.
+    fn temporary(&self) -> std::io::Result<NamedTempFile> {
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY_PREFIX)
-            .tempfile_in(&self.dir)
-            .map_err(|error| failed(&error))?;
-        file.as_file().lock().map_err(|error| failed(&error))?;
-        allocate(file.as_file(), bytes).map_err(|error| failed(&error))?;
+            .tempfile_in(&self.dir)?;
+        file.as_file().lock()?;
         Ok(file)
     }
 
@@ -173,6 +187,31 @@ impl Spool {
             ),
         )
         .with_hint("make room on that file system, or move state_dir; what waits for it goes on by itself")
+    }
+}
+
+/// Bytes of the spool for artifacts that are to come: a file as long as they are together.
+pub(super) struct Reservation {
+    file: NamedTempFile,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Of a file that [`Spool::reserve`] made.
+    pub(super) fn new(file: NamedTempFile, bytes: u64) -> Self {
+        Self { file, bytes }
+    }
+
+    /// What is left of it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Gives bytes of it to a file that has none; at no moment is less reserved than before.
+    pub(super) fn give(&mut self, bytes: u64, file: &File) -> std::io::Result<()> {
+        file.set_len(bytes)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.file.as_file().set_len(self.bytes)
     }
 }
 

@@ -1,15 +1,49 @@
-//! Writing an artifact: reserved, written and hashed in one go, synced, renamed.
+//! Writing artifacts: reserved, written and hashed in one go, synced, renamed. Many small ones share what each would
+//! cost: one look at the room, one sync, one turn at the spool's lock.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 
+use tempfile::NamedTempFile;
+
+use super::room::Reservation;
 use super::{Artifact, Keep, Outside, Spool, is_full, trouble};
 use crate::domain::artifact::Digester;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
 
 /// How much more is reserved at a time when a source turns out larger than it said.
 const GROWTH: u64 = 16 << 20;
+/// An artifact that is larger shares nothing with others.
+const SMALL_MAX_BYTES: u64 = 1 << 20;
+/// How many are written before they are synced and renamed: so many files are open meanwhile.
+const PENDING_MAX: usize = 64;
+/// From so many on the file system is synced as a whole.
+const SYNCED_ONE_BY_ONE_MAX: usize = 4;
+/// For how much room is reserved at once.
+const RESERVED_MAX_BYTES: u64 = 64 << 20;
+
+/// Writes artifacts one after the other. Those that it has taken lie in the spool once [`Storing::finish`] says so.
+pub struct Storing<'a> {
+    spool: &'a Spool,
+    keep: &'a Keep,
+    outside: &'a Outside<'a>,
+    /// How many small ones are still to come, and their bytes.
+    to_come: (usize, u64),
+    reserved: Option<Reservation>,
+    /// Files for the next ones.
+    blanks: Vec<NamedTempFile>,
+    pending: Vec<Written>,
+    stored: Vec<Artifact>,
+}
+
+/// An artifact that is whole, under a temporary name.
+struct Written {
+    file: NamedTempFile,
+    sha256: String,
+    size: u64,
+}
 
 impl Spool {
     /// Writes an artifact of `size` bytes, which `fill` writes; should they become more, room is made for
@@ -22,10 +56,46 @@ impl Spool {
         outside: &Outside<'_>,
         fill: impl FnOnce(&mut dyn Write) -> Result<()>,
     ) -> Result<Artifact> {
-        let temporary = self.reserve(size, outside)?;
-        let mut hashing = Hashing {
+        let mut storing = self.storing(keep, outside, &[]);
+        storing.add(size, fill)?;
+        let mut stored = storing.finish()?;
+        stored
+            .pop()
+            .ok_or_else(|| Error::state("a bug in auto-dispatcher: an artifact is missing"))
+    }
+
+    /// Begins to write artifacts of these sizes, or of others.
+    pub fn storing<'a>(
+        &'a self,
+        keep: &'a Keep,
+        outside: &'a Outside<'a>,
+        sizes: &[u64],
+    ) -> Storing<'a> {
+        let small = || sizes.iter().filter(|size| **size <= SMALL_MAX_BYTES);
+        Storing {
             spool: self,
+            keep,
             outside,
+            to_come: (small().count(), small().sum()),
+            reserved: None,
+            blanks: Vec::new(),
+            pending: Vec::new(),
+            stored: Vec::new(),
+        }
+    }
+}
+
+impl Storing<'_> {
+    /// The same as [`Spool::store`] for one of many.
+    pub fn add(
+        &mut self,
+        size: u64,
+        fill: impl FnOnce(&mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        let temporary = self.temporary(size)?;
+        let mut hashing = Hashing {
+            spool: self.spool,
+            outside: self.outside,
             file: temporary.as_file(),
             hash: Digester::default(),
             size: 0,
@@ -35,21 +105,105 @@ impl Spool {
         // What the disk says is nearer to the truth than what the source makes of it.
         fill(&mut hashing).map_err(|error| hashing.trouble.take().unwrap_or(error))?;
         fail_points::hit("spool.written");
-        let (sha256, size) = (hashing.hash.finish(), hashing.size);
-        let written = temporary.as_file();
-        written
-            .set_len(size)
-            .and_then(|()| written.sync_all())
-            .map_err(|error| trouble("cannot sync", temporary.path(), &error))?;
-        fail_points::hit("spool.synced");
-        let turn = self.turn()?;
-        keep.add(std::slice::from_ref(&sha256))
-            .map_err(|error| trouble("cannot write to", &keep.path, &error))?;
-        let artifact = self.name(temporary, sha256, size)?;
-        drop(turn);
-        self.sync_names()?;
+        let (sha256, written) = (hashing.hash.finish(), hashing.size);
+        if written != hashing.reserved {
+            temporary
+                .as_file()
+                .set_len(written)
+                .map_err(|error| trouble("cannot write to", temporary.path(), &error))?;
+        }
+        self.pending.push(Written {
+            file: temporary,
+            sha256,
+            size: written,
+        });
+        if self.pending.len() >= PENDING_MAX || size > SMALL_MAX_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that all are there, in the order in which they came.
+    pub fn finish(mut self) -> Result<Vec<Artifact>> {
+        self.flush()?;
+        self.spool.sync_names()?;
         fail_points::hit("spool.renamed");
-        Ok(artifact)
+        Ok(self.stored)
+    }
+
+    /// A temporary file of `size` bytes, which are ours.
+    fn temporary(&mut self, size: u64) -> Result<NamedTempFile> {
+        if size <= SMALL_MAX_BYTES && self.to_come.0 > 0 {
+            let file = self.shared(size)?;
+            self.to_come.0 = self.to_come.0.saturating_sub(1);
+            self.to_come.1 = self.to_come.1.saturating_sub(size);
+            if let Some(file) = file {
+                return Ok(file);
+            }
+        }
+        self.spool.reserve(size, self.outside)
+    }
+
+    /// The same out of what is reserved for many; none where there is no room for many: what is the same again needs
+    /// less than it seems.
+    fn shared(&mut self, size: u64) -> Result<Option<NamedTempFile>> {
+        if self.reserved.as_ref().is_none_or(|own| own.bytes() < size) {
+            self.reserved = None;
+            let bytes = self.to_come.1.min(RESERVED_MAX_BYTES);
+            match self.spool.reserve(bytes, self.outside) {
+                Ok(file) => self.reserved = Some(Reservation::new(file, bytes)),
+                Err(error) if error.kind == ErrorKind::NoRoom => {
+                    self.to_come = (0, 0);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(reserved) = self.reserved.as_mut().filter(|own| own.bytes() >= size) else {
+            return Ok(None);
+        };
+        if self.blanks.is_empty() {
+            self.blanks = self.spool.blanks(self.to_come.0.clamp(1, PENDING_MAX))?;
+        }
+        let Some(file) = self.blanks.pop() else {
+            return Ok(None);
+        };
+        reserved
+            .give(size, file.as_file())
+            .map_err(|error| trouble("cannot write to", file.path(), &error))?;
+        Ok(Some(file))
+    }
+
+    /// Gives those that are whole their names.
+    fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.sync()?;
+        fail_points::hit("spool.synced");
+        let spool = self.spool;
+        let _turn = spool.turn()?;
+        self.keep
+            .add(self.pending.iter().map(|written| &written.sha256))
+            .map_err(|error| trouble("cannot write to", &self.keep.path, &error))?;
+        for Written { file, sha256, size } in self.pending.drain(..) {
+            self.stored.push(spool.name(file, sha256, size)?);
+        }
+        Ok(())
+    }
+
+    /// Has the disk take what was written.
+    fn sync(&self) -> Result<()> {
+        if self.pending.len() > SYNCED_ONE_BY_ONE_MAX {
+            let dir = &self.spool.dir;
+            return File::open(dir)
+                .and_then(|dir| rustix::fs::syncfs(dir.as_fd()).map_err(io::Error::from))
+                .map_err(|error| trouble("cannot sync the spool", dir, &error));
+        }
+        self.pending.iter().try_for_each(|written| {
+            let synced = written.file.as_file().sync_all();
+            synced.map_err(|error| trouble("cannot sync", written.file.path(), &error))
+        })
     }
 }
 

@@ -103,12 +103,18 @@ fn a_purge_spares_what_is_needed_or_being_registered() {
     let (_dir, spool) = spool();
     let keep = spool.keep().expect("a lock");
     let artifact = try_store(&spool, &keep, b"abc", &wanted).expect("stored");
-    spool.purge(&artifact.sha256, || Ok(false)).expect("purge");
+    spool
+        .purge(std::slice::from_ref(&artifact.sha256), &|_| Ok(false))
+        .expect("purge");
     assert!(artifact.path.exists(), "purged before it was registered");
     drop(keep);
-    spool.purge(&artifact.sha256, || Ok(true)).expect("purge");
+    spool
+        .purge(std::slice::from_ref(&artifact.sha256), &|_| Ok(true))
+        .expect("purge");
     assert!(artifact.path.exists());
-    spool.purge(&artifact.sha256, || Ok(false)).expect("purge");
+    spool
+        .purge(std::slice::from_ref(&artifact.sha256), &|_| Ok(false))
+        .expect("purge");
     assert!(!artifact.path.exists());
 }
 
@@ -123,7 +129,7 @@ fn a_purge_does_not_wait_for_the_export_of_something_else() {
         is_its_turn: false,
     };
     let stored = spool.store(&keep, 1, &outside, |out| {
-        spool.purge(&artifact.sha256, || Ok(false))?;
+        spool.purge(std::slice::from_ref(&artifact.sha256), &|_| Ok(false))?;
         assert!(!artifact.path.exists());
         out.write_all(b"x")
             .map_err(|error| Error::io(ErrorKind::Source, "write", Path::new("x"), &error))

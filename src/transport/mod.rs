@@ -4,8 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
@@ -18,6 +17,9 @@ pub mod probe;
 mod replace;
 mod resume;
 pub mod ssh;
+mod stop;
+
+pub use stop::StopFlag;
 
 /// The secrets of a login, looked up late and only when they are asked for. Implemented by the worker.
 pub trait Credentials {
@@ -89,30 +91,6 @@ pub enum Stage {
     LoggedIn(String),
 }
 
-/// A request to end that transfers and waits look at. Clones are the same flag: a session keeps one.
-#[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// Asks everything that looks here to end.
-    pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether to end.
-    pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    /// A transient fault when the flag is raised.
-    pub fn check(&self) -> Result<(), Fault> {
-        if self.is_raised() {
-            return Err(Fault::transient("interrupted: the worker was told to stop"));
-        }
-        Ok(())
-    }
-}
-
 /// One file to bring to a host. Names are single path components and taken literally.
 #[derive(Debug, Clone)]
 pub struct Upload<'a> {
@@ -133,6 +111,64 @@ pub struct Upload<'a> {
     /// Whether an earlier attempt may have left a beginning of it under the temporary name. Without this
     /// nobody asks, which saves a question for each file, and whatever lies there is replaced.
     pub resume: bool,
+}
+
+/// Many small files for one directory of a host, brought in one go. Their names are plain (see
+/// [`crate::domain::group`]), and each is there once.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Absolute directory on the host, as [`Session::prepare_dir`] returned it.
+    pub dir: &'a str,
+    /// The unique name, in there, of the directory that they lie in until all are verified.
+    pub temporary: &'a str,
+    /// Permission bits, if the rule names some.
+    pub mode: Option<u32>,
+    /// The files.
+    pub files: &'a [Grouped<'a>],
+}
+
+/// One file of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouped<'a> {
+    /// The artifact in the spool.
+    pub local: &'a Path,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: &'a str,
+    /// The name that the file gets.
+    pub name: &'a str,
+}
+
+/// What the caller is asked and told on the way of a group. A fault that it answers with ends the way.
+#[derive(Debug)]
+pub enum Milestone<'a> {
+    /// The host is being asked whether it can take a group; nothing is made there before it is. Those that are to go
+    /// on are left true.
+    Asked(&'a mut [bool]),
+    /// This file is being handed over.
+    Begun(usize),
+    /// All have been handed over, and the host verifies them.
+    Sent,
+    /// Length and SHA-256 of all that went were computed by the host and agree. Those that are still true are about
+    /// to get their names; of the others a directory has the name.
+    Verified(&'a [bool]),
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brought {
+    /// Each file has its name where there is a true; the others lie nowhere.
+    Published {
+        /// In the order of the files.
+        which: Vec<bool>,
+        /// Whether the temporary directory is gone.
+        is_tidy: bool,
+    },
+    /// The host takes no groups, for this reason; nothing was made there.
+    Unable(String),
+    /// None has its name, for this reason, which concerns the group and not the connection: each may be tried alone.
+    Refused(String),
 }
 
 /// Refuses names that are no single component, and those that uploads under way and install records go by on hosts.
@@ -215,6 +251,18 @@ pub struct Shell {
     pub no_records: Option<String>,
 }
 
+/// How long the peer of a session that lay idle gets to answer.
+const PEER_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How far a file has come that is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placing {
+    /// Its bytes are there, and so many were before; it is verified now. Not told where the host does all in one go.
+    Uploaded(u64),
+    /// It may get its name from now on.
+    Publishing,
+}
+
 /// How an upload was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -258,6 +306,54 @@ pub trait Session: Send {
     /// aside is removed afterwards: it is older than what has the name.
     fn publish(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
 
+    /// Whether [`Session::bring_group`] may work. It was not tried, or has never refused.
+    fn takes_groups(&self) -> bool {
+        false
+    }
+
+    /// Brings small files together: all go into a temporary directory, are verified and on the disk, and only then
+    /// get their names, each in one step, replacing files of these names. The mode of each is the final one or a
+    /// narrower one while it grows, and nobody else may enter the directory. What an earlier attempt left under that
+    /// name is removed first. `passes` is told how far it is. After a fault the directory may still be there.
+    fn bring_group(
+        &mut self,
+        group: &Group<'_>,
+        passes: &mut dyn FnMut(Milestone<'_>) -> Result<(), Fault>,
+    ) -> Result<Brought, Fault> {
+        let (_, _) = (group, passes);
+        let why = "this transport brings files one by one";
+        Ok(Brought::Unable(why.to_owned()))
+    }
+
+    /// Removes the temporary directory of a group that is not under way any more. Idempotent.
+    fn tidy_group(&mut self, dir: &str, temporary: &str) -> Result<(), Fault> {
+        Err(Fault::unsupported(format!(
+            "{dir}/{temporary} can only be removed over SSH"
+        )))
+    }
+
+    /// What [`Session::prepare_dir`] does for what is placed there next: what is missing may be made by
+    /// [`Session::place`] only.
+    fn aim(&mut self, dest_dir: &str) -> Result<String, Fault> {
+        self.prepare_dir(dest_dir)
+    }
+
+    /// Does what [`Session::upload`], [`Session::verify`] and [`Session::publish`] do, in one go where the host can.
+    /// `told` is told what is about to happen, once at least before the file gets its name; its fault ends it.
+    fn place(
+        &mut self,
+        upload: &Upload<'_>,
+        progress: &mut dyn FnMut(u64),
+        told: &mut dyn FnMut(Placing) -> Result<(), Fault>,
+    ) -> Result<Verified, Fault> {
+        let resumed_at = self.upload(upload, progress)?;
+        told(Placing::Uploaded(resumed_at))?;
+        let verified = self.verify(upload)?;
+        told(Placing::Publishing)?;
+        self.publish(upload)?;
+        Ok(verified)
+    }
+
     /// Removes the temporary file if it is there. Idempotent. Refuses to after a `publish` that moved the old
     /// file and could neither finish nor put it back.
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault>;
@@ -300,6 +396,9 @@ pub trait Session: Send {
 
     /// What the host can do beside taking files. Leaves nothing there.
     fn abilities(&mut self) -> Result<Abilities, Fault>;
+
+    /// Whether a session that lay idle still serves: asks the peer, which gets a few seconds.
+    fn is_alive(&mut self) -> bool;
 
     /// Ends the connection politely, within a second or so.
     fn close(self: Box<Self>);

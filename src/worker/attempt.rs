@@ -9,9 +9,14 @@ use crate::error::Error;
 use crate::journal::{AttemptRecord, Claim, Journal, Work};
 
 mod ahead;
+mod companions;
+mod contact;
 mod deliver;
 mod export;
+mod group;
 mod install;
+
+pub(super) use companions::Companions;
 
 pub(super) struct Attempt<'a> {
     context: &'a Context,
@@ -77,6 +82,11 @@ impl<'a> Attempt<'a> {
         self.sessions.drop_all();
     }
 
+    /// For what is to be written while the attempt is under way.
+    pub(super) fn journal(&mut self) -> &mut Journal {
+        self.journal
+    }
+
     pub(super) fn leave(self) -> Left {
         Left {
             step: self.step,
@@ -93,22 +103,20 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn run(&mut self) -> Outcome {
         self.sessions.learn(self.caller());
-        match self.steps() {
-            Ok(outcome) => outcome,
-            Err(mut fault) => {
-                fault.message = self.sessions.hide(&fault.message);
-                let passing =
-                    matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient);
-                if passing || fault.class == FaultClass::Unknown {
-                    // A session that failed is not used again.
-                    self.sessions.drop_all();
-                }
-                if passing && self.context.stop.is_raised() {
-                    return Outcome::Interrupted;
-                }
-                Outcome::Faulted(fault)
-            }
+        self.steps().unwrap_or_else(|fault| self.faulted(fault))
+    }
+
+    fn faulted(&mut self, mut fault: Fault) -> Outcome {
+        fault.message = self.sessions.hide(&fault.message);
+        let passing = matches!(fault.class, FaultClass::Unreachable | FaultClass::Transient);
+        if passing || fault.class == FaultClass::Unknown {
+            // A session that failed is not used again.
+            self.sessions.drop_all();
         }
+        if passing && self.context.stop.is_raised() {
+            return Outcome::Interrupted;
+        }
+        Outcome::Faulted(fault)
     }
 
     fn steps(&mut self) -> Result<Outcome, Fault> {
@@ -116,13 +124,14 @@ impl<'a> Attempt<'a> {
             path.clone()
         } else {
             self.begin(Step::Export)?;
-            let artifact = self.artifact()?;
+            let artifact = self.artifact_and_session()?;
             self.deliver(&artifact)?
         };
         let Some(command) = self.work.service.install_command.clone() else {
             return Ok(Outcome::Delivered);
         };
-        self.begin(Step::Install)?;
+        // The journal knows: it was told so together with where the package lies.
+        self.enter(Step::Install)?;
         self.install(command, &remote_path).map(Outcome::Installed)
     }
 

@@ -7,44 +7,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use chrono::Utc;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::catch_up::CatchUp;
 use super::ending::{Ended, Until};
 use super::incoming::{Taken, Taking};
+use super::pause::{Outlook, Pause, SLEEP_WAITING, Woken};
 use super::planners::Planners;
 use super::pruner::Pruner;
+use super::role::Role;
 use super::{Context, lane, presence, tellers, upkeep};
 use crate::domain::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
 use crate::journal::{Awaited, Journal, LaneHead, UnplannedOutlook};
 
-/// Longest sleep of a worker: the net under lost wake-ups, and how soon a dead worker is noticed.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// Longest sleep while somebody at a terminal waits for batches that another worker may settle.
-const SLEEP_WAITING: Duration = Duration::from_millis(50);
 /// How long a lane rests after its thread failed for a reason of ours (journal, disk).
 const LANE_REST: Duration = Duration::from_secs(2);
 
 /// How long a worker bears a journal that refuses.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
-/// Whom a worker serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everybody: hooks start no other one while it lives.
-    Background,
-    /// Everybody; started by a hook, of which one at a time is enough.
-    Detached,
-    /// A command in the foreground, which ends when its own batches are settled.
-    Foreground,
-}
-
 /// What the main loop does next.
 enum Turn {
-    Sleep(Duration),
+    Sleep(Pause),
     End(Ended),
 }
 
@@ -75,6 +62,8 @@ struct Coordinator<'a> {
     finishing: &'a AtomicBool,
     /// Since when the journal refuses.
     failing_since: Option<Instant>,
+    /// The journal's version when it was last looked at.
+    seen: Option<i64>,
 }
 
 /// Works the journal until `until` says so or the stop flag is raised.
@@ -92,12 +81,7 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         _ => None,
     };
     let mut journal = upkeep::journal_to_work_on(context, role)?;
-    let role_name = match role {
-        Role::Background => "worker",
-        Role::Detached => "detached",
-        Role::Foreground => "foreground",
-    };
-    let worker = upkeep::enter(context, &mut journal, role, role_name)?;
+    let worker = upkeep::enter(context, &mut journal, role)?;
     let mut presence = presence::Presence::enter(
         &context.state,
         worker,
@@ -112,8 +96,10 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         presence::forget_failure(&context.state);
     }
     context.emit(&Event::WorkerStarted { worker });
-    // What those left who died; later ones are swept in pauses.
-    upkeep::sweep(context, &journal);
+    // What those left who died; later ones are swept in pauses. Somebody at a terminal is not kept waiting for it.
+    if role != Role::Foreground {
+        upkeep::sweep(context, &journal);
+    }
     let finishing = AtomicBool::new(false);
     let mut coordinator = Coordinator {
         context,
@@ -130,15 +116,19 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
         pruner: Pruner::new(),
         finishing: &finishing,
         failing_since: None,
+        seen: None,
     };
     let ended = std::thread::scope(|scope| {
         let (sender, receiver) = unbounded();
-        tellers::start(scope, context, worker, &finishing);
+        let (stays, ends) = bounded(0);
+        tellers::start(scope, context, worker, &finishing, &ends);
         let ended = coordinator.run(scope, &sender, &receiver, &mut presence);
         // Hooks start another worker from here on, whatever the last threads still have to do.
         presence.resign();
         fail_points::hit("worker.resigned");
         finishing.store(true, Ordering::SeqCst);
+        // Wakes the tellers.
+        drop(stays);
         if ended.is_err() {
             context.stop.raise();
         }
@@ -188,12 +178,16 @@ impl<'a> Coordinator<'a> {
                     resigned = true;
                     continue;
                 }
-                Err(error) => self.rest_or_give_up(error)?,
+                Err(error) => Pause::of(self.rest_or_give_up(error)?),
             };
-            select! {
-                recv(finished) -> done => if let Ok(done) = done { self.note(done); },
-                recv(self.context.wake.receiver) -> _ => self.taking.iter_mut().for_each(Taking::hasten),
-                default(pause) => {},
+            let is_over = || {
+                // Trouble with the journal is seen to by whoever looks at it next.
+                self.context.stop.is_raised() || self.journal.version().ok() != self.seen
+            };
+            match pause.sleep(finished, &self.context.wake.receiver, &is_over) {
+                Woken::ByWork(done) => self.note(done),
+                Woken::ByOthers => self.taking.iter_mut().for_each(Taking::hasten),
+                Woken::ByNobody => {}
             }
             while let Ok(done) = finished.try_recv() {
                 self.note(done);
@@ -212,6 +206,8 @@ impl<'a> Coordinator<'a> {
     {
         self.context.board.catch_up();
         self.journal.check_that_it_is_still_there()?;
+        // First: what is written while we look is looked at next.
+        self.seen = Some(self.journal.version()?);
         upkeep::rescue(self.context, &mut self.journal, self.worker)?;
         if let Some(catch_up) = &mut self.catch_up {
             let looked = sender.clone();
@@ -239,6 +235,10 @@ impl<'a> Coordinator<'a> {
         let mut heads = self.journal.lane_heads()?;
         upkeep::see_to_room(self.context, &mut self.journal, &mut heads)?;
         self.start_lanes(scope, sender, &heads)?;
+        if self.context.parking.is_over_for_some() {
+            let context = self.context;
+            scope.spawn(|| context.parking.close_old());
+        }
         let told = sender.clone();
         let done = move |result| drop(told.send(Finished::Pruner(result)));
         self.pruner.start(scope, self.context, self.finishing, done);
@@ -255,7 +255,7 @@ impl<'a> Coordinator<'a> {
         }
         Ok(match self.end(busy, &heads)? {
             Some(ended) => Turn::End(ended),
-            None => Turn::Sleep(self.pause(&heads, &unplanned)),
+            None => Turn::Sleep(self.pause(busy, &heads, &unplanned)),
         })
     }
 
@@ -419,6 +419,11 @@ impl<'a> Coordinator<'a> {
 
     /// Waits for the threads; they look at the stop flag, or have nothing left to do.
     fn drain(&mut self, finished: &Receiver<Finished>) {
+        self.finish_threads(finished);
+        self.context.parking.close_all();
+    }
+
+    fn finish_threads(&mut self, finished: &Receiver<Finished>) {
         let takes = |taking: &Option<Taking>| taking.as_ref().is_some_and(Taking::is_at_work);
         while self.is_at_work() || self.is_catching_up() || takes(&self.taking) {
             match finished.recv() {
@@ -428,18 +433,19 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn pause(&self, heads: &[LaneHead], unplanned: &UnplannedOutlook) -> Duration {
-        let longest = match self.until {
-            Until::Settled(_) => SLEEP_WAITING,
-            _ if unplanned.next_due.is_some_and(|due| due <= Utc::now()) => SLEEP_WAITING,
-            _ => SLEEP_MAX,
-        };
+    fn pause(&self, busy: bool, heads: &[LaneHead], unplanned: &UnplannedOutlook) -> Pause {
+        let now = Utc::now();
         let waiting = heads
             .iter()
-            .filter(|head| !self.active.contains(&head.lane))
+            .filter(|head| head.due_at > now && !self.active.contains(&head.lane))
             .map(|head| head.due_at);
-        let next: Option<DateTime<Utc>> = waiting.filter(|due| *due > Utc::now()).min();
-        let until_next = next.and_then(|due| (due - Utc::now()).to_std().ok());
-        until_next.map_or(longest, |pause| pause.min(longest))
+        let outlook = Outlook {
+            busy,
+            idle_for: self.idle_since.elapsed(),
+            waiting: waiting.min(),
+            unplanned: unplanned.next_due,
+            notes: self.taking.as_ref().and_then(Taking::pause),
+        };
+        Pause::before(self.until, &outlook, now)
     }
 }

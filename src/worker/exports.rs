@@ -2,9 +2,10 @@
 //! all packages of a batch. Knows nothing of how a package is exported.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::lock;
 use crate::domain::ahead::Progress;
 
 /// How often somebody who waits for another lane's dump looks whether to go on without it.
@@ -42,13 +43,13 @@ pub(super) struct Turn<'a> {
 impl Exports {
     /// Runs `export` while no other thread of this process exports the same package.
     pub(super) fn one_at_a_time<T>(&self, package_id: i64, export: impl FnOnce() -> T) -> T {
-        let lock = Arc::clone(locked(&self.packages).entry(package_id).or_default());
+        let own = Arc::clone(lock(&self.packages).entry(package_id).or_default());
         let result = {
-            let _turn = locked(&lock);
+            let _turn = lock(&own);
             export()
         };
-        let mut locks = locked(&self.packages);
-        if Arc::strong_count(&lock) <= 2 {
+        let mut locks = lock(&self.packages);
+        if Arc::strong_count(&own) <= 2 {
             locks.remove(&package_id);
         }
         result
@@ -56,7 +57,7 @@ impl Exports {
 
     /// What is exported ahead of a batch.
     pub(super) fn ahead(&self, batch: i64) -> Arc<Ahead> {
-        let mut batches = locked(&self.batches);
+        let mut batches = lock(&self.batches);
         if batches.len() >= REMEMBERED_MAX {
             batches.retain(|_, ahead| Arc::strong_count(ahead) > 1);
         }
@@ -68,13 +69,13 @@ impl Ahead {
     /// The turn to export ahead, if that may bring the package. While another lane has it, this one waits until
     /// `may_go`, which is asked whenever that one has got something, says that there is no need to wait.
     pub(super) fn turn(&self, package: i64, mut may_go: impl FnMut() -> bool) -> Option<Turn<'_>> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         while state.is_running {
             drop(state);
             if may_go() {
                 return None;
             }
-            state = locked(&self.state);
+            state = lock(&self.state);
             if state.is_running {
                 let waited = self.changed.wait_timeout(state, LOOK_EVERY);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -106,7 +107,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = locked(&self.ahead.state);
+        let mut state = lock(&self.ahead.state);
         state.is_running = false;
         match self.read {
             Some((first, last)) => state.progress.read(first, last),
@@ -115,8 +116,4 @@ impl Drop for Turn<'_> {
         drop(state);
         self.ahead.changed.notify_all();
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

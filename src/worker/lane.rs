@@ -7,19 +7,18 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::Context;
-use super::attempt::{Attempt, Left};
+use super::attempt::{Attempt, Companions};
 use super::leftovers;
 use super::sessions::Sessions;
-use crate::domain::delivery::{Outcome, Standing, Transition, settle};
-use crate::domain::event::{Event, Subject};
+use crate::domain::delivery::{Outcome, Standing, settle};
+use crate::domain::event::Event;
 use crate::domain::fault::Fault;
 use crate::domain::retry::RetryPolicy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fail_points;
-use crate::journal::{Awaited, Claim, Journal, Settling, Work};
+use crate::journal::{Awaited, Claim, Journal, Work};
 
-/// Pause between two tries to write the end of an attempt to a journal that refuses it.
-const SETTLE_PAUSE: Duration = Duration::from_millis(500);
+mod settling;
 
 /// When a lane is left although more of it could be claimed.
 #[derive(Clone, Copy)]
@@ -44,14 +43,18 @@ impl End<'_> {
 
 /// Works `lane` for `worker` until nothing of it can be claimed, the worker has to stop, or the end has come.
 pub(super) fn run(context: &Context, lane: &str, worker: i64, end: End<'_>) -> Result<()> {
-    let mut journal = context.journal()?;
     let mut sessions = Sessions::default();
-    let result = deliver_all(context, (lane, worker), end, &mut journal, &mut sessions);
-    if result.is_ok() {
-        leftovers::tidy(context, &mut journal, &mut sessions, lane);
-        leftovers::forget(context, &mut journal, &mut sessions);
+    let result = context.with_journal(|journal| {
+        deliver_all(context, (lane, worker), end, journal, &mut sessions)?;
+        leftovers::tidy(context, journal, &mut sessions, lane);
+        leftovers::forget(context, journal, &mut sessions);
+        Ok(())
+    });
+    if result.is_ok() && !context.stop.is_raised() {
+        context.parking.leave(lane, sessions);
+    } else {
+        sessions.close();
     }
-    sessions.close();
     result
 }
 
@@ -67,36 +70,43 @@ fn deliver_all(
             break;
         };
         fail_points::hit("lane.claimed");
-        one(context, journal, sessions, &claim, &work)?;
+        if let Some(parked) = context.parking.fetch(lane) {
+            *sessions = parked.awake();
+        }
+        one(context, end, journal, sessions, (&claim, &work))?;
     }
     Ok(())
 }
 
+/// Makes an attempt at a delivery, and at those behind it that travel with it.
 fn one(
     context: &Context,
+    end: End<'_>,
     journal: &mut Journal,
     sessions: &mut Sessions,
-    claim: &Claim,
-    work: &Work,
+    (claim, work): (&Claim, &Work),
 ) -> Result<()> {
-    let subject = Subject {
-        delivery: work.delivery,
-        batch: work.batch.id,
-        package: work.package.clone(),
-        lane: work.target.lane(),
-    };
+    let subject = work.subject();
     context.emit(&Event::AttemptStarted {
         subject: subject.clone(),
         attempt: claim.attempt,
     });
+    let mut companions = Companions::behind(journal, sessions, end.awaited, (claim, work))?;
     let mut attempt = Attempt::new(context, journal, sessions, claim, work, &subject);
-    // A bug in one delivery must not take the worker and all other lanes with it.
-    let outcome = catch_unwind(AssertUnwindSafe(|| attempt.run())).unwrap_or_else(|_| {
-        attempt.drop_sessions();
-        Outcome::Faulted(Fault::permanent(
-            "a bug in auto-dispatcher (the attempt panicked); please report it with the log",
-        ))
-    });
+    let together = guarded(&mut attempt, |attempt| attempt.together(&mut companions));
+    let outcome = if let Some(outcome) = together.unwrap_or_else(Some) {
+        outcome
+    } else {
+        let others = settling::of(&mut companions);
+        settling::settle_durably(context, attempt.journal(), &others, &companions)?;
+        settling::tell(context, attempt.journal(), others);
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is of one lifetime, the closure of any"
+        )]
+        let alone = guarded(&mut attempt, |attempt| attempt.run());
+        alone.unwrap_or_else(|outcome| outcome)
+    };
     let left = attempt.leave();
     let standing = Standing {
         policy: RetryPolicy {
@@ -108,100 +118,37 @@ fn one(
         install_began: left.install_began,
     };
     let jitter = f64::from(Utc::now().timestamp_subsec_micros() % 1000) / 1000.0;
-    let exit_status = left.record.exit_status;
     let transition = settle(outcome, standing, jitter);
-    fail_points::hit("lane.settling");
-    settle_durably(context, journal, claim, &transition, &left)?;
-    fail_points::hit("lane.settled");
-    if let Some(token) = &left.collected {
+    let collected = left.collected.clone();
+    let first = settling::Ended {
+        claim: claim.clone(),
+        subject,
+        package_id: work.package_id,
+        arrived: companions.take_first(),
+        transition,
+        left,
+        is_companion: false,
+    };
+    let mut ended = vec![first];
+    ended.extend(settling::of(&mut companions));
+    settling::settle_durably(context, journal, &ended, &companions)?;
+    if let Some(token) = &collected {
         sessions.forget_install(token);
         fail_points::hit("attempt.forgotten");
     }
-    if matches!(
-        transition,
-        Transition::Fail { .. } | Transition::Lose { .. }
-    ) {
-        context.trouble.store(true, Ordering::SeqCst);
-    }
-    if transition == Transition::Done {
-        tidy_spool(context, journal, work);
-        fail_points::hit("lane.purged");
-    }
-    context.emit(&Event::Settled {
-        subject,
-        attempt: claim.attempt,
-        transition,
-        exit_status,
-    });
+    settling::tell(context, journal, ended);
     Ok(())
 }
 
-/// Writes the end of an attempt, again and again while the journal refuses: what was done on the host
-/// must not be forgotten because our disk is full for a minute. Gives up when the worker has to stop;
-/// the next worker then takes the delivery up where the journal says it stands.
-fn settle_durably(
-    context: &Context,
-    journal: &mut Journal,
-    claim: &Claim,
-    transition: &Transition,
-    left: &Left,
-) -> Result<()> {
-    let step = if transition.state().is_open() {
-        left.resume_at
-    } else {
-        left.step
-    };
-    let mut reported = false;
-    loop {
-        let settling = Settling {
-            claim,
-            transition,
-            step,
-            install_began: left.install_began,
-            record: &left.record,
-        };
-        let error = match journal.settle(&settling, Utc::now()) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {
-                return Err(Error::state(format!(
-                    "delivery {} was taken over by another process; what this one did is not recorded",
-                    claim.delivery
-                )));
-            }
-            Err(error) => error,
-        };
-        if context.stop.is_raised() {
-            return Err(error);
-        }
-        if !reported {
-            context.emit(&Event::Notice {
-                message: format!(
-                    "delivery {}: {}; trying on",
-                    claim.delivery,
-                    error.one_line()
-                ),
-            });
-            reported = true;
-        }
-        std::thread::sleep(SETTLE_PAUSE);
-    }
-}
-
-fn tidy_spool(context: &Context, journal: &Journal, work: &Work) {
-    let purge = || -> Result<()> {
-        let Some((sha256, _)) = journal.artifact_of(work.package_id)? else {
-            return Ok(());
-        };
-        context
-            .spool
-            .purge(&sha256, || journal.artifact_is_needed(&sha256))
-    };
-    if let Err(error) = purge() {
-        context.emit(&Event::Notice {
-            message: format!(
-                "the spool keeps an artifact that nobody needs: {}",
-                error.one_line()
-            ),
-        });
-    }
+/// A bug in one delivery must not take the worker and all other lanes with it.
+fn guarded<T>(
+    attempt: &mut Attempt<'_>,
+    work: impl FnOnce(&mut Attempt<'_>) -> T,
+) -> std::result::Result<T, Outcome> {
+    catch_unwind(AssertUnwindSafe(|| work(attempt))).map_err(|_| {
+        attempt.drop_sessions();
+        Outcome::Faulted(Fault::permanent(
+            "a bug in auto-dispatcher (the attempt panicked); please report it with the log",
+        ))
+    })
 }

@@ -59,6 +59,9 @@ fn what(leftover: &Leftover) -> String {
         Remains::Upload { dir, temporary, .. } => {
             format!("the temporary file {temporary} in {dir}")
         }
+        Remains::Group { dir, temporary } => {
+            format!("the temporary directory {temporary} in {dir}")
+        }
         Remains::Install { token } => format!("the record of the install {token}"),
     }
 }

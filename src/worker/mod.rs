@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -28,20 +28,27 @@ mod exports;
 mod incoming;
 mod lane;
 mod leftovers;
+pub mod parking;
+mod pause;
 pub mod planner;
 mod planners;
 pub mod presence;
 mod pruner;
+mod role;
 pub mod scan;
 mod sessions;
 pub mod tellers;
 pub mod underway;
 mod upkeep;
 
-pub use coordinator::{Role, work};
+pub use coordinator::work;
 pub use ending::{Ended, Until};
 pub use exports::Exports;
 pub use incoming::Notes;
+pub use role::Role;
+
+/// How many connections to the journal are kept for the next thread that wants one.
+const IDLE_JOURNALS_MAX: usize = 4;
 
 /// What every thread of a worker shares.
 pub struct Context {
@@ -69,6 +76,10 @@ pub struct Context {
     pub exports: Exports,
     /// Tells other processes how far running deliveries are.
     pub board: underway::Board,
+    /// Connections to the journal that nobody uses at the moment.
+    pub idle_journals: Mutex<Vec<Journal>>,
+    /// Sessions that lanes have left open.
+    pub parking: parking::Parking,
     /// When the worker last looked at its work.
     pub pulse: Pulse,
     /// Where hooks of other users leave notes, if they may.
@@ -89,10 +100,33 @@ impl Context {
         self.state.workers().join(format!("plan-{repository}.lock"))
     }
 
+    /// Has `work` done on a connection to the journal that another thread may have had before: one that is open knows
+    /// the schema and its statements already.
+    pub(crate) fn with_journal<T>(
+        &self,
+        work: impl FnOnce(&mut Journal) -> Result<T>,
+    ) -> Result<T> {
+        let idle = lock(&self.idle_journals).pop();
+        let mut journal = match idle.filter(Journal::is_still_there) {
+            Some(journal) => journal,
+            None => self.journal()?,
+        };
+        let done = work(&mut journal);
+        let mut idle = lock(&self.idle_journals);
+        if done.is_ok() && idle.len() < IDLE_JOURNALS_MAX {
+            idle.push(journal);
+        }
+        done
+    }
+
     pub(crate) fn emit(&self, event: &Event) {
         self.board.hear(event);
         (self.report)(event);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// When the main loop last went round: one that hangs is told by it.
@@ -107,12 +141,12 @@ impl Default for Pulse {
 
 impl Pulse {
     fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.0) = Instant::now();
     }
 
     /// How long ago that was.
     pub fn age(&self) -> Duration {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *lock(&self.0);
         last.elapsed()
     }
 }

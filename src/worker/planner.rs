@@ -33,16 +33,19 @@ pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
     if lock.try_lock().is_err() {
         return Ok(());
     }
-    let mut journal = context.journal()?;
+    context.with_journal(|journal| plan_due(context, journal, repository))
+}
+
+fn plan_due(context: &Context, journal: &mut Journal, repository: i64) -> Result<()> {
     while !context.stop.is_raised() {
         let Some(batch) = journal.next_unplanned(repository, Utc::now())? else {
             return Ok(());
         };
         if let Some(holder) = journal.holder_of_path(batch.id)? {
-            hold(context, &mut journal, &batch, &holder)?;
+            hold(context, journal, &batch, &holder)?;
             continue;
         }
-        if fill_gap(context, &mut journal, &batch)? {
+        if fill_gap(context, journal, &batch)? {
             fail_points::hit("planner.gap_filled");
             continue;
         }
@@ -52,7 +55,7 @@ pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
         if first.is_none_or(|first| first.id != batch.id) {
             continue;
         }
-        plan_one(context, &mut journal, &batch)?;
+        plan_one(context, journal, &batch)?;
         context.wake.now();
     }
     Ok(())
@@ -97,7 +100,7 @@ fn exists(context: &Context, batch: &BatchRow) -> Result<bool> {
     let (Some(path), Some(revision)) = (&batch.repository, batch.revision) else {
         return Ok(false);
     };
-    let repository = context.svnlook.repository(path)?;
+    let repository = context.svnlook.known_repository(path)?;
     check_uuid(&repository, batch)?;
     Ok(revision <= repository.youngest()?)
 }
@@ -173,7 +176,7 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
             batch.id
         )));
     };
-    let repository = context.svnlook.repository(path)?;
+    let repository = context.svnlook.known_repository(path)?;
     check_uuid(&repository, batch)?;
     let loaded = context.configurations.of(
         batch.rules_file.as_deref(),
@@ -183,8 +186,13 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }
-    let changes = changes_of(&repository, revision, &loaded)?;
-    let commit = repository.commit(revision)?;
+    let (changes, commit) = std::thread::scope(|scope| {
+        let commit = scope.spawn(|| repository.commit(revision));
+        let changes = changes_of(&repository, revision, &loaded);
+        (changes, commit.join())
+    });
+    let changes = changes?;
+    let commit = commit.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
     Ok((commit, changes, plan))
 }

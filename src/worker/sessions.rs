@@ -2,6 +2,7 @@
 //! they failed; and the mask for what their hosts say. Decides nothing about deliveries.
 
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use super::Context;
 use super::configurations::LateCredentials;
@@ -79,6 +80,8 @@ pub(super) struct Sessions {
     forgotten: Vec<String>,
     /// Something was not removed from the host; the next time the lane is worked is soon enough.
     tidying_failed: bool,
+    /// When the first of them was opened.
+    since: Option<Instant>,
     /// Knows the secrets of every delivery that the lane has had in this turn.
     mask: RefCell<Mask>,
 }
@@ -117,6 +120,7 @@ impl Sessions {
             let session =
                 fallback::connect(&caller.dial(&credentials), given_up, &mut passed_over)?;
             caller.connected(session.as_ref(), &self.mask);
+            self.opened();
             self.files = Some((session, caller.work.connection.clone()));
         }
         session_of(&mut self.files)
@@ -144,6 +148,7 @@ impl Sessions {
                 fault
             })?;
             caller.connected(session.as_ref(), &self.mask);
+            self.opened();
             self.commands = Some((session, caller.work.connection.clone()));
         }
         session_of(&mut self.commands)
@@ -161,6 +166,14 @@ impl Sessions {
             .is_some_and(|(_, opened)| *opened == work.connection)
     }
 
+    /// Whether a group may go by the session that brings this work's files; none is open: that is not known.
+    pub(super) fn may_take_groups(&self, work: &Work) -> bool {
+        match &self.files {
+            Some((session, opened)) if *opened == work.connection => session.takes_groups(),
+            _ => work.connection.transports.contains(&TransportKind::Ssh),
+        }
+    }
+
     /// Drops what failed, without farewell.
     pub(super) fn drop_all(&mut self) {
         self.files = None;
@@ -170,6 +183,34 @@ impl Sessions {
     /// Drops the session that brings files: its transport was given up.
     pub(super) fn drop_files(&mut self) {
         self.files = None;
+    }
+
+    /// How long ago the first one that is open was opened; none: nothing is open.
+    pub(super) fn age(&self) -> Option<Duration> {
+        if self.files.is_none() && self.commands.is_none() {
+            return None;
+        }
+        Some(self.since.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
+    /// What lay idle is used again: what broke meanwhile is dropped, and costs nobody an attempt.
+    pub(super) fn awake(mut self) -> Self {
+        self.tidying_failed = false;
+        for open in [&mut self.files, &mut self.commands] {
+            if open
+                .as_mut()
+                .is_some_and(|(session, _)| !session.is_alive())
+            {
+                *open = None;
+            }
+        }
+        self
+    }
+
+    fn opened(&mut self) {
+        if self.age().is_none() {
+            self.since = Some(Instant::now());
+        }
     }
 
     /// Ends every session politely.
@@ -210,6 +251,7 @@ impl Sessions {
         };
         let tidied = match &leftover.remains {
             Remains::Install { token } => session.forget_install(token),
+            Remains::Group { dir, temporary } => session.tidy_group(dir, temporary).map(|()| true),
             Remains::Upload {
                 dir,
                 name,

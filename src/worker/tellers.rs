@@ -56,12 +56,14 @@ pub struct Telling {
     pub secrets: SecretPlaces,
 }
 
-/// Starts them; they end when the worker is told to stop, or soon after `finishing` is set.
+/// Starts them; they end when the worker is told to stop, or soon after `finishing` is set. Then `ends` has no sender
+/// any more, which wakes them.
 pub(super) fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context,
     worker: i64,
     finishing: &'scope AtomicBool,
+    ends: &Receiver<()>,
 ) {
     for notifier in &context.settings.notifiers {
         let teller = Teller {
@@ -69,6 +71,7 @@ pub(super) fn start<'scope, 'env>(
             notifier,
             worker,
             finishing,
+            ends: ends.clone(),
         };
         // What is wrong was said where it happened; a panic ends this teller alone.
         scope.spawn(move || {
@@ -97,6 +100,7 @@ struct Teller<'a> {
     notifier: &'a Notifier,
     worker: i64,
     finishing: &'a AtomicBool,
+    ends: Receiver<()>,
 }
 
 /// What came of one look.
@@ -135,15 +139,8 @@ impl Teller<'_> {
             if is_finishing {
                 return;
             }
-            self.rest();
-        }
-    }
-
-    fn rest(&self) {
-        let end = Instant::now() + EVERY;
-        let ends = || self.context.stop.is_raised() || self.finishing.load(Ordering::SeqCst);
-        while Instant::now() < end && !ends() {
-            thread::sleep(STEP);
+            // An end is no message, and no message is the pause.
+            let _ = self.ends.recv_timeout(EVERY);
         }
     }
 

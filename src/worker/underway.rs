@@ -154,7 +154,7 @@ impl Inner {
                 };
                 entry.moved(*bytes, *total);
             }
-            Event::Settled { subject, .. } => {
+            Event::Settled { subject, .. } | Event::Parted { subject } => {
                 if self.entries.remove(&subject.delivery).is_none() {
                     return;
                 }

@@ -26,15 +26,10 @@ pub(super) fn journal_to_work_on(context: &Context, role: Role) -> Result<Journa
 
 /// Enters this process as a worker. One that a hook started waits for room on a full disk: the hook is gone,
 /// and nobody would start another one.
-pub(super) fn enter(
-    context: &Context,
-    journal: &mut Journal,
-    role: Role,
-    role_name: &str,
-) -> Result<i64> {
+pub(super) fn enter(context: &Context, journal: &mut Journal, role: Role) -> Result<i64> {
     let mut reported = false;
     loop {
-        match journal.enter_worker(std::process::id(), role_name, Utc::now()) {
+        match journal.enter_worker(std::process::id(), role.as_str(), Utc::now()) {
             Err(error)
                 if error.kind == ErrorKind::NoRoom
                     && role == Role::Detached

@@ -208,6 +208,7 @@ impl Board {
                 transition,
                 ..
             } => self.settles(subject, transition, now),
+            Event::Parted { subject } => self.settles(subject, &Transition::Release, now),
             _ => {}
         }
     }

@@ -256,9 +256,11 @@ pub(super) fn aside(write: &mut dyn FnMut()) {
 
 /// Writes a line to stderr.
 fn say(line: &str) {
+    // In one piece: the stream holds nothing back.
+    let line = format!("{line}\n");
     aside(&mut || {
         // Whoever waits may have gone; the work goes on.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = std::io::stderr().write_all(line.as_bytes());
     });
 }
 

@@ -21,7 +21,7 @@ fn a_missing_or_empty_file_means_the_defaults() {
 #[test]
 fn every_key_is_read() {
     let settings = load_text(
-        "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nsvnadmin = ~/svnadmin\nworkers = 3\nidle_exit = 5m\n\
+        "[auto-dispatcher]\nstate_dir = ~/state\nsvnlook: /opt/svn/bin/svnlook\nsvnadmin = ~/svnadmin\nworkers = 3\nidle_exit = 5m\nkeep_session = 0\n\
          spool_max = 10M\nkeep_history = 30d\ncatch_up_max = 0\nplan_retry = 1h\ncopied_directories = Yes\n\
          incoming = /var/spool/ad\nrepositories = /srv/svn/*\n  /data/a b\nsite = bank A\nlisten = [::1]:9797\n\
          listen_token_file = ~/token\n",
@@ -33,6 +33,7 @@ fn every_key_is_read() {
         svnadmin: Some("/home/ad/svnadmin".into()),
         workers: 3,
         idle_exit_s: 300,
+        keep_session_s: 0,
         spool_max_bytes: 10 << 20,
         keep_history_s: 30 * 86_400,
         catch_up_max: 0,

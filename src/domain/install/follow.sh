@@ -7,7 +7,9 @@ new() {
   [ -d "$d/cutting" ] && return
   b=0
   [ -f "$d/base" ] && read -r b <"$d/base"
-  size "$d/out"
+  # Asking for the size costs a process.
+  z=0
+  [ ! -s "$d/out" ] || size "$d/out"
   f=$z
   z=$((b+f))
   [ $((z-o)) -gt $((m+16777216)) ] && o=$((z-m))

@@ -1,6 +1,7 @@
 b=$HOME/.auto-dispatcher
 d=$b/$t
-k=$(boot)
+k=
+read -r k 2>/dev/null </proc/sys/kernel/random/boot_id || k=$(boot)
 same_boot() { [ -n "$k" ] && [ "$k" = "$(cat "$d/boot" 2>/dev/null)" ]; }
 lost() { printf '%s L\n' "$N"; exit 0; }
 if [ "$R" -eq 1 ]; then
@@ -13,8 +14,13 @@ else
     # Another install that is forgotten at this moment takes the directory above away when it leaves it empty.
     i=0
     until mkdir -p "$d" 2>/dev/null || [ "$i" -eq 20 ]; do i=$((i+1)); done
-    mkdir -p "$d" && if [ ! -d "$d/ran" ]; then
-      printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run" && echo "$k" >"$d/boot" && true >>"$d/out"
+    { [ -d "$d" ] || mkdir -p "$d"; } && if [ ! -d "$d/ran" ]; then
+      # One that is there may be half written, or be read by a shell at this moment: it is replaced as a whole.
+      set -C
+      if [ -e "$d/run" ] || ! printf '%s\n' "$w" >"$d/run"; then
+        set +C
+        printf '%s\n' "$w" >"$d/run.$$" && mv -f "$d/run.$$" "$d/run"
+      fi && set +C && echo "$k" >"$d/boot" && true >>"$d/out"
     fi
   } 2>&1 ); then
     # A shell whose own printf or echo cannot write says no more than that.

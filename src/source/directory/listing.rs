@@ -1,9 +1,10 @@
 //! One directory, read: its files as they look now, its sub-directories, and what is neither.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::fs::{FileType, RawDir, statat};
 
 use super::{Root, is_nothing};
 use crate::domain::drop_directory::FileStamp;
@@ -31,27 +32,49 @@ pub struct Entry {
     pub kind: Kind,
 }
 
+/// What is asked about a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Nothing.
+    None,
+    /// What it stands for.
+    Any,
+    /// What it stands for, if that is not the file that looks like this.
+    Unless(FileStamp),
+    /// Nothing, but that it is there: it passes for the file that it stood for.
+    Presence,
+}
+
+/// Bytes of names that are read in one go.
+const NAMES_BYTES: usize = 32 << 10;
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Files and directories, as the file system gives them. No special files, and no symbolic links unless they
     /// are followed.
     pub entries: Vec<Entry>,
+    /// How many files look as they were said to, or pass for it: they are not among the entries.
+    pub as_known: usize,
+    /// Names that stood for a file and do not any more.
+    pub no_files: Vec<String>,
     /// Names that are none we can carry, made harmless, with the reason.
     pub unusable: Vec<(String, String)>,
     /// Whether a symbolic link was followed: what changes behind it is told by no event.
     pub has_links: bool,
 }
 
-/// Reads an open directory below `root`. `wanted` is asked before a name is looked at.
+/// Reads an open directory below `root`, from where it stands. `interest` is asked before a name is looked at, with the
+/// inode that the directory itself tells.
 pub fn list(
     root: &Root,
     directory: &OwnedFd,
-    wanted: &dyn Fn(&str) -> bool,
+    interest: &dyn Fn(&str, u64) -> Interest,
 ) -> io::Result<Listing> {
-    let follow = root.follow;
     let mut listing = Listing::default();
-    for entry in Dir::read_from(directory)? {
+    let mut names = Vec::with_capacity(NAMES_BYTES);
+    let mut reader = RawDir::new(directory, names.spare_capacity_mut());
+    while let Some(entry) = reader.next() {
         let entry = entry?;
         let name = entry.file_name();
         let Ok(text) = name.to_str() else {
@@ -63,44 +86,72 @@ pub fn list(
         let file_type = entry.file_type();
         let may_be = match file_type {
             FileType::RegularFile | FileType::Directory | FileType::Unknown => true,
-            FileType::Symlink => follow,
+            FileType::Symlink => root.follow,
             _ => false,
         };
-        if !may_be || text == "." || text == ".." || !wanted(text) {
+        if !may_be || text == "." || text == ".." {
             continue;
         }
-        let flags = if follow {
-            AtFlags::empty()
-        } else {
-            AtFlags::SYMLINK_NOFOLLOW
+        let known = match interest(text, entry.ino()) {
+            Interest::None => continue,
+            Interest::Any => None,
+            Interest::Unless(stamp) => Some(stamp),
+            Interest::Presence => {
+                listing.as_known += 1;
+                continue;
+            }
         };
-        let stat = match statat(directory, name, flags) {
-            Ok(stat) => stat,
+        listing.look(root, directory, (name, text, file_type), known);
+    }
+    Ok(listing)
+}
+
+impl Listing {
+    fn look(
+        &mut self,
+        root: &Root,
+        directory: &OwnedFd,
+        (name, text, file_type): (&CStr, &str, FileType),
+        known: Option<FileStamp>,
+    ) {
+        let mut kind = None;
+        match statat(directory, name, root.stat_flags()) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => {
+                    let stamp = root.stamp_of(&stat);
+                    if known == Some(stamp) {
+                        self.as_known += 1;
+                        return;
+                    }
+                    kind = Some(Kind::File(stamp));
+                }
+                FileType::Directory => {
+                    kind = Some(Kind::Directory {
+                        device: root.stamp_of(&stat).device,
+                        is_link: file_type == FileType::Symlink,
+                    });
+                }
+                _ => {}
+            },
             Err(error) => {
                 let error = io::Error::from(error);
                 // It went meanwhile, or the link leads nowhere.
                 if !is_nothing(&error) {
-                    listing.unusable.push((text.to_owned(), error.to_string()));
+                    self.unusable.push((text.to_owned(), error.to_string()));
                 }
-                continue;
             }
-        };
-        let is_link = file_type == FileType::Symlink;
-        listing.has_links |= is_link;
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File(root.stamp_of(&stat)),
-            FileType::Directory => Kind::Directory {
-                device: root.stamp_of(&stat).device,
-                is_link,
-            },
-            _ => continue,
-        };
-        listing.entries.push(Entry {
-            name: text.to_owned(),
-            kind,
-        });
+        }
+        self.has_links |= file_type == FileType::Symlink;
+        if known.is_some() && !matches!(kind, Some(Kind::File(_))) {
+            self.no_files.push(text.to_owned());
+        }
+        if let Some(kind) = kind {
+            self.entries.push(Entry {
+                name: text.to_owned(),
+                kind,
+            });
+        }
     }
-    Ok(listing)
 }
 
 /// A name that is no text, with the bytes that are none as `\xff`.

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxFlags, fstat, openat, statat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, fstat, openat, openat2,
+    statat, statx,
 };
 
 use rustix::io::Errno;
@@ -22,7 +23,7 @@ mod watch;
 mod writers;
 
 pub use leave::{Departure, Left, cancel_departure, finish_departure};
-pub use listing::{Entry, Kind, Listing, list};
+pub use listing::{Entry, Interest, Kind, Listing, list};
 pub use mounts::{eventless_file_system, missing_mount, mount_point_of};
 pub use watch::{Happening, Watch, What};
 pub use writers::{Writer, writers_of};
@@ -61,14 +62,32 @@ impl Root {
 
     /// Opens the directory at `path` below this one; "" is this one.
     pub fn directory(&self, path: &str) -> io::Result<OwnedFd> {
-        let mut fd = self.fd.try_clone()?;
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            fd = openat(
-                &fd,
-                checked(name)?,
-                self.flags(directory_flags()),
-                Mode::empty(),
-            )?;
+        let flags = self.flags(directory_flags());
+        if path.is_empty() {
+            // Not a copy of the descriptor, which would share the place up to which names were read.
+            return Ok(openat(&self.fd, ".", flags, Mode::empty())?);
+        }
+        for name in path.split('/') {
+            checked(name)?;
+        }
+        if self.follow {
+            return Ok(openat(&self.fd, path, flags, Mode::empty())?);
+        }
+        let resolve = ResolveFlags::NO_SYMLINKS;
+        match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+            // As for a link in the last place: it is no directory.
+            Err(Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
+            // An old kernel, or a sandbox that knows only old ones; or a path that goes by names alone.
+            Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG) => self.name_by_name(path),
+            other => Ok(other?),
+        }
+    }
+
+    fn name_by_name(&self, path: &str) -> io::Result<OwnedFd> {
+        let flags = self.flags(directory_flags());
+        let mut fd = openat(&self.fd, ".", flags, Mode::empty())?;
+        for name in path.split('/') {
+            fd = openat(&fd, name, flags, Mode::empty())?;
         }
         Ok(fd)
     }
@@ -101,6 +120,11 @@ impl Root {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         Ok(self.stamp_of(&stat))
+    }
+
+    /// How an open directory looks.
+    pub fn stamp_of_directory(&self, directory: &OwnedFd) -> io::Result<FileStamp> {
+        Ok(self.stamp_of(&fstat(directory)?))
     }
 
     /// Whether `path` is a directory now.

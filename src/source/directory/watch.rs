@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
@@ -91,12 +89,9 @@ impl Watch {
         });
     }
 
-    /// Waits until something happens or the time is over.
-    pub fn wait(&self, time: Duration) {
-        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-        let timeout = Timespec::try_from(time).ok();
-        // Interrupted or not: whoever waits looks by itself what there is.
-        let _ = poll(&mut fds, timeout.as_ref());
+    /// To be read from when something has happened.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// What has happened, in its order, about `most` of it; the rest is there at the next call.

@@ -2,14 +2,16 @@
 //! alone. Where it tells nothing, nobody is seen.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// O_ACCMODE and O_RDONLY.
-const ACCESS: u32 = 0o3;
-const READ_ONLY: u32 = 0o0;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, readlinkat, statat};
+
+/// Bytes of descriptors' names that are read in one go.
+const NAMES_BYTES: usize = 8 << 10;
 
 /// A process that has a file open for writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +30,19 @@ pub fn writers_of(files: &HashSet<(u64, u64)>) -> HashMap<(u64, u64), Writer> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return found;
     };
+    let mut names = Vec::with_capacity(NAMES_BYTES);
     for process in processes.flatten() {
         let Some(pid) = number(&process.path()) else {
             continue;
         };
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(descriptors) = openat(CWD, process.path().join("fd"), flags, Mode::empty()) else {
             continue;
         };
-        for descriptor in descriptors.flatten() {
-            if let Some(file) = written_file(&process.path(), &descriptor.path(), &inodes)
+        let mut reader = RawDir::new(&descriptors, names.spare_capacity_mut());
+        while let Some(Ok(descriptor)) = reader.next() {
+            let name = descriptor.file_name();
+            if let Some(file) = written_file(&process.path(), &descriptors, name, &inodes)
                 .filter(|file| files.contains(file))
             {
                 found.entry(file).or_insert_with(|| Writer {
@@ -54,29 +60,31 @@ fn number(path: &Path) -> Option<u32> {
 }
 
 /// The file that a descriptor may write to, if it can be one of `inodes`.
-fn written_file(process: &Path, descriptor: &Path, inodes: &HashSet<u64>) -> Option<(u64, u64)> {
+fn written_file(
+    process: &Path,
+    descriptors: &OwnedFd,
+    name: &CStr,
+    inodes: &HashSet<u64>,
+) -> Option<(u64, u64)> {
+    // The link itself has the permissions that the descriptor was opened with.
+    let link = statat(descriptors, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    if !Mode::from_raw_mode(link.st_mode).contains(Mode::WUSR) {
+        return None;
+    }
     // Sockets, pipes and their like have no path.
-    let target = fs::read_link(descriptor).ok()?;
-    if !target.as_os_str().as_bytes().starts_with(b"/") {
+    let target = readlinkat(descriptors, name, Vec::new()).ok()?;
+    if !target.to_bytes().starts_with(b"/") {
         return None;
     }
-    let info = process.join("fdinfo").join(descriptor.file_name()?);
-    let info = fs::read_to_string(info).ok()?;
-    let field = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name))?;
-        Some(line.trim().to_owned())
-    };
-    let flags = u32::from_str_radix(&field("flags:")?, 8).ok()?;
-    // Opened by O_PATH, it reads as 0, too.
-    if flags & ACCESS == READ_ONLY {
-        return None;
-    }
+    let name = name.to_str().ok()?;
+    let info = fs::read_to_string(process.join("fdinfo").join(name)).ok()?;
     // Newer kernels tell the inode here, without a look at the file, which may lie on a server that hangs.
-    let inode: Option<u64> = field("ino:").and_then(|text| text.parse().ok());
+    let line = info.lines().find_map(|line| line.strip_prefix("ino:"));
+    let inode: Option<u64> = line.and_then(|text| text.trim().parse().ok());
     if inode.is_some_and(|inode| !inodes.contains(&inode)) {
         return None;
     }
-    let metadata = fs::metadata(descriptor).ok()?;
+    let metadata = fs::metadata(process.join("fd").join(name)).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 

@@ -24,12 +24,12 @@ use chrono::{DateTime, Utc};
 pub use commit::Commit;
 pub use whole::{Choice, Dumped, End, Revision};
 
-use super::repository_files::{canonical, check_uuid, show};
+use super::repository_files::{canonical, check_uuid, read_uuid, show};
 use crate::domain::revision;
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 use listing::Lines;
-use process::{Call, Finished, run};
+use process::{Call, Finished, Running, pump, run};
 
 /// No such revision.
 const NO_REVISION: &str = "E160006";
@@ -134,6 +134,19 @@ impl Svnlook {
         repository.uuid = check_uuid(uuid.strip_suffix('\n').unwrap_or(&uuid), &repository.path)?;
         Ok(repository)
     }
+
+    /// The same without a process, where the repository keeps its UUID in a file: for those who ask svnlook for
+    /// something else next, which shows whether it can be used.
+    pub fn known_repository(&self, path: &Path) -> Result<Repository> {
+        match read_uuid(path) {
+            Ok(uuid) => Ok(Repository {
+                svnlook: self.clone(),
+                path: canonical(path)?,
+                uuid,
+            }),
+            Err(_) => self.repository(path),
+        }
+    }
 }
 
 impl Repository {
@@ -207,8 +220,16 @@ impl Repository {
         size: u64,
         out: &mut dyn Write,
     ) -> Result<()> {
-        let what = format!("export {}", escape(path));
-        let mut written = 0_u64;
+        self.exporting(revision, path, |export| export.give(size, out))
+    }
+
+    /// Has svnlook begin to read a file, before its size is known: what it reads ahead is what a pipe holds.
+    pub fn exporting<T>(
+        &self,
+        revision: u64,
+        path: &str,
+        then: impl FnOnce(Export<'_>) -> Result<T>,
+    ) -> Result<T> {
         let number = revision.to_string();
         let words = words(
             &["cat".as_ref()],
@@ -218,22 +239,13 @@ impl Repository {
             Some(path),
         );
         let call = self.call(&words, self.svnlook.limits.stall);
-        let finished = run(&call, &mut |chunk| {
-            written += chunk.len() as u64;
-            out.write_all(chunk).map_err(|error| {
-                let place = format!("{what} of revision {revision} of {}", show(&self.path));
-                Error::new(
-                    ErrorKind::State,
-                    format!("cannot {place}: cannot write the bytes: {error}"),
-                )
-            })
-        })?;
-        self.check(&what, Some(revision), &finished)?;
-        if written != size {
-            let why = format!("svnlook gave {written} bytes of {size}");
-            return Err(self.failed(&what, Some(revision), &why));
-        }
-        Ok(())
+        then(Export {
+            running: Running::start(&call)?,
+            call: &call,
+            repository: self,
+            revision,
+            path,
+        })
     }
 
     /// Whether a path has the property `svn:special`: such a file is a symbolic link.
@@ -339,6 +351,43 @@ impl Repository {
         let place = show(&self.path);
         let of = revision.map_or(String::new(), |revision| format!(" of revision {revision}"));
         Error::source(format!("cannot {what}{of} of {place}: {why}"))
+    }
+}
+
+/// A file that svnlook has begun to read.
+pub struct Export<'a> {
+    running: Running,
+    call: &'a Call<'a>,
+    repository: &'a Repository,
+    revision: u64,
+    path: &'a str,
+}
+
+impl Export<'_> {
+    /// Writes its stored bytes to `out` as they come; an error unless there are `size`.
+    pub fn give(self, size: u64, out: &mut dyn Write) -> Result<()> {
+        let (repository, revision) = (self.repository, self.revision);
+        let what = format!("export {}", escape(self.path));
+        let mut written = 0_u64;
+        let finished = pump(self.running, self.call, &mut |chunk| {
+            written += chunk.len() as u64;
+            out.write_all(chunk).map_err(|error| {
+                let place = format!(
+                    "{what} of revision {revision} of {}",
+                    show(&repository.path)
+                );
+                Error::new(
+                    ErrorKind::State,
+                    format!("cannot {place}: cannot write the bytes: {error}"),
+                )
+            })
+        })?;
+        repository.check(&what, Some(revision), &finished)?;
+        if written != size {
+            let why = format!("svnlook gave {written} bytes of {size}");
+            return Err(repository.failed(&what, Some(revision), &why));
+        }
+        Ok(())
     }
 }
 

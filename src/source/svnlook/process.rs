@@ -78,7 +78,15 @@ pub(super) fn run(
     call: &Call<'_>,
     output: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Finished> {
-    let mut running = Running::start(call)?;
+    pump(Running::start(call)?, call, output)
+}
+
+/// The same where it was started before.
+pub(super) fn pump(
+    mut running: Running,
+    call: &Call<'_>,
+    output: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Finished> {
     let (Some(mut stdout), Some(mut stderr)) =
         (running.child.stdout.take(), running.child.stderr.take())
     else {
@@ -154,13 +162,14 @@ impl Call<'_> {
 }
 
 /// A child that does not outlive its reader.
-struct Running {
+pub(super) struct Running {
     child: Child,
     over: bool,
 }
 
 impl Running {
-    fn start(call: &Call<'_>) -> Result<Self> {
+    /// Starts the program of `call`.
+    pub(super) fn start(call: &Call<'_>) -> Result<Self> {
         if !call.program.is_absolute() {
             return Err(call
                 .failed("the path of svnlook is not absolute")

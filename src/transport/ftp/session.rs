@@ -9,8 +9,8 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::transport::replace::{self, Failed, Files};
 use crate::transport::{
-    Abilities, Leftover, Located, Session, SessionFacts, Space, StopFlag, Upload, Verified,
-    check_name,
+    Abilities, Leftover, Located, PEER_ANSWERS_WITHIN, Session, SessionFacts, Space, StopFlag,
+    Upload, Verified, check_name,
 };
 
 /// One open FTP or FTPS session.
@@ -299,6 +299,13 @@ impl Session for FtpSession {
             digests: ["HASH", "XSHA256"].into_iter().filter_map(has).collect(),
             features: known.into_iter().filter_map(has).collect(),
         })
+    }
+
+    fn is_alive(&mut self) -> bool {
+        let answer = self
+            .wire
+            .ask_within(PEER_ANSWERS_WITHIN, "asking for a sign of life", "NOOP");
+        answer.is_ok_and(|reply| reply.is_done())
     }
 
     fn close(mut self: Box<Self>) {

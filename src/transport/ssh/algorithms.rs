@@ -12,6 +12,37 @@ pub(super) enum Kind {
     Mac,
 }
 
+/// Measured for libssh2, which hands AES over in small pieces, and a server on this machine: 3.9 s of processor time for
+/// a GiB on both sides with AES-GCM where the processor knows AES, 5.5 s with ChaCha20.
+const CIPHERS: [&str; 6] = [
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+];
+const CIPHERS_WITHOUT_AES: [&str; 6] = [
+    "chacha20-poly1305@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-gcm@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+];
+
+/// Whether this processor has instructions for AES-GCM.
+fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes")
+        && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
 impl Kind {
     pub(super) const ALL: [Self; 4] = [Self::KeyExchange, Self::HostKey, Self::Cipher, Self::Mac];
 
@@ -25,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// Offered to everybody, best first. Among ciphers the fastest is first: libssh2 hands AES over in small pieces.
+    /// Offered to everybody, best first. Among ciphers the fastest is first.
     fn offered(self) -> &'static [&'static str] {
         match self {
             Self::KeyExchange => &[
@@ -49,14 +80,8 @@ impl Kind {
                 "rsa-sha2-512",
                 "rsa-sha2-256",
             ],
-            Self::Cipher => &[
-                "chacha20-poly1305@openssh.com",
-                "aes256-gcm@openssh.com",
-                "aes128-gcm@openssh.com",
-                "aes256-ctr",
-                "aes192-ctr",
-                "aes128-ctr",
-            ],
+            Self::Cipher if has_aes() => &CIPHERS,
+            Self::Cipher => &CIPHERS_WITHOUT_AES,
             Self::Mac => &[
                 "hmac-sha2-256-etm@openssh.com",
                 "hmac-sha2-512-etm@openssh.com",
@@ -254,10 +279,12 @@ mod tests {
                 with_old.of(kind)
             );
         }
-        assert_eq!(
-            offer.of(Kind::Cipher).first(),
-            Some(&"chacha20-poly1305@openssh.com")
-        );
+        let first = if has_aes() {
+            "aes128-gcm@openssh.com"
+        } else {
+            "chacha20-poly1305@openssh.com"
+        };
+        assert_eq!(offer.of(Kind::Cipher).first(), Some(&first));
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! Scripts on the host, whatever its login shell is: the command line that reaches it holds nothing that
-//! csh, fish or a POSIX shell read differently, `/bin/sh` takes the script from its input, and marked lines
-//! tell its beginning, its end and its status from everything that start-up files print.
+//! csh, fish or a POSIX shell read differently, `/bin/sh` takes one script after the other from its input, and marked
+//! lines tell a script's beginning, its end and its status from everything that start-up files print.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use ssh2::{Channel, ExtendedData};
+use ssh2::{BlockDirections, Channel, ErrorCode, ExtendedData};
 
 use super::markers::Reading;
-use super::wire::{Code, Halt, Wire, code};
+use super::wire::{Code, EAGAIN, Halt, Wire, code};
 
-/// Reads lines up to `AD-GO`, then runs them; what follows on the input is theirs to read.
-const LAUNCHER: &str = "exec /bin/sh -c 'n=$(printf \"\\012x\"); n=${n%x}; s=; while IFS= read -r l; do \
-                        test \"x$l\" = xAD-GO && break; s=$s$l$n; done; eval \"$s\"'";
+/// Reads lines up to the word that stands in the first one, runs them, and so on until its input ends; what follows on
+/// the input is theirs to read. (A shell that has `TMOUT` would end earlier.)
+const LAUNCHER: &str = "exec /bin/sh -c 'unset TMOUT; n=$(printf \"\\012x\"); n=${n%x}; IFS= read -r g || exit; \
+                        while :; do s=; while :; do IFS= read -r l || exit; test \"x$l\" = \"x$g\" && break; \
+                        s=$s$l$n; done; eval \"$s\"; done'";
 
 /// libssh2's code for a channel that the server did not open.
 pub(super) const CHANNEL_FAILURE: Code = Code::Session(-21);
@@ -86,77 +88,231 @@ pub(super) fn nonce() -> String {
     format!("AD{:016x}{:08x}", word(), word() & 0xffff_ffff)
 }
 
-/// Runs a script on a channel that [`open`] gave, shows its output as it comes, feeds it `input`; gives its
-/// status.
-pub(super) fn stream(
-    wire: &Wire,
-    mut channel: Channel,
-    script: &str,
-    input: Option<Input<'_>>,
-    patience: Patience,
-    sink: &mut dyn FnMut(&[u8]),
-) -> Result<i32, ExecError> {
-    let nonce = nonce();
-    let head = format!(
-        "exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n)\nprintf '\\n%s %s\\n' {nonce} \"$?\"\nAD-GO\n"
-    );
-    let mut reading = Reading::new(&nonce);
-    let result = pump(
-        wire,
-        &mut channel,
-        &head,
-        input,
-        patience,
-        &mut reading,
-        sink,
-    );
-    let status = reading.status;
-    if let Err(broke) = result {
-        let halt = match broke {
-            Broke::Wire(halt) => halt,
-            Broke::Here(error) => {
-                finish(wire, &mut channel);
-                return Err(ExecError::Local(error));
-            }
-        };
-        if status.is_none() {
-            return Err(match halt {
-                Halt::Ssh(error) if reading.began => ExecError::Lost(error.message().to_owned()),
-                other => ExecError::Halt(other),
-            });
-        }
-        return status.ok_or_else(|| ExecError::Lost(String::new()));
+/// What a script finds on its input.
+pub(super) enum Fed<'a> {
+    /// Nothing.
+    Nothing,
+    /// These bytes, of which it reads every one, and no more: another script comes behind them.
+    Counted(Input<'a>),
+    /// These bytes, and then the end.
+    Whole(Input<'a>),
+}
+
+/// `/bin/sh` on the host, which takes scripts; its outputs are merged.
+pub(super) struct Shell {
+    pub(super) channel: Channel,
+    /// The line that ends a script; the first one that the launcher reads. In no list of processes, unlike the launcher.
+    go: String,
+    is_new: bool,
+    /// The host has not said yet that it runs the launcher.
+    is_starting: bool,
+    /// How long the host took to open the channel.
+    pub(super) round_trip: Duration,
+}
+
+impl Shell {
+    /// Opens a channel and asks for the shell. Whether the host runs one shows with the first script: to wait for its
+    /// word would cost a round trip.
+    pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Self, ExecError> {
+        let begun = Instant::now();
+        let channel = wire
+            .run(limit, || wire.session.channel_session())
+            .map_err(|trouble| match trouble {
+                Halt::Ssh(error) if code(&error) == CHANNEL_FAILURE => {
+                    ExecError::Busy(error.message().to_owned())
+                }
+                other => refusal(other),
+            })?;
+        Self::start(wire, channel, begun.elapsed(), limit)
     }
-    finish(wire, &mut channel);
-    match status {
-        Some(status) => Ok(status),
-        None if reading.began => Err(ExecError::Lost(
-            "the script ended without a status".to_owned(),
-        )),
-        None => Err(ExecError::NoShell(reading.noise())),
+
+    /// Asks for the shell on a channel that is open.
+    pub(super) fn start(
+        wire: &Wire,
+        mut channel: Channel,
+        round_trip: Duration,
+        limit: Duration,
+    ) -> Result<Self, ExecError> {
+        wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
+            .map_err(refusal)?;
+        let mut shell = Self {
+            channel,
+            go: nonce(),
+            is_new: true,
+            is_starting: true,
+            round_trip,
+        };
+        let end = Instant::now() + limit;
+        // The question itself has to be on its way before anything else is.
+        while !shell.has_started(wire, limit)? && sends(wire) {
+            wire.pause(end, limit).map_err(ExecError::Halt)?;
+        }
+        Ok(shell)
+    }
+
+    /// Whether the host has said that it runs the launcher; an error where it does not.
+    pub(super) fn has_started(&mut self, wire: &Wire, limit: Duration) -> Result<bool, ExecError> {
+        if self.is_starting {
+            match wire.call(limit, || self.channel.exec(LAUNCHER)) {
+                Ok(()) => self.is_starting = false,
+                Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
+                Err(error) => return Err(refusal(Halt::Ssh(error))),
+            }
+        }
+        Ok(!self.is_starting)
+    }
+
+    /// Whether it takes no more scripts. What it says meanwhile is nobody's.
+    pub(super) fn is_over(&mut self, wire: &Wire, limit: Duration) -> bool {
+        match wire.call(limit, || self.channel.read(&mut [0; 4096])) {
+            Ok(0) => self.channel.eof(),
+            Ok(_) => false,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// The bytes that have it run a script, and what finds the script's output in what comes.
+    pub(super) fn wrapped(&mut self, script: &str, is_fed: bool) -> (String, Reading) {
+        let nonce = nonce();
+        let go = &self.go;
+        let greeting = if std::mem::take(&mut self.is_new) {
+            format!("{go}\n")
+        } else {
+            String::new()
+        };
+        // Where a script fails nobody knows how much of its input it has read: what is left must never be taken for
+        // the next script.
+        let (input, then) = if is_fed {
+            ("", "test \"$s\" = 0 || exit 0\n")
+        } else {
+            (" </dev/null", "")
+        };
+        let text = format!(
+            "{greeting}exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n){input}\ns=$?\n\
+             printf '\\n%s %s\\n' {nonce} \"$s\"\n{then}{go}\n"
+        );
+        (text, Reading::new(&nonce))
+    }
+
+    /// Runs a script, shows its output as it comes, feeds it; gives its status. After an error, and after a status
+    /// other than 0 of a script that was fed, the shell takes no more.
+    pub(super) fn run(
+        &mut self,
+        wire: &Wire,
+        script: &str,
+        fed: Fed<'_>,
+        patience: Patience,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<i32, ExecError> {
+        let (head, mut reading) = self.wrapped(script, !matches!(fed, Fed::Nothing));
+        let (input, closes) = match fed {
+            Fed::Nothing => (None, false),
+            Fed::Counted(input) => (Some(input), false),
+            Fed::Whole(input) => (Some(input), true),
+        };
+        let writing = Writing {
+            head: head.len(),
+            pending: head.into_bytes(),
+            from: 0,
+            done: false,
+            closes,
+            handed: 0,
+        };
+        let result = self.pump(wire, writing, input, patience, &mut reading, sink);
+        match (result, reading.status) {
+            (Err(Broke::Here(error)), _) => Err(ExecError::Local(error)),
+            (_, Some(status)) => Ok(status),
+            (Err(Broke::Refused(error)), None) => Err(error),
+            (Err(Broke::Wire(Halt::Ssh(error))), None) if reading.began => {
+                Err(ExecError::Lost(error.message().to_owned()))
+            }
+            (Err(Broke::Wire(halt)), None) => Err(ExecError::Halt(halt)),
+            (Ok(()), None) => Err(ended(&reading)),
+        }
+    }
+
+    /// Writes what there is to write and reads what there is to read until the end marker or the end.
+    fn pump(
+        &mut self,
+        wire: &Wire,
+        mut writing: Writing,
+        mut input: Option<Input<'_>>,
+        patience: Patience,
+        reading: &mut Reading,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Broke> {
+        let stall = patience.stall;
+        let begun = Instant::now();
+        let most = match patience.limit {
+            Patient::For(limit) | Patient::ForSilence(limit) => Some((begun + limit, limit)),
+            Patient::WithInput => None,
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        let mut last = begun;
+        loop {
+            let mut moved = false;
+            self.has_started(wire, stall).map_err(Broke::Refused)?;
+            let channel = &mut self.channel;
+            if !writing.done {
+                match writing.step(wire, stall, channel, input.as_mut()) {
+                    Ok(step) => moved |= step,
+                    // A script that ended early closes its input: what it said tells why.
+                    Err(Unwritten::There) => writing.done = true,
+                    Err(Unwritten::Here(error)) => return Err(Broke::Here(error)),
+                }
+            }
+            match wire.transfer(stall, || channel.read(&mut buffer)) {
+                Ok(0) if channel.eof() => return Ok(()),
+                Ok(0) => {}
+                Ok(count) => {
+                    moved |= most.is_some();
+                    reading.take(&buffer[..count], sink);
+                    if reading.status.is_some() {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Err(Broke::Wire(wire_error(wire))),
+            }
+            if moved {
+                last = Instant::now();
+            }
+            let paused = match (patience.limit, most) {
+                (_, Some((end, _))) if moved && Instant::now() >= end => Err(wire.flooded()),
+                _ if moved => wire.heed_stop(),
+                (Patient::ForSilence(_), Some(most)) => wire.pause_listening(most, (last, stall)),
+                _ => wire.pause(last + stall, stall),
+            };
+            paused.map_err(Broke::Wire)?;
+        }
     }
 }
 
-/// Opens a channel on which `/bin/sh` waits for a script, its outputs merged.
-pub(super) fn open(wire: &Wire, limit: Duration) -> Result<Channel, ExecError> {
-    let halt = |halt| match halt {
+/// Why there is no status although nothing broke.
+pub(super) fn ended(reading: &Reading) -> ExecError {
+    if reading.began {
+        ExecError::Lost("the script ended without a status".to_owned())
+    } else {
+        ExecError::NoShell(reading.noise())
+    }
+}
+
+/// What it means that the host opened no channel, or started nothing on it.
+fn refusal(halt: Halt) -> ExecError {
+    match halt {
         Halt::Ssh(error) if !super::wire::is_lost(&error) => {
             ExecError::NoShell(error.message().to_owned())
         }
         other => ExecError::Halt(other),
-    };
-    let mut channel = wire
-        .run(limit, || wire.session.channel_session())
-        .map_err(|trouble| match trouble {
-            Halt::Ssh(error) if code(&error) == CHANNEL_FAILURE => {
-                ExecError::Busy(error.message().to_owned())
-            }
-            other => halt(other),
-        })?;
-    wire.run(limit, || channel.handle_extended_data(ExtendedData::Merge))
-        .map_err(halt)?;
-    wire.run(limit, || channel.exec(LAUNCHER)).map_err(halt)?;
-    Ok(channel)
+    }
+}
+
+/// Whether a packet is partly sent: only the call that began it may go on.
+pub(super) fn sends(wire: &Wire) -> bool {
+    matches!(
+        wire.session.block_directions(),
+        BlockDirections::Outbound | BlockDirections::Both
+    )
 }
 
 /// Closes a channel and waits for the other side a moment, so that it no longer counts as a session there.
@@ -172,79 +328,21 @@ enum Broke {
     Wire(Halt),
     /// The input cannot be read on this side.
     Here(io::Error),
+    /// The host starts nothing.
+    Refused(ExecError),
 }
 
-/// Writes what there is to write and reads what there is to read until the end marker or the end.
-fn pump(
-    wire: &Wire,
-    channel: &mut Channel,
-    head: &str,
-    mut input: Option<Input<'_>>,
-    patience: Patience,
-    reading: &mut Reading,
-    sink: &mut dyn FnMut(&[u8]),
-) -> Result<(), Broke> {
-    let stall = patience.stall;
-    let begun = Instant::now();
-    let most = match patience.limit {
-        Patient::For(limit) | Patient::ForSilence(limit) => Some((begun + limit, limit)),
-        Patient::WithInput => None,
-    };
-    let mut writing = Writing {
-        pending: head.as_bytes().to_vec(),
-        from: 0,
-        done: false,
-        handed: 0,
-        head: head.len(),
-    };
-    let mut buffer = vec![0; 64 * 1024];
-    let mut last = begun;
-    loop {
-        let mut moved = false;
-        if !writing.done {
-            match writing.step(wire, stall, channel, input.as_mut()) {
-                Ok(step) => moved |= step,
-                // A script that ended early closes its input: what it said tells why.
-                Err(Unwritten::There) => writing.done = true,
-                Err(Unwritten::Here(error)) => return Err(Broke::Here(error)),
-            }
-        }
-        match wire.transfer(stall, || channel.read(&mut buffer)) {
-            Ok(0) if channel.eof() => return Ok(()),
-            Ok(0) => {}
-            Ok(count) => {
-                moved |= most.is_some();
-                reading.take(&buffer[..count], sink);
-                if reading.status.is_some() {
-                    return Ok(());
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(Broke::Wire(wire_error(wire))),
-        }
-        if moved {
-            last = Instant::now();
-        }
-        let paused = match (patience.limit, most) {
-            (_, Some((end, _))) if moved && Instant::now() >= end => Err(wire.flooded()),
-            _ if moved => wire.heed_stop(),
-            (Patient::ForSilence(_), Some(most)) => wire.pause_listening(most, (last, stall)),
-            _ => wire.pause(last + stall, stall),
-        };
-        paused.map_err(Broke::Wire)?;
-    }
-}
-
-fn wire_error(wire: &Wire) -> Halt {
+pub(super) fn wire_error(wire: &Wire) -> Halt {
     let last = ssh2::Error::last_session_error(&wire.session);
     Halt::Ssh(last.unwrap_or_else(ssh2::Error::unknown))
 }
 
-/// The script, then the input, then the end of file.
+/// The script, then the input, then, if it `closes`, the end of file.
 struct Writing {
     pending: Vec<u8>,
     from: usize,
     done: bool,
+    closes: bool,
     handed: u64,
     head: usize,
 }
@@ -307,6 +405,10 @@ impl Writing {
             if count > 0 {
                 return Ok(true);
             }
+        }
+        if !self.closes {
+            self.done = true;
+            return Ok(true);
         }
         match wire
             .call(stall, || channel.send_eof())

@@ -112,7 +112,7 @@ fn tracked(
     // A host whose follower outlives the limit of the command by so much is not believed any more.
     let limit = Duration::from_secs(spec.timeout_s.saturating_mul(2)).saturating_add(FOLLOWED_MORE);
     let input = (!spec.recorded).then_some(input);
-    let ran = link.stream_with(Patient::For(limit), &script, input, &mut |bytes| {
+    let ran = link.converse(Patient::For(limit), &script, input, &mut |bytes| {
         follow.take(bytes, output);
         prepared.set(follow.prepared);
     });
@@ -177,10 +177,14 @@ fn plain(
     let script = plain_script(spec);
     // A silent command is no stall: its own limit counts, and that the host is there.
     let limit = Duration::from_secs(spec.timeout_s.saturating_add(30));
-    let ran = link.stream_with(Patient::ForSilence(limit), &script, None, &mut |bytes| {
+    let ran = link.converse(Patient::ForSilence(limit), &script, None, &mut |bytes| {
         output(bytes);
         tail.push(bytes);
     });
+    // What the command left running may go on talking, which no later script is to hear.
+    if let Some(shell) = link.standing.take() {
+        link.let_go(shell);
+    }
     match ran {
         Ok(PLAIN_LATE_STATUS) if begun.elapsed() >= Duration::from_secs(spec.timeout_s) => {
             Ok(tail.into_outcome(InstallEnd::TimedOut))

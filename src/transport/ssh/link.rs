@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use ssh2::{Channel, Sftp};
+use ssh2::{Channel, ErrorCode, Sftp};
 
+use super::counted::Tool;
 use super::dial::stopped;
-use super::exec::{self, ExecError, Input, MOST_SAID, Patience, Patient, Ran};
-use super::wire::{Halt, Wire, code, is_lost};
+use super::exec::{self, ExecError, Fed, Input, MOST_SAID, Patience, Patient, Ran, Shell};
+use super::wire::{EAGAIN, Halt, Wire, code, is_lost};
 use crate::domain::fault::Fault;
 
 /// How long a server may take to notice that a channel was closed.
@@ -24,13 +25,43 @@ pub(super) struct Link {
     pub(super) stall: Duration,
     /// The SFTP channel, where one is open.
     pub(super) sftp: Option<Sftp>,
+    /// The shell that takes our scripts, one after the other, where one is open.
+    pub(super) standing: Option<Shell>,
+    /// Channels that the host has not closed yet.
+    closing: Vec<Channel>,
     /// Whether the host runs scripts; nothing while that is not known.
     pub(super) shell: Option<bool>,
+    /// What a host said that runs none.
+    refusal: String,
+    /// How long the host takes to answer, as far as we have seen.
+    pub(super) round_trip: Duration,
+    /// What takes a counted number of bytes on the host; nothing while that is not known.
+    pub(super) tool: Option<Tool>,
+    /// A file whose bytes the host's disk has.
+    pub(super) synced: Option<String>,
     /// Whether SFTP is asked to write files through to the disk.
     pub(super) fsync: bool,
 }
 
 impl Link {
+    /// Nothing is open on this connection yet.
+    pub(super) fn new(wire: Wire, place: String, stall: Duration) -> Self {
+        Self {
+            wire,
+            place,
+            stall,
+            sftp: None,
+            standing: None,
+            closing: Vec::new(),
+            shell: None,
+            refusal: String::new(),
+            round_trip: Duration::MAX,
+            tool: None,
+            synced: None,
+            fsync: true,
+        }
+    }
+
     /// A fault of the connection, while `doing` something.
     pub(super) fn halt_fault(&self, halt: &Halt, doing: &str) -> Fault {
         match halt {
@@ -81,57 +112,145 @@ impl Link {
 
     /// The same where it may take so much longer.
     pub(super) fn script_within(&mut self, more: Duration, script: &str) -> Result<Ran, ExecError> {
-        let script = format!("LC_ALL=C; export LC_ALL\n{script}");
-        let mut output = Vec::new();
         // One that says nothing has half of it; the other half is for start-up files that talk.
         let limit = self.stall.saturating_mul(2).saturating_add(more);
-        let status = self.stream_with(Patient::For(limit), &script, None, &mut |bytes| {
+        self.script_for(limit, script)
+    }
+
+    /// The same where it may take this time in all.
+    pub(super) fn script_for(&mut self, limit: Duration, script: &str) -> Result<Ran, ExecError> {
+        let script = format!("LC_ALL=C; export LC_ALL\n{script}");
+        let mut output = Vec::new();
+        let status = self.converse(Patient::For(limit), &script, None, &mut |bytes| {
             keep(&mut output, bytes);
         })?;
         Ok(Ran { status, output })
     }
 
-    /// Runs a script, its output shown as it comes.
-    pub(super) fn stream_with(
+    /// Runs a script in the standing shell, its output shown as it comes. It reads all of `input`, and no more.
+    pub(super) fn converse(
         &mut self,
         limit: Patient,
         script: &str,
         input: Option<Input<'_>>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<i32, ExecError> {
-        if self.shell == Some(false) {
-            return Err(ExecError::NoShell("as was found out before".to_owned()));
-        }
-        let patience = Patience {
-            stall: self.stall,
-            limit,
+        self.let_close();
+        let mut shell = self.stand()?;
+        let (fed, reusable) = match input {
+            Some(input) => (Fed::Counted(input), false),
+            None => (Fed::Nothing, true),
         };
-        let channel = self.channel();
-        let result = channel
-            .and_then(|channel| exec::stream(&self.wire, channel, script, input, patience, sink));
+        let patience = self.patience(limit);
+        let result = shell.run(&self.wire, script, fed, patience, sink);
         match &result {
-            Ok(_) => self.shell = Some(true),
-            Err(ExecError::NoShell(_)) if self.shell.is_none() => self.shell = Some(false),
-            Err(_) => {}
+            Ok(status) if reusable || *status == 0 => self.standing = Some(shell),
+            _ => self.let_go(shell),
         }
-        result
+        self.learn(result)
     }
 
-    /// A channel for a script. A server that allows one channel at a time (`MaxSessions 1`) refuses it while
-    /// SFTP is open: then SFTP is closed first, and the server given a moment to notice.
-    fn channel(&mut self) -> Result<Channel, ExecError> {
+    /// Runs a script in a shell of its own, its output shown as it comes; its input ends with `input`.
+    pub(super) fn stream_with(
+        &mut self,
+        limit: Patient,
+        script: &str,
+        input: Input<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<i32, ExecError> {
+        self.let_close();
+        let patience = self.patience(limit);
+        let mut shell = self.open_shell()?;
+        let result = shell.run(&self.wire, script, Fed::Whole(input), patience, sink);
+        self.let_go(shell);
+        self.learn(result)
+    }
+
+    fn patience(&self, limit: Patient) -> Patience {
+        Patience {
+            stall: self.stall,
+            limit,
+        }
+    }
+
+    /// Whether the host runs scripts shows in what the first one gave.
+    pub(super) fn learn<T>(&mut self, result: Result<T, ExecError>) -> Result<T, ExecError> {
+        match result {
+            Ok(given) => {
+                self.shell = Some(true);
+                Ok(given)
+            }
+            // It did before.
+            Err(ExecError::NoShell(said)) if self.shell == Some(true) => Err(ExecError::Lost(said)),
+            Err(ExecError::NoShell(said)) => {
+                self.shell = Some(false);
+                self.refusal.clone_from(&said);
+                Err(ExecError::NoShell(said))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The standing shell, to be put back after use.
+    pub(super) fn stand(&mut self) -> Result<Shell, ExecError> {
+        if let Some(mut shell) = self.standing.take() {
+            if !shell.is_over(&self.wire, self.stall) {
+                return Ok(shell);
+            }
+            self.let_go(shell);
+        }
+        self.open_shell()
+    }
+
+    /// A shell on a channel of its own. A server that allows one channel at a time (`MaxSessions 1`) refuses it while
+    /// another is open: then the others are closed first, and the server given a moment to notice.
+    fn open_shell(&mut self) -> Result<Shell, ExecError> {
+        if self.shell == Some(false) {
+            return Err(ExecError::NoShell(self.refusal.clone()));
+        }
         let end = Instant::now() + BUSY;
         loop {
-            match exec::open(&self.wire, self.stall) {
+            match Shell::open(&self.wire, self.stall) {
+                Ok(shell) => {
+                    self.round_trip = self.round_trip.min(shell.round_trip);
+                    return Ok(shell);
+                }
                 Err(ExecError::Busy(said)) => {
-                    if self.sftp.take().is_none() && Instant::now() >= end {
-                        return Err(ExecError::NoShell(said));
+                    let standing = self.standing.take();
+                    let freed = self.sftp.take().is_some() || standing.is_some();
+                    standing.into_iter().for_each(|shell| self.let_go(shell));
+                    if !freed && Instant::now() >= end {
+                        return self.learn(Err(ExecError::NoShell(said)));
                     }
                     std::thread::sleep(BUSY / 50);
+                    self.let_close();
                 }
-                other => return other,
+                Err(error) => return self.learn(Err(error)),
             }
         }
+    }
+
+    /// Closes a shell; that the host does so, too, is not waited for.
+    pub(super) fn let_go(&mut self, shell: Shell) {
+        self.closing.push(shell.channel);
+        self.let_close();
+    }
+
+    /// Lets those channels go that the host has closed by now.
+    fn let_close(&mut self) {
+        let (wire, end) = (&self.wire, Instant::now() + self.stall);
+        self.closing.retain_mut(|channel| {
+            loop {
+                match wire.call(self.stall, || channel.close()) {
+                    Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
+                    _ => return false,
+                }
+                // What is partly sent has to be sent before anything else is.
+                if !exec::sends(wire) || wire.pause(end, self.stall).is_err() {
+                    return true;
+                }
+            }
+        });
     }
 
     /// Opens SFTP where it is closed, with the same patience.
@@ -143,7 +262,10 @@ impl Link {
                 Err(Halt::Ssh(error))
                     if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end =>
                 {
+                    let standing = self.standing.take();
+                    standing.into_iter().for_each(|shell| self.let_go(shell));
                     std::thread::sleep(BUSY / 50);
+                    self.let_close();
                 }
                 Err(halt) => return Err(halt),
             }

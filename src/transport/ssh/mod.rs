@@ -1,16 +1,20 @@
 //! The SSH transport, and the only place that names ssh2. From the bottom: `guard` and `wire` (one connection, never
 //! blocking), `known_hosts`, `hosts_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
 //! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
-//! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `sftp` and `shell` (files),
-//! `resume` (what is there already), `follow` and `install`, `places` and `abilities`, `session`.
+//! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `shell`, `counted` and `stripes` (files
+//! by scripts: as a whole, small ones, pieces), `sftp`, `resume` (what is there already), `archive` and `group` (many small
+//! files at once), `follow` and `install`, `places` and `abilities`, `session`.
 
 mod abilities;
 mod algorithms;
 mod answers;
+mod archive;
+mod counted;
 mod dial;
 mod disagreement;
 mod exec;
 mod follow;
+mod group;
 mod guard;
 mod hosts_file;
 mod install;
@@ -20,6 +24,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod markers;
+mod paths;
 mod places;
 #[cfg(feature = "probes")]
 #[doc(hidden)]
@@ -29,6 +34,7 @@ mod resume;
 mod session;
 mod sftp;
 mod shell;
+mod stripes;
 mod survey;
 mod trust;
 mod wire;
@@ -94,8 +100,5 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
             }
         }
     }
-    let proved = Some(fingerprint.clone());
-    let session =
-        SshSession::new(wire, dial, fingerprint).map_err(|fault| ConnectError { fault, proved })?;
-    Ok(Box::new(session))
+    Ok(Box::new(SshSession::new(wire, dial, fingerprint)))
 }

@@ -11,7 +11,8 @@ use ssh2::{FileStat, OpenFlags, OpenType};
 use super::exec::{ExecError, Input};
 use super::link::Link;
 use super::sftp::{self, Trouble};
-use super::shell;
+use super::shell::{self, BLOCK_BYTES};
+use super::stripes::HOLES_BYTES;
 use super::wire::{Halt, is_lost};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
@@ -20,8 +21,6 @@ use crate::transport::resume::{
     TAIL_BYTES, WORTHWHILE_BYTES, begins_with_digest, holds, is_worthwhile,
 };
 
-/// What a script skips and hashes by: `dd` counts in blocks.
-const BLOCK_BYTES: u64 = 64 * 1024;
 /// How many samples of what lies before the tail are read back.
 const SAMPLES: u64 = 64;
 /// How long a sample is.
@@ -48,7 +47,17 @@ pub(super) fn verified(
     } else {
         None
     };
-    match (by_digest(link, upload, path), stat) {
+    let mut found = by_digest(link, upload, path, u64::MAX);
+    if let Ok(Beginning::Other(blocks @ 1..)) = found {
+        // Where several channels wrote it, there may be holes before its end.
+        found = by_digest(
+            link,
+            upload,
+            path,
+            blocks.saturating_sub(HOLES_BYTES / BLOCK_BYTES),
+        );
+    }
+    match (found, stat) {
         (Ok(Beginning::Verified(length)), _) => Ok(length),
         (Ok(Beginning::Unhashed) | Err(ExecError::NoShell(_)), Some(stat)) => {
             by_reading(link, upload, path, &stat)
@@ -64,13 +73,27 @@ enum Beginning {
     Verified(u64),
     /// The host has no tool for it.
     Unhashed,
-    /// Something else lies there, or nothing, or not enough of it.
-    Other,
+    /// Something else lies there, or nothing, or not enough of it; so many blocks were looked at.
+    Other(u64),
 }
 
-/// The host hashes what is there, in whole blocks. Only a plain file of our own is gone on with: in a directory that
+/// The host hashes what is there, in whole blocks, of which `most` are looked at. Only a plain file of our own is gone on with: in a directory that
 /// others may write to, a link could lead anywhere.
-fn by_digest(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<Beginning, ExecError> {
+fn by_digest(
+    link: &mut Link,
+    upload: &Upload<'_>,
+    path: &str,
+    most: u64,
+) -> Result<Beginning, ExecError> {
+    let least = WORTHWHILE_BYTES / BLOCK_BYTES;
+    if most < least {
+        return Ok(Beginning::Other(0));
+    }
+    let shortened = if most == u64::MAX {
+        String::new()
+    } else {
+        format!("[ \"$k\" -le {most} ] || k={most}\n")
+    };
     let narrow = if upload.mode.is_some() {
         "chmod 600 \"$f\" || exit 44\n"
     } else {
@@ -79,10 +102,9 @@ fn by_digest(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<Beginni
     let script = format!(
         "f={}\n[ -f \"$f\" ] && [ ! -h \"$f\" ] && [ -O \"$f\" ] || exit 44\n{narrow}\
          s=$(wc -c <\"$f\") && k=$((s/{BLOCK_BYTES})) || exit 44\n\
-         [ \"$s\" -le {} ] && [ \"$k\" -ge {} ] || exit 44\n{}echo \"$k $h\"\n",
+         {shortened}[ \"$s\" -le {} ] && [ \"$k\" -ge {least} ] || exit 44\n{}echo \"$k $h\"\n",
         shell_quote(path),
         upload.size,
-        WORTHWHILE_BYTES / BLOCK_BYTES,
         shell::hash_script(
             &format!("dd if=\"$f\" bs={BLOCK_BYTES} count=\"$k\" 2>/dev/null | "),
             ""
@@ -93,7 +115,7 @@ fn by_digest(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<Beginni
     let mut words = text.split_ascii_whitespace();
     let blocks: Option<u64> = words.next().and_then(|word| word.parse().ok());
     let (0, Some(blocks)) = (ran.status, blocks) else {
-        return Ok(Beginning::Other);
+        return Ok(Beginning::Other(0));
     };
     let Some(sha256) = words.next() else {
         return Ok(Beginning::Unhashed);
@@ -106,7 +128,7 @@ fn by_digest(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<Beginni
     };
     match begins_with_digest(upload, length, sha256, &stop) {
         Ok(true) => Ok(Beginning::Verified(length)),
-        Ok(false) => Ok(Beginning::Other),
+        Ok(false) => Ok(Beginning::Other(blocks)),
         // Only a stop ends it.
         Err(_) => Err(ExecError::Halt(Halt::Stopped)),
     }

@@ -1,137 +1,188 @@
-//! The contract of [`crate::transport::Session`] over an authenticated connection: chooses between SFTP and
-//! scripts, verifies, and keeps what is known of the peer.
+//! The contract of [`crate::transport::Session`] over an authenticated connection: chooses between scripts and SFTP,
+//! verifies, and keeps what is known of the peer.
 
+use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use ssh2::{DisconnectCode, MethodType};
 
 use super::exec::ExecError;
-use super::link::Link;
-use super::wire::{Halt, Wire};
-use super::{abilities, install, places, resume, sftp, shell};
+use super::link::{Link, quoted, refused};
+use super::paths::{below_home, in_dir, without_slash};
+use super::shell::Met;
+use super::wire::{Code, Halt, Wire, code, is_lost};
+use super::{abilities, counted, group, install, places, resume, sftp, shell, stripes};
 use crate::domain::fault::Fault;
 use crate::domain::install::{InstallOutcome, InstallSpec};
 use crate::domain::target::TransportKind;
 use crate::transport::{
-    Abilities, Dial, Leftover, Located, Session, SessionFacts, Space, Upload, Verified, check_name,
-    replace,
+    Abilities, Brought, Dial, Group, Leftover, Located, Milestone, PEER_ANSWERS_WITHIN, Placing,
+    Session, SessionFacts, Space, Upload, Verified, check_name, replace,
 };
+
+mod placing;
 
 /// The longest path that a host is believed.
 const PATH_MAX_BYTES: usize = 4096;
 
+/// The most directories that are known to be there; more of them are asked for again.
+const DIRS_MAX: usize = 1000;
+
 /// How files travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Files {
+    /// By scripts: one round trip each.
+    Shell,
+    /// By SFTP, on hosts whose shell does not do.
     Sftp,
-    Scp,
-    Cat,
 }
 
 /// An open SSH session.
 pub(super) struct SshSession {
     link: Link,
-    files: Files,
+    /// Nothing as long as the host was asked for nothing.
+    files: Option<Files>,
     facts: SessionFacts,
+    /// The login's home; empty where it has none.
     home: Option<String>,
+    /// Directories that were there when this session asked for them. Should one have gone, the upload makes it again.
+    dirs: HashSet<String>,
     /// A temporary file that is not removed: the old one could not be put back.
     kept: Option<String>,
+    /// Whether no group was refused.
+    groups: bool,
 }
 
 impl SshSession {
-    /// Finds out how files can travel.
-    pub(super) fn new(wire: Wire, dial: &Dial<'_>, fingerprint: String) -> Result<Self, Fault> {
+    /// A session on a connection that is logged in. What the host offers shows when it is asked for something.
+    pub(super) fn new(wire: Wire, dial: &Dial<'_>, fingerprint: String) -> Self {
         let place = format!("{}@{}", dial.target.login, super::dial::place(dial));
         let stall = Duration::from_secs(dial.terms.stall_timeout_s.max(1));
-        let mut link = Link {
-            wire,
-            place,
-            stall,
-            sftp: None,
-            shell: None,
-            fsync: true,
-        };
-        let limit = Duration::from_secs(dial.terms.connect_timeout_s.max(1));
-        let files = match link.wire.run(limit, || link.wire.session.sftp()) {
-            Ok(opened) => {
-                link.sftp = Some(opened);
-                Files::Sftp
-            }
-            // Servers say "no SFTP" in many ways; a lost connection shows in the next step.
-            Err(Halt::Ssh(_)) => by_script(&mut link)?,
-            Err(halt) => return Err(link.halt_fault(&halt, "opening SFTP")),
-        };
-        let how = match files {
-            Files::Sftp => "SFTP",
-            Files::Scp => "SCP",
-            Files::Cat => "cat",
-        };
-        let cipher = link
-            .wire
-            .session
-            .methods(MethodType::CryptCs)
-            .unwrap_or("?");
-        let detail = format!("{how}, {cipher}");
+        let link = Link::new(wire, place, stall);
         let facts = SessionFacts {
             kind: TransportKind::Ssh,
             fingerprint: Some(fingerprint),
-            detail,
+            detail: cipher(&link),
         };
-        Ok(Self {
+        Self {
             link,
-            files,
+            files: None,
             facts,
             home: None,
+            dirs: HashSet::new(),
             kept: None,
-        })
+            groups: true,
+        }
+    }
+
+    /// How files travel, found out at the first need.
+    fn files(&mut self) -> Result<Files, Fault> {
+        match self.files {
+            Some(files) => Ok(files),
+            None => self.meet("").map(|(files, _)| files),
+        }
+    }
+
+    /// Finds out how files can travel. Where they do by scripts, `rest` is run, too; what became of it.
+    fn meet(&mut self, rest: &str) -> Result<(Files, Result<(), String>), Fault> {
+        let met = shell::meet(&mut self.link, rest);
+        let why = match met {
+            Ok(Met::Fit { home, rest }) => {
+                self.home = Some(home);
+                return Ok((self.travel(Files::Shell), rest));
+            }
+            Ok(Met::Lacks(program)) => format!("commands without {program}"),
+            Err(ExecError::NoShell(said)) => format!("no commands{}", quoted(&said)),
+            Err(error) => return Err(self.link.exec_fault(&error, "asking the host for a shell")),
+        };
+        match self.link.open_sftp() {
+            Ok(()) => Ok((self.travel(Files::Sftp), Ok(()))),
+            // Servers say "no SFTP" in many ways.
+            Err(Halt::Ssh(error)) if !is_lost(&error) || why.starts_with("no commands") => {
+                Err(Fault::unsupported(format!(
+                    "{}: the login is fine, but the host offers no SFTP, and {why}",
+                    self.link.place
+                )))
+            }
+            Err(halt) => Err(self.link.halt_fault(&halt, "opening SFTP")),
+        }
+    }
+
+    fn travel(&mut self, files: Files) -> Files {
+        let how = match files {
+            Files::Shell => "sh",
+            Files::Sftp => "SFTP",
+        };
+        self.facts.detail = format!("{how}, {}", cipher(&self.link));
+        self.files = Some(files);
+        files
     }
 
     fn home(&mut self) -> Result<String, Fault> {
         if let Some(home) = &self.home {
-            return Ok(home.clone());
+            return self.believed(home);
         }
-        let home = if self.files == Files::Sftp {
-            sftp::home(&mut self.link)?
-        } else {
-            shell::home(&mut self.link)?
+        let home = match self.files()? {
+            Files::Sftp => sftp::home(&mut self.link)?,
+            Files::Shell => self.home.take().unwrap_or_default(),
         };
-        if !home.starts_with('/') || home.len() > PATH_MAX_BYTES || home.contains('\0') {
+        let home = self.believed(&home)?;
+        self.home = Some(home.clone());
+        Ok(home)
+    }
+
+    fn believed(&self, home: &str) -> Result<String, Fault> {
+        if !home.starts_with('/')
+            || home.len() > PATH_MAX_BYTES
+            || home.contains(['\0', '\u{fffd}'])
+        {
             return Err(Fault::permanent(format!(
                 "{}: what the host tells as the home of the login is no path: give `dest_dir` as an absolute path",
                 self.link.place
             )));
         }
-        self.home = Some(home.clone());
-        Ok(home)
+        Ok(home.to_owned())
     }
 
     /// The directory, absolute, without a trailing slash.
     fn resolve(&mut self, dest_dir: &str) -> Result<String, Fault> {
-        if dest_dir.contains('\0') {
-            return Err(Fault::permanent(
-                "a directory's name cannot hold a NUL byte",
-            ));
-        }
-        let below = match dest_dir {
-            "" | "~" => Some(""),
-            absolute if absolute.starts_with('/') => None,
-            other => Some(other.strip_prefix("~/").unwrap_or(other)),
-        };
-        let mut path = match below {
+        let path = match below_home(dest_dir)? {
             Some(below) => format!("{}/{below}", self.home()?.trim_end_matches('/')),
             None => dest_dir.to_owned(),
         };
-        while path.len() > 1 && path.ends_with('/') {
-            path.pop();
+        Ok(without_slash(path))
+    }
+
+    /// The first thing that a host is asked for, as a rule: one script does it all.
+    fn prepare_first(&mut self, dest_dir: &str) -> Result<Option<String>, Fault> {
+        let below = below_home(dest_dir)?;
+        let given = without_slash(below.unwrap_or(dest_dir).to_owned());
+        let (files, made) = self.meet(&shell::make_script(&given, below.is_some()))?;
+        if files == Files::Sftp {
+            return Ok(None);
         }
-        Ok(path)
+        let path = self.resolve(dest_dir)?;
+        match made {
+            Ok(()) => Ok(Some(path)),
+            Err(why) => {
+                let place = &self.link.place;
+                Err(refused(place, "cannot make the directory", &path, &why))
+            }
+        }
+    }
+
+    fn know(&mut self, dir: &str) {
+        if self.dirs.len() >= DIRS_MAX {
+            self.dirs.clear();
+        }
+        self.dirs.insert(dir.to_owned());
     }
 
     fn remove(&mut self, path: &str) -> Result<(), Fault> {
-        if self.files == Files::Sftp {
-            sftp::remove(&mut self.link, path)
-        } else {
-            shell::remove(&mut self.link, path)
+        match self.files()? {
+            Files::Sftp => sftp::remove(&mut self.link, path),
+            Files::Shell => shell::remove(&mut self.link, path),
         }
     }
 
@@ -139,7 +190,7 @@ impl SshSession {
     fn measure(&mut self, path: &str, size: u64) -> Result<Option<(u64, Option<String>)>, Fault> {
         match shell::digest(&mut self.link, path, size) {
             Ok(found) => Ok(found),
-            Err(ExecError::NoShell(_)) if self.files == Files::Sftp => {
+            Err(ExecError::NoShell(_)) if self.files == Some(Files::Sftp) => {
                 Ok(sftp::length(&mut self.link, path)?.map(|length| (length, None)))
             }
             Err(error) => Err(self.link.exec_fault(&error, "verifying")),
@@ -147,30 +198,9 @@ impl SshSession {
     }
 }
 
-fn by_script(link: &mut Link) -> Result<Files, Fault> {
-    match link.script("command -v scp >/dev/null 2>&1 && echo scp; true") {
-        Ok(ran) if ran.text() == "scp" => Ok(Files::Scp),
-        Ok(_) => Ok(Files::Cat),
-        Err(ExecError::NoShell(said)) => Err(Fault::unsupported(format!(
-            "{}: the login is fine, but the host offers neither SFTP nor commands; it said: {said}",
-            link.place
-        ))),
-        Err(error) => Err(link.exec_fault(&error, "asking the host for a shell")),
-    }
-}
-
-/// `name` in `dir`; names with a slash or nothing in them cannot be one component.
-fn in_dir(dir: &str, name: &str) -> Result<String, Fault> {
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(Fault::permanent(format!(
-            "{name:?} cannot be a file's name on the host"
-        )));
-    }
-    Ok(if dir.ends_with('/') {
-        format!("{dir}{name}")
-    } else {
-        format!("{dir}/{name}")
-    })
+fn cipher(link: &Link) -> String {
+    let methods = link.wire.session.methods(MethodType::CryptCs);
+    methods.unwrap_or("?").to_owned()
 }
 
 impl Session for SshSession {
@@ -179,30 +209,73 @@ impl Session for SshSession {
     }
 
     fn prepare_dir(&mut self, dest_dir: &str) -> Result<String, Fault> {
-        let path = self.resolve(dest_dir)?;
-        if self.files == Files::Sftp {
-            sftp::make_dir(&mut self.link, &path)?;
+        let path = match self.files {
+            None => self.prepare_first(dest_dir)?,
+            Some(_) => None,
+        };
+        let path = if let Some(path) = path {
+            path
         } else {
-            shell::make_dir(&mut self.link, &path)?;
-        }
+            let path = self.resolve(dest_dir)?;
+            match self.files()? {
+                Files::Sftp => sftp::make_dir(&mut self.link, &path)?,
+                Files::Shell if self.dirs.contains(&path) => {}
+                Files::Shell => shell::make_dir(&mut self.link, &path)?,
+            }
+            path
+        };
+        self.know(&path);
         Ok(path)
+    }
+
+    fn aim(&mut self, dest_dir: &str) -> Result<String, Fault> {
+        if below_home(dest_dir)?.is_none() && self.link.shell != Some(false) {
+            // What uploads by scripts makes the directory, too.
+            return Ok(without_slash(dest_dir.to_owned()));
+        }
+        match self.files {
+            Some(Files::Shell) => self.resolve(dest_dir),
+            _ => self.prepare_dir(dest_dir),
+        }
     }
 
     fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
         check_name(upload.name)?;
         let path = in_dir(upload.dir, upload.temporary)?;
-        let by_sftp = self.files == Files::Sftp;
+        let by_sftp = self.files()? == Files::Sftp;
         let from = if upload.resume {
             resume::verified(&mut self.link, upload, &path, by_sftp)?
         } else {
             0
         };
-        match self.files {
-            Files::Sftp => sftp::upload(&mut self.link, upload, &path, from, progress),
-            _ if from > 0 => resume::by_dd(&mut self.link, upload, &path, from, progress),
-            Files::Scp => shell::upload(&mut self.link, upload, &path, true, progress).map(|()| 0),
-            Files::Cat => shell::upload(&mut self.link, upload, &path, false, progress).map(|()| 0),
+        if by_sftp {
+            return sftp::upload(&mut self.link, upload, &path, from, progress);
         }
+        let lanes = stripes::lanes(&self.link, upload.size - from);
+        if lanes > 1 && stripes::upload(&mut self.link, upload, &path, (from, lanes), progress)? {
+            return Ok(from);
+        }
+        if from > 0 {
+            return resume::by_dd(&mut self.link, upload, &path, from, progress);
+        }
+        if counted::is_small(&self.link, upload) {
+            let how = (None, false);
+            let brought = counted::small(&mut self.link, upload, &path, how, progress)?;
+            if brought.there.is_some() {
+                return Ok(0);
+            }
+        }
+        shell::by_cat(&mut self.link, upload, &path, progress)?;
+        Ok(0)
+    }
+
+    fn place(
+        &mut self,
+        upload: &Upload<'_>,
+        progress: &mut dyn FnMut(u64),
+        told: &mut dyn FnMut(Placing) -> Result<(), Fault>,
+    ) -> Result<Verified, Fault> {
+        self.bring(upload, progress, told)
     }
 
     fn verify(&mut self, upload: &Upload<'_>) -> Result<Verified, Fault> {
@@ -233,18 +306,39 @@ impl Session for SshSession {
         check_name(upload.name)?;
         let temporary = in_dir(upload.dir, upload.temporary)?;
         let name = in_dir(upload.dir, upload.name)?;
-        if self.files == Files::Sftp {
-            sftp::publish(&mut self.link, &temporary, &name).map_err(|failed| {
-                self.kept = failed.keep_new.then(|| temporary.clone());
-                failed.fault
-            })?;
-            if upload.resume {
-                replace::remove_aside(&mut sftp::Plain(&mut self.link), &temporary);
-            }
-            Ok(())
-        } else {
-            shell::publish(&mut self.link, &temporary, &name)
+        if self.files()? == Files::Shell {
+            return shell::publish(&mut self.link, &temporary, &name, upload.resume);
         }
+        sftp::publish(&mut self.link, &temporary, &name).map_err(|failed| {
+            self.kept = failed.keep_new.then(|| temporary.clone());
+            failed.fault
+        })?;
+        if upload.resume {
+            replace::remove_aside(&mut sftp::Plain(&mut self.link), &temporary);
+        }
+        Ok(())
+    }
+
+    fn takes_groups(&self) -> bool {
+        self.groups && self.link.shell != Some(false)
+    }
+
+    fn bring_group(
+        &mut self,
+        group: &Group<'_>,
+        passes: &mut dyn FnMut(Milestone<'_>) -> Result<(), Fault>,
+    ) -> Result<Brought, Fault> {
+        group
+            .files
+            .iter()
+            .try_for_each(|file| check_name(file.name))?;
+        let brought = group::bring(&mut self.link, group, passes)?;
+        self.groups = matches!(brought, Brought::Published { .. });
+        Ok(brought)
+    }
+
+    fn tidy_group(&mut self, dir: &str, temporary: &str) -> Result<(), Fault> {
+        group::tidy(&mut self.link, &in_dir(dir, temporary)?)
     }
 
     fn discard(&mut self, upload: &Upload<'_>) -> Result<(), Fault> {
@@ -261,10 +355,9 @@ impl Session for SshSession {
     fn tidy(&mut self, leftover: &Leftover<'_>) -> Result<(), Fault> {
         let temporary = in_dir(leftover.dir, leftover.temporary)?;
         let name = in_dir(leftover.dir, leftover.name)?;
-        if self.files == Files::Sftp {
-            replace::tidy(&mut sftp::Plain(&mut self.link), &temporary, &name)
-        } else {
-            shell::tidy(&mut self.link, &temporary, &name)
+        match self.files()? {
+            Files::Sftp => replace::tidy(&mut sftp::Plain(&mut self.link), &temporary, &name),
+            Files::Shell => shell::tidy(&mut self.link, &temporary, &name),
         }
     }
 
@@ -283,16 +376,15 @@ impl Session for SshSession {
 
     fn locate_dir(&mut self, dest_dir: &str) -> Result<Located, Fault> {
         let path = self.resolve(dest_dir)?;
-        let existing = if self.files == Files::Sftp {
-            places::nearest_by_sftp(&mut self.link, &path)?
-        } else {
-            places::nearest_by_script(&mut self.link, &path)?
+        let existing = match self.files()? {
+            Files::Sftp => places::nearest_by_sftp(&mut self.link, &path)?,
+            Files::Shell => places::nearest_by_script(&mut self.link, &path)?,
         };
         Ok(Located { path, existing })
     }
 
     fn space(&mut self, file: &str) -> Result<Option<Space>, Fault> {
-        if self.files == Files::Sftp
+        if self.files()? == Files::Sftp
             && let Some(space) = places::space_by_sftp(&mut self.link, file)?
         {
             return Ok(Some(space));
@@ -302,6 +394,21 @@ impl Session for SshSession {
 
     fn abilities(&mut self) -> Result<Abilities, Fault> {
         abilities::ask(&mut self.link)
+    }
+
+    fn is_alive(&mut self) -> bool {
+        let link = &mut self.link;
+        if let Some(sftp) = &link.sftp {
+            let asked = link
+                .wire
+                .run(PEER_ANSWERS_WITHIN, || sftp.stat(Path::new("/")));
+            return match asked {
+                Ok(_) => true,
+                Err(Halt::Ssh(error)) => matches!(code(&error), Code::Sftp(_)),
+                Err(_) => false,
+            };
+        }
+        link.script_for(PEER_ANSWERS_WITHIN, "true").is_ok()
     }
 
     fn close(self: Box<Self>) {

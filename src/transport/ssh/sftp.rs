@@ -409,7 +409,7 @@ pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<()
         }
     }
     if link.shell != Some(false) {
-        match shell::publish(link, temporary, name) {
+        match shell::publish(link, temporary, name, false) {
             Err(fault) if fault.class == FaultClass::Unsupported => {}
             other => return other.map_err(untouched),
         }

@@ -1,20 +1,81 @@
-//! Files by scripts, for hosts without SFTP: bytes travel by SCP where the host has it, else by `cat`.
-//! Every name is quoted, every path absolute, so no name is an option or a pattern.
+//! Files by scripts. Every name is quoted, every path absolute, so no name is an option or a pattern.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::Duration;
 
-use super::exec::{ExecError, Input, Patient, finish};
+use super::exec::{ExecError, Input, Patient};
 use super::link::{Link, keep, refused};
-use super::wire::{Halt, is_lost};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
 use crate::transport::{Upload, replace};
 
 /// The slowest that is waited for, bytes a second: a small machine with a slow disk.
 const SLOWEST_HASH: u64 = 1_000_000;
+
+/// What scripts count in: `dd` skips whole blocks.
+pub(super) const BLOCK_BYTES: u64 = 64 * 1024;
+/// A host lacks a program that our scripts need.
+pub(super) const UNFIT_STATUS: i32 = 43;
+
+/// What a host is asked when a script first concerns its files.
+pub(super) const HELLO: &str = r#"for t in cat chmod mkdir mv rm wc; do
+command -v "$t" >/dev/null 2>&1 || { echo "$t"; exit 43; }
+done
+h=$(cd 2>/dev/null && pwd)
+printf 'ad: home %s\n' "$h"
+"#;
+/// How a line of ours begins among what programs say.
+pub(super) const MARK: &str = "ad: ";
+
+/// What a host answered.
+pub(super) enum Met {
+    /// Scripts can handle its files.
+    Fit {
+        /// The login's home; empty where it has none.
+        home: String,
+        /// What became of the rest of the script, and what it said.
+        rest: Result<(), String>,
+    },
+    /// It has a shell, and lacks this program.
+    Lacks(String),
+}
+
+/// Finds out whether scripts can handle a host's files, and runs `rest`, which finds the login's home in `$h`.
+pub(super) fn meet(link: &mut Link, rest: &str) -> Result<Met, ExecError> {
+    let ran = link.script(&format!("{HELLO}{rest}"))?;
+    if ran.status == UNFIT_STATUS {
+        return Ok(Met::Lacks(ran.text()));
+    }
+    let output = String::from_utf8_lossy(&ran.output);
+    let said: Vec<&str> = output
+        .lines()
+        .filter(|line| !line.starts_with(MARK))
+        .collect();
+    let rest = match (ran.status, said.join("\n").trim()) {
+        (0, _) => Ok(()),
+        (status, "") => Err(format!("exit status {status}")),
+        (_, said) => Err(said.to_owned()),
+    };
+    let home = home_in(&output).unwrap_or_default().to_owned();
+    Ok(Met::Fit { home, rest })
+}
+
+/// What [`HELLO`] has told of the login's home.
+pub(super) fn home_in(said: &str) -> Option<&str> {
+    said.lines()
+        .find_map(|line| line.strip_prefix(MARK)?.strip_prefix("home "))
+}
+
+/// The words that make what is missing of a directory: `below` the login's home `$h`, or absolute.
+pub(super) fn make_script(path: &str, is_below_home: bool) -> String {
+    let place = match (is_below_home, path) {
+        (false, path) => shell_quote(path),
+        (true, "") => "$h".to_owned(),
+        (true, below) => format!("${{h%/}}/{}", shell_quote(below)),
+    };
+    format!("d={place}\n[ -d \"$d\" ] || mkdir -p \"$d\"\n")
+}
 
 /// The artifact, opened.
 pub(super) fn open_local(upload: &Upload<'_>) -> Result<File, Fault> {
@@ -48,26 +109,24 @@ pub(super) fn run(link: &mut Link, script: &str, doing: &str, path: &str) -> Res
     Err(refused(&link.place, doing, path, &why))
 }
 
-/// The login's home.
-pub(super) fn home(link: &mut Link) -> Result<String, Fault> {
-    run(link, "cd && pwd", "resolving", "~")
-}
-
 /// Makes what is missing of an absolute directory.
 pub(super) fn make_dir(link: &mut Link, path: &str) -> Result<(), Fault> {
-    let script = format!("mkdir -p {}", shell_quote(path));
+    let script = make_script(path, false);
     run(link, &script, "cannot make the directory", path).map(|_| ())
 }
 
-/// The script's words that make the temporary file: new, empty, and closed to others if a mode is wanted.
-fn create_script(upload: &Upload<'_>, path: &str) -> String {
+/// The script's words that make the temporary file `$f`: new, empty, and closed to others if a mode is wanted. The
+/// directory may not be there yet, or not any more.
+pub(super) fn create_script(upload: &Upload<'_>, path: &str) -> String {
     let umask = if upload.mode.is_some() {
-        "umask 077; "
+        "umask 077\n"
     } else {
         ""
     };
     format!(
-        "f={}\nrm -f \"$f\" || exit 1\n( {umask}set -C; : >\"$f\" ) || exit 1\n",
+        "{}[ $? -eq 0 ] || exit 1\nf={}\nif [ -e \"$f\" ] || [ -h \"$f\" ]; then rm -f \"$f\" || exit 1; fi\n\
+         {umask}set -C\n: >\"$f\" || exit 1\nset +C\n",
+        make_script(upload.dir, false),
         shell_quote(path)
     )
 }
@@ -79,33 +138,8 @@ pub(super) fn mode_script(upload: &Upload<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// Brings the bytes to the temporary name.
-pub(super) fn upload(
-    link: &mut Link,
-    upload: &Upload<'_>,
-    path: &str,
-    scp: bool,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), Fault> {
-    if scp && !path.contains('\n') {
-        run(link, &create_script(upload, path), "cannot create", path)?;
-        if by_scp(link, upload, path, progress)? {
-            let mode = mode_script(upload);
-            if !mode.is_empty() {
-                run(
-                    link,
-                    &format!("f={}\n{mode}", shell_quote(path)),
-                    "cannot set the mode of",
-                    path,
-                )?;
-            }
-            return Ok(());
-        }
-    }
-    by_cat(link, upload, path, progress)
-}
-
-fn by_cat(
+/// Brings the bytes to the temporary name, through a channel of their own.
+pub(super) fn by_cat(
     link: &mut Link,
     upload: &Upload<'_>,
     path: &str,
@@ -117,7 +151,9 @@ fn by_cat(
         create_script(upload, path),
         mode_script(upload)
     );
-    progress(0);
+    if upload.size == 0 {
+        progress(0);
+    }
     let input = Input {
         reader: &mut local,
         progress,
@@ -134,7 +170,7 @@ pub(super) fn feed(
 ) -> Result<(), Fault> {
     let script = format!("LC_ALL=C; export LC_ALL\n{script}");
     let mut said = Vec::new();
-    let result = link.stream_with(Patient::WithInput, &script, Some(input), &mut |bytes| {
+    let result = link.stream_with(Patient::WithInput, &script, input, &mut |bytes| {
         keep(&mut said, bytes);
     });
     match result {
@@ -151,136 +187,6 @@ pub(super) fn feed(
                 let _ = remove(link, path);
             }
             Err(link.exec_fault(&error, "uploading"))
-        }
-    }
-}
-
-/// Whether SCP took the file; `false` where the host's SCP does not work at all.
-fn by_scp(
-    link: &mut Link,
-    upload: &Upload<'_>,
-    path: &str,
-    progress: &mut dyn FnMut(u64),
-) -> Result<bool, Fault> {
-    let mut local = open_local(upload)?;
-    let mode = i32::try_from(upload.mode.unwrap_or(0o644) & 0o777).unwrap_or(0o644);
-    let session = &link.wire.session;
-    let opened = link.wire.run(link.stall, || {
-        session.scp_send(Path::new(path), mode, upload.size, None)
-    });
-    let mut channel = match opened {
-        Ok(channel) => channel,
-        Err(Halt::Ssh(error)) if !is_lost(&error) => {
-            log::debug!(
-                "{}: SCP does not work ({}), using cat",
-                link.place,
-                error.message()
-            );
-            return Ok(false);
-        }
-        Err(halt) => return Err(link.halt_fault(&halt, "uploading")),
-    };
-    let sent = scp_bytes(link, &mut channel, &mut local, progress);
-    let said = if sent.is_ok() {
-        scp_answer(link, &mut channel)
-    } else {
-        Ok(Vec::new())
-    };
-    finish(&link.wire, &mut channel);
-    sent?;
-    let said = said?;
-    // Zero bytes are assents; an error is a 1 or 2 with a message.
-    match said.iter().position(|&byte| byte == 1 || byte == 2) {
-        None => Ok(true),
-        Some(at) => {
-            let why = String::from_utf8_lossy(&said[at + 1..]).trim().to_owned();
-            // The space it takes may be what is missing.
-            let _ = remove(link, path);
-            Err(refused(&link.place, "cannot write", path, &why))
-        }
-    }
-}
-
-fn scp_bytes(
-    link: &Link,
-    channel: &mut ssh2::Channel,
-    local: &mut File,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), Fault> {
-    let mut buffer = vec![0; 1024 * 1024];
-    let mut total = 0;
-    loop {
-        let filled = local
-            .read(&mut buffer)
-            .map_err(|error| local_fault(&error))?;
-        // The last message is the byte that says: this was all.
-        let (bytes, last) = if filled == 0 {
-            (&b"\0"[..], true)
-        } else {
-            (&buffer[..filled], false)
-        };
-        let mut from = 0;
-        let mut end = Instant::now() + link.stall;
-        while from < bytes.len() {
-            match link
-                .wire
-                .transfer(link.stall, || channel.write(&bytes[from..]))
-            {
-                Ok(count) => {
-                    from += count;
-                    end = Instant::now() + link.stall;
-                    if !last {
-                        total += count as u64;
-                        progress(total);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    link.wire
-                        .pause(end, link.stall)
-                        .map_err(|halt| link.halt_fault(&halt, "uploading"))?;
-                }
-                Err(error) => {
-                    return Err(Fault::transient(format!(
-                        "{}: connection lost while uploading: {error}",
-                        link.place
-                    )));
-                }
-            }
-        }
-        if last {
-            progress(total);
-            return Ok(());
-        }
-    }
-}
-
-fn scp_answer(link: &Link, channel: &mut ssh2::Channel) -> Result<Vec<u8>, Fault> {
-    let mut said = Vec::new();
-    let halted = |halt: Halt| link.halt_fault(&halt, "uploading");
-    link.wire
-        .run(link.stall, || channel.send_eof())
-        .map_err(halted)?;
-    let end = Instant::now() + link.stall;
-    let mut buffer = [0; 4096];
-    loop {
-        match link.wire.transfer(link.stall, || channel.read(&mut buffer)) {
-            Ok(0) if channel.eof() => return Ok(said),
-            // An answer is a byte, or a line; what comes beyond counts against the time.
-            Ok(count) => {
-                keep(&mut said, &buffer[..count]);
-                if Instant::now() >= end {
-                    return Err(halted(link.wire.flooded()));
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                link.wire.pause(end, link.stall).map_err(halted)?;
-            }
-            Err(error) => {
-                return Err(Fault::transient(format!(
-                    "{}: connection lost while uploading: {error}",
-                    link.place
-                )));
-            }
         }
     }
 }
@@ -337,21 +243,55 @@ pub(super) fn digest(
         }
     }
     let text = ran.text();
-    let mut words = text.split_ascii_whitespace();
-    match words.next().and_then(|size| size.parse().ok()) {
-        Some(size) => Ok(Some((size, words.next().map(str::to_lowercase)))),
+    match read_digest(&text) {
+        Some(digest) => Ok(Some(digest)),
         None => Err(ExecError::Lost(format!("it said: {text}"))),
     }
 }
 
-/// Renames `temporary` to `name`, replacing a file of that name in one step. Where `dd` can, the bytes are on the
-/// disk before: unlike `sync`, which older hosts run for all file systems, it concerns the one file.
-pub(super) fn publish(link: &mut Link, temporary: &str, name: &str) -> Result<(), Fault> {
-    let script = format!(
-        "t={}\nn={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit 1; fi\n\
-         dd if=/dev/null of=\"$t\" conv=notrunc,fsync >/dev/null 2>&1\nmv -f \"$t\" \"$n\"",
-        shell_quote(temporary),
+/// A length and perhaps a SHA-256, as scripts tell them.
+pub(super) fn read_digest(said: &str) -> Option<(u64, Option<String>)> {
+    let mut words = said.split_ascii_whitespace();
+    let size = words.next()?.parse().ok()?;
+    Some((size, words.next().map(str::to_lowercase)))
+}
+
+/// The words that give `$f` the name `$n`.
+pub(super) const RENAME: &str = "mv -f \"$f\" \"$n\"";
+/// A directory has the name.
+pub(super) const TAKEN_STATUS: i32 = 47;
+
+/// The words that end a script where a directory has the name, which is `$n` then.
+pub(super) fn name_script(name: &str) -> String {
+    format!(
+        "n={}\nif [ -d \"$n\" ]; then echo 'a directory has that name'; exit {TAKEN_STATUS}; fi\n",
         shell_quote(name)
+    )
+}
+
+/// Renames `temporary` to `name`, replacing a file of that name in one step. Where `dd` can, the bytes are on the
+/// disk before, unless they are there already: unlike `sync`, which older hosts run for all file systems, it concerns the
+/// one file. `again`: an earlier attempt may have put an old file aside.
+pub(super) fn publish(
+    link: &mut Link,
+    temporary: &str,
+    name: &str,
+    again: bool,
+) -> Result<(), Fault> {
+    let aside = if again {
+        format!(" && rm -f {}", shell_quote(&replace::aside(temporary)))
+    } else {
+        String::new()
+    };
+    let sync = if link.synced.take().is_some_and(|synced| synced == temporary) {
+        ""
+    } else {
+        "dd if=/dev/null of=\"$f\" conv=notrunc,fsync >/dev/null 2>&1\n"
+    };
+    let script = format!(
+        "f={}\n{}{sync}{RENAME}{aside}",
+        shell_quote(temporary),
+        name_script(name)
     );
     run(link, &script, "cannot publish", name).map(|_| ())
 }

@@ -13,7 +13,7 @@ use super::guard::Guard;
 use crate::transport::StopFlag;
 
 /// libssh2's code for "try again".
-const EAGAIN: i32 = -37;
+pub(super) const EAGAIN: i32 = -37;
 /// libssh2's code for a peer that does not keep to the protocol.
 const PROTOCOL: i32 = -14;
 /// How long one wait for the socket lasts at most, so that the stop flag is seen soon.

@@ -10,7 +10,7 @@ use crate::domain::target::TransportKind;
 use crate::fail_points;
 use crate::journal::TemporaryFile;
 use crate::spool::Artifact;
-use crate::transport::{Upload, Verified};
+use crate::transport::{Placing, Upload, Verified};
 use crate::worker::leftovers;
 use crate::worker::sessions::Caller;
 
@@ -23,30 +23,12 @@ impl<'a> Attempt<'a> {
     pub(super) fn deliver(&mut self, artifact: &Artifact) -> Result<String, Fault> {
         let mut given_up = Vec::new();
         loop {
-            if self.sessions.has_files(self.work) {
-                self.enter(Step::Upload)?;
-            } else {
-                // Dialling may take long: who asks meanwhile is told the step.
-                self.begin(Step::Upload)?;
-            }
-            self.sessions.for_files(self.caller(), &given_up)?;
-            let lane = &self.subject.lane;
-            leftovers::tidy(self.context, self.journal, self.sessions, lane);
-            // Open still, unless tidying broke it.
-            let facts = self
-                .sessions
-                .for_files(self.caller(), &given_up)?
-                .facts()
-                .clone();
-            fail_points::hit("attempt.connected");
-            self.record.transport = Some(facts.kind.as_str());
-            self.record.fingerprint = facts.fingerprint;
-            self.record.detail = Some(self.sessions.hide(&facts.detail));
-            match self.upload(artifact, facts.kind) {
+            let kind = self.connect(&given_up)?;
+            match self.upload(artifact, kind) {
                 Err(fault) if fault.class == FaultClass::Unsupported => {
-                    self.sessions.fell_back(self.caller(), facts.kind, &fault);
+                    self.sessions.fell_back(self.caller(), kind, &fault);
                     self.sessions.drop_files();
-                    given_up.push(facts.kind);
+                    given_up.push(kind);
                     let transports = &self.work.connection.transports;
                     if transports.iter().all(|kind| given_up.contains(kind)) {
                         return Err(fault);
@@ -55,6 +37,32 @@ impl<'a> Attempt<'a> {
                 other => return other,
             }
         }
+    }
+
+    /// Begins the step upload over an open session, by a transport that is not given up.
+    pub(super) fn connect(&mut self, given_up: &[TransportKind]) -> Result<TransportKind, Fault> {
+        if self.step == Step::Upload && given_up.is_empty() {
+            // It was told while the host was dialled.
+        } else if self.sessions.has_files(self.work) {
+            self.enter(Step::Upload)?;
+        } else {
+            // Dialling may take long: who asks meanwhile is told the step.
+            self.begin(Step::Upload)?;
+        }
+        self.sessions.for_files(self.caller(), given_up)?;
+        let lane = &self.subject.lane;
+        leftovers::tidy(self.context, self.journal, self.sessions, lane);
+        // Open still, unless tidying broke it.
+        let facts = self
+            .sessions
+            .for_files(self.caller(), given_up)?
+            .facts()
+            .clone();
+        fail_points::hit("attempt.connected");
+        self.record.transport = Some(facts.kind.as_str());
+        self.record.fingerprint = facts.fingerprint;
+        self.record.detail = Some(self.sessions.hide(&facts.detail));
+        Ok(facts.kind)
     }
 
     pub(super) fn caller(&self) -> Caller<'a> {
@@ -69,7 +77,7 @@ impl<'a> Attempt<'a> {
         let temporary = format!(".ad-{}-{}.part", self.journal.id(), self.work.delivery);
         let (context, subject, work) = (self.context, self.subject, self.work);
         let session = self.sessions.open_files()?;
-        let dir = session.prepare_dir(&work.dest_dir)?;
+        let dir = session.aim(&work.dest_dir)?;
         fail_points::hit("attempt.dir_prepared");
         let upload = Upload {
             local: &artifact.path,
@@ -91,16 +99,8 @@ impl<'a> Attempt<'a> {
             .note_upload_began(self.claim, &file)
             .map_err(ours)?;
         fail_points::hit("attempt.upload_began");
-        self.send(&upload, &file)?;
-        let remote_path = if dir == "/" {
-            format!("/{}", work.package)
-        } else {
-            format!("{dir}/{}", work.package)
-        };
-        self.journal
-            .note_replacing(self.claim, &work.target.host, &remote_path)
-            .map_err(ours)?;
-        let verified = self.publish(&upload, &file)?;
+        let remote_path = path_in(&dir, &work.package);
+        let verified = self.place(&upload, &file, &remote_path)?;
         let transport = self.record.transport.unwrap_or_default();
         self.journal
             .note_uploaded(self.claim, &remote_path, transport, &file)
@@ -119,8 +119,13 @@ impl<'a> Attempt<'a> {
         Ok(remote_path)
     }
 
-    /// The bytes, to the temporary name.
-    fn send(&mut self, upload: &Upload<'_>, file: &TemporaryFile<'_>) -> Result<(), Fault> {
+    /// The bytes, to the temporary name, verified there, and under the real one.
+    fn place(
+        &mut self,
+        upload: &Upload<'_>,
+        file: &TemporaryFile<'_>,
+        remote_path: &str,
+    ) -> Result<Verified, Fault> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
         let mut last: Option<Instant> = None;
         let mut progress = |bytes: u64| {
@@ -134,41 +139,49 @@ impl<'a> Attempt<'a> {
                 });
             }
         };
-        let resumed_at = match self.sessions.open_files()?.upload(upload, &mut progress) {
-            Ok(resumed_at) => resumed_at,
-            Err(fault) => return Err(self.clean_up(upload, file, fault)),
+        let (claim, host) = (self.claim, &self.work.target.host);
+        let (step, journal) = (&mut self.step, &mut *self.journal);
+        let mut resumed_at = None;
+        let mut told = |placing| match placing {
+            Placing::Uploaded(bytes) => {
+                fail_points::hit("attempt.uploaded");
+                resumed_at = Some(bytes);
+                if bytes > 0 {
+                    context.emit(&Event::Resumed {
+                        subject: subject.clone(),
+                        bytes,
+                        total,
+                    });
+                }
+                context.stop.check()?;
+                *step = Step::Verify;
+                context.emit(&Event::StepStarted {
+                    subject: subject.clone(),
+                    step: Step::Verify,
+                });
+                journal.note_step(claim, Step::Verify).map_err(ours)
+            }
+            Placing::Publishing => {
+                fail_points::hit("attempt.verified");
+                journal
+                    .note_replacing(claim, host, remote_path)
+                    .map_err(ours)
+            }
         };
-        fail_points::hit("attempt.uploaded");
-        if resumed_at > 0 {
-            let how = format!("resumed at {resumed_at} of {total} bytes");
-            self.record.detail = Some(match self.record.detail.take() {
-                Some(detail) => format!("{detail}, {how}"),
-                None => how,
-            });
-            context.emit(&Event::Resumed {
-                subject: subject.clone(),
-                bytes: resumed_at,
-                total,
-            });
-        }
-        Ok(())
-    }
-
-    /// From the temporary name to the real one, once it is verified.
-    fn publish(
-        &mut self,
-        upload: &Upload<'_>,
-        file: &TemporaryFile<'_>,
-    ) -> Result<Verified, Fault> {
-        self.begin(Step::Verify)?;
         let session = self.sessions.open_files()?;
-        let published = session.verify(upload).and_then(|verified| {
-            fail_points::hit("attempt.verified");
-            session.publish(upload)?;
-            fail_points::hit("attempt.published");
-            Ok(verified)
-        });
-        let verified = published.map_err(|fault| self.clean_up(upload, file, fault))?;
+        let placed = session.place(upload, &mut progress, &mut told);
+        // How files travel shows on the way.
+        let mut detail = session.facts().detail.clone();
+        if let Some(bytes @ 1..) = resumed_at {
+            detail = format!("{detail}, resumed at {bytes} of {total} bytes");
+        }
+        self.record.detail = Some(self.sessions.hide(&detail));
+        let verified = placed.map_err(|fault| self.clean_up(upload, file, fault))?;
+        if resumed_at.is_none() {
+            fail_points::hit("attempt.uploaded");
+            self.step = Step::Verify;
+        }
+        fail_points::hit("attempt.published");
         self.record.verified = Some(match verified {
             Verified::Digest => "digest",
             Verified::Length => "length",
@@ -206,5 +219,14 @@ impl<'a> Attempt<'a> {
             });
         }
         fault
+    }
+}
+
+/// Where a package of this name lies in `dir`.
+pub(super) fn path_in(dir: &str, package: &str) -> String {
+    if dir == "/" {
+        format!("/{package}")
+    } else {
+        format!("{dir}/{package}")
     }
 }

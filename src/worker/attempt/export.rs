@@ -40,30 +40,35 @@ impl Attempt<'_> {
         if let Ok(artifact) = self.spooled()? {
             return Ok(artifact);
         }
-        let repository = self.context.svnlook.repository(path)?;
+        let repository = self.context.svnlook.known_repository(path)?;
         crate::worker::planner::check_uuid(&repository, batch).map_err(|error| {
             error.with_hint("put the recorded repository back, or `cancel` the delivery")
         })?;
-        let size = repository.file_size(revision, &self.work.path)?;
         let spool = &self.context.spool;
+        // Nobody purges it before the journal knows that it is needed.
         let keep = spool.keep()?;
-        let journal = &*self.journal;
-        let outside = Outside {
-            want: &|sha256| journal.artifact_want(sha256),
-            tell: &|message| self.context.emit(&Event::Notice { message }),
-            is_its_turn: true,
-        };
-        let mut tell = |bytes| {
-            self.context.emit(&Event::Exporting {
-                subject: self.subject.clone(),
-                bytes,
-                total: size,
+        // What it is to hold, and the bytes, are asked for at the same time: each costs a process.
+        let (size, stored) = repository.exporting(revision, &self.work.path, |export| {
+            let size = repository.file_size(revision, &self.work.path)?;
+            let journal = &*self.journal;
+            let outside = Outside {
+                want: &|sha256| journal.artifact_want(sha256),
+                tell: &|message| self.context.emit(&Event::Notice { message }),
+                is_its_turn: true,
+            };
+            let mut tell = |bytes| {
+                self.context.emit(&Event::Exporting {
+                    subject: self.subject.clone(),
+                    bytes,
+                    total: size,
+                });
+            };
+            let stored = spool.store(&keep, size, &outside, |out| {
+                let mut out = Counting::new(out, &mut tell);
+                export.give(size, &mut out)
             });
-        };
-        let stored = spool.store(&keep, size, &outside, |out| {
-            let mut out = Counting::new(out, &mut tell);
-            repository.export_sized(revision, &self.work.path, size, &mut out)
-        });
+            Ok((size, stored))
+        })?;
         let artifact = stored.map_err(|error| self.wait_for_room(size, error))?;
         if let Some(recorded) = &self.work.sha256
             && *recorded != artifact.sha256

@@ -88,6 +88,12 @@ impl Taking {
         self.is_at_work || self.may_find_more || self.last.is_none()
     }
 
+    /// How long until the next look; none: one is under way.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let until = self.rests_until?;
+        (!self.is_at_work).then(|| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Something came.
     pub(super) fn hasten(&mut self) {
         self.rests_until = self.last.map(|(last, rest)| last + rest);

@@ -4,18 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use super::lock::lock;
-use super::{REST, SLEEP_MAX, Scanner};
+use super::{REST, Scanner};
 use crate::domain::drop_directory::DropTerms;
 use crate::domain::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 use crate::state_dir::StateDir;
-use crate::worker::Context;
-use crate::worker::coordinator::{Role, work};
+use crate::worker::coordinator::work;
 use crate::worker::ending::{Ended, Until};
+use crate::worker::{Context, Role};
 
 /// A drop directory to scan.
 #[derive(Debug, Clone)]
@@ -128,17 +127,9 @@ fn keep_scanning(context: &Arc<Context>, job: &Job) -> Result<()> {
             told.clone_from(&message);
             context.emit(&Event::Notice { message });
         }
-        sleep(context, REST);
+        context.stop.wait(REST, None);
     }
     Ok(())
-}
-
-/// Sleeps so long, or until told to stop.
-fn sleep(context: &Context, time: Duration) {
-    let end = Instant::now() + time;
-    while Instant::now() < end && !context.stop.is_raised() {
-        std::thread::sleep(SLEEP_MAX.min(end.saturating_duration_since(Instant::now())));
-    }
 }
 
 /// Looks before anything is done whether all directories are there that somebody has typed.

@@ -93,6 +93,12 @@ impl Scanner<'_> {
         Ok(false)
     }
 
+    /// How long until it is looked whether somebody may leave; none: nobody ever may.
+    pub(super) fn until_somebody_may_leave(&self) -> Option<Duration> {
+        let until = self.leaving.next.saturating_duration_since(Instant::now());
+        (self.terms.after != After::Keep).then_some(until)
+    }
+
     /// `after` is `keep` by now: what stepped aside when somebody was killed comes back.
     fn let_stay(&mut self, root: &Root) -> Result<()> {
         for row in self.journal.ready_to_leave(self.row.id)? {

@@ -27,6 +27,7 @@ mod leaving;
 mod lock;
 mod place;
 mod preview;
+mod reading;
 mod record;
 mod stock;
 mod take;
@@ -43,12 +44,15 @@ use held::Held;
 use leaving::Leaving;
 use tree::Tree;
 
-/// Longest sleep: how soon a request to end, or a directory that is back, is noticed.
-const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// Longest sleep while the directory is not there, or something else is waited for that nobody tells.
+const SLEEP_WAITING: Duration = Duration::from_millis(500);
+/// Longest sleep: how soon it is noticed that something was mounted upon the directory.
+const SLEEP_MAX: Duration = Duration::from_secs(5);
 /// Pause after trouble with our own journal or disk, and before a directory's lock is tried again.
 const REST: Duration = Duration::from_secs(2);
-/// What happens within this time is heard at once.
-const BREATH: Duration = Duration::from_millis(10);
+/// What happens within this time is heard at once: the longer, the longer it goes on.
+const BREATH_MIN: Duration = Duration::from_millis(1);
+const BREATH_MAX: Duration = Duration::from_millis(16);
 /// Files that are looked at in one go.
 const AT_ONCE: usize = 1000;
 
@@ -68,6 +72,8 @@ struct Scanner<'a> {
     watch: Option<Watch>,
     /// Why the walk is all there is, in words: nothing tells what happens, or not everything.
     blind: Option<String>,
+    /// Whether a directory's own time tells that a name came or went: not where others change it from elsewhere.
+    times_tell: bool,
     /// Directories where something changed that no event told yet.
     suspects: HashMap<String, Instant>,
     /// The kernel watches no more directories for us.
@@ -75,6 +81,8 @@ struct Scanner<'a> {
     /// How many directories were said to be without.
     unwatched_told: usize,
     walks: u64,
+    /// How many directories were read.
+    readings: u64,
     next_walk: Instant,
     /// When the last walk ended, and how long it took.
     walked_at: Instant,
@@ -110,6 +118,8 @@ struct Scanner<'a> {
     /// Files that found no room, or wait behind one, with their lanes: nothing overtakes them there.
     held: Held,
     copying: Option<Copying>,
+    /// How long it is waited for more of what has begun to happen.
+    breath: Duration,
     /// Whether it says how it scans.
     greets: bool,
     /// What was complained of, and of which file.
@@ -163,10 +173,12 @@ impl<'a> Scanner<'a> {
             identity: None,
             watch: None,
             blind: None,
+            times_tell: false,
             suspects: HashMap::new(),
             no_watches_left: false,
             unwatched_told: 0,
             walks: 0,
+            readings: 0,
             next_walk: now,
             walked_at: now,
             walk_took: Duration::ZERO,
@@ -188,6 +200,7 @@ impl<'a> Scanner<'a> {
             troubles: BTreeMap::new(),
             held: Held::default(),
             copying: None,
+            breath: BREATH_MIN,
             greets: true,
             told: HashSet::new(),
         })
@@ -217,7 +230,7 @@ impl<'a> Scanner<'a> {
     /// Does what there is to do now. How long nothing will be, unless something happens.
     fn turn(&mut self) -> Result<Duration> {
         let Some(root) = self.look()? else {
-            return Ok(SLEEP_MAX);
+            return Ok(SLEEP_WAITING);
         };
         self.hear(&root)?;
         if self.next_walk <= Instant::now() {
@@ -236,6 +249,12 @@ impl<'a> Scanner<'a> {
         let mut pause = self.until_due().min(SLEEP_MAX).min(until_walk);
         if self.copying.is_some() {
             pause = pause.min(LOOK_EVERY);
+        }
+        if let Some(until) = self.until_somebody_may_leave() {
+            pause = pause.min(until);
+        }
+        if !self.suspects.is_empty() {
+            pause = pause.min(SLEEP_WAITING);
         }
         if !pause.is_zero()
             && let Some(breath) = self.digest_some(&root)?
@@ -289,7 +308,7 @@ impl<'a> Scanner<'a> {
             if Instant::now() >= end && !until_due.is_zero() {
                 return Ok(self.leave_for_next_time());
             }
-            self.rest(until_due.min(SLEEP_MAX));
+            self.rest(until_due.min(SLEEP_WAITING));
         }
     }
 
@@ -327,13 +346,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// Sleeps so long, or until something happens. Whoever writes without end wakes us now and then, and not each time.
-    fn rest(&self, pause: Duration) {
-        let Some(watch) = &self.watch else {
-            return std::thread::sleep(pause);
-        };
+    fn rest(&mut self, pause: Duration) {
         let begun = Instant::now();
-        watch.wait(pause);
-        std::thread::sleep(BREATH.min(pause.saturating_sub(begun.elapsed())));
+        let watch = self.watch.as_ref().map(Watch::descriptor);
+        self.context.stop.wait(pause, watch);
+        self.breath = if begun.elapsed() < BREATH_MAX {
+            (self.breath * 2).min(BREATH_MAX)
+        } else {
+            BREATH_MIN
+        };
+        std::thread::sleep(self.breath.min(pause.saturating_sub(begun.elapsed())));
     }
 
     /// Whether the directory's files of before the first start are known.

@@ -95,11 +95,12 @@ impl Scanner<'_> {
             .into_iter()
             .collect();
         let shown = self.terms.directory.display();
+        let eventless = eventless_file_system(&self.terms.directory);
+        self.times_tell = eventless.is_none();
         self.blind = match Watch::new() {
             Ok(watch) => {
                 self.watch = Some(watch);
-                eventless_file_system(&self.terms.directory)
-                    .map(|kind| format!("{kind} does not tell what happens"))
+                eventless.map(|kind| format!("{kind} does not tell what happens"))
             }
             Err(error) => Some(format!("the kernel tells nothing (inotify: {error})")),
         };

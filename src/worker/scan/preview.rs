@@ -16,7 +16,7 @@ use crate::domain::drop_directory::{After, FileStamp, join};
 use crate::domain::plan::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
-use crate::source::directory::{Kind, Root, Writer, list, writers_of};
+use crate::source::directory::{Interest, Kind, Root, Writer, list, writers_of};
 use crate::state_dir::StateDir;
 use crate::worker::Context;
 use crate::worker::configurations::Loaded;
@@ -236,7 +236,7 @@ impl Scanner<'_> {
         for directory in self.tree.paths() {
             let listing = root
                 .directory(directory)
-                .and_then(|open| list(root, &open, &|_| true));
+                .and_then(|open| list(root, &open, &|_, _| Interest::Any));
             // What cannot be read was complained of.
             for entry in listing.map(|listing| listing.entries).unwrap_or_default() {
                 let path = join(directory, &entry.name);

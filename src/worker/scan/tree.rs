@@ -1,16 +1,27 @@
 //! What is known of a drop directory's files while it is scanned: how each looked when it was judged. Knows neither
 //! files nor journal.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::domain::change::base_name;
 use crate::domain::drop_directory::{FileStamp, is_within, join, parent_of};
 
+/// A file that was judged.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// As it looked then.
+    pub(super) stamp: FileStamp,
+    /// The reading of its directory at which it was there last; 0: none yet, and nobody has asked whether the terms
+    /// reach it.
+    pub(super) seen: Cell<u64>,
+}
+
 /// One directory.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     /// The files that were judged.
-    pub(super) files: HashMap<Box<str>, FileStamp>,
+    pub(super) files: HashMap<Box<str>, Judged>,
     /// Names of the sub-directories.
     pub(super) directories: Vec<Box<str>>,
     /// How it looked when it was last read; none: not yet, or it is to be read again in any case.
@@ -21,6 +32,8 @@ pub(super) struct Directory {
     pub(super) is_watched: bool,
     /// Whether symbolic links are followed from here: what happens behind them is told by nobody.
     pub(super) has_links: bool,
+    /// The last walk that found something new here.
+    pub(super) stirred: Option<u64>,
 }
 
 /// All of them, by their paths.
@@ -69,13 +82,19 @@ impl Tree {
     /// How a file looked when it was judged.
     pub(super) fn judged(&self, path: &str) -> Option<FileStamp> {
         let files = &self.directories.get(parent_of(path))?.files;
-        files.get(base_name(path)).copied()
+        files.get(base_name(path)).map(|judged| judged.stamp)
     }
 
     /// A file was judged as it looks now.
     pub(super) fn judge(&mut self, path: &str, stamp: FileStamp) {
         let files = &mut self.enter(parent_of(path)).files;
-        files.insert(base_name(path).into(), stamp);
+        let name = base_name(path);
+        if let Some(judged) = files.get_mut(name) {
+            judged.stamp = stamp;
+        } else {
+            let seen = Cell::default();
+            files.insert(name.into(), Judged { stamp, seen });
+        }
     }
 
     /// A file is not there any more. Whether it was known.

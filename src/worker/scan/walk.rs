@@ -1,7 +1,6 @@
-//! Walking: what is there now, against what was judged. A directory that is watched and looks as it did is not read
-//! again, but once in a while, in case something has changed that nobody tells.
+//! Walking: from directory to directory, what is there now, against what was judged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -10,14 +9,13 @@ use chrono::Utc;
 use rustix::io::Errno;
 
 use super::Scanner;
+use super::reading::Reading;
 use crate::domain::change::base_name;
 use crate::domain::drop_directory::{FileStamp, join};
 use crate::domain::event::Event;
 use crate::error::Result;
-use crate::source::directory::{Entry, Kind, Listing, Root, is_nothing, list};
+use crate::source::directory::{Kind, Listing, Root, is_nothing};
 
-/// A directory that is watched is read again, whatever it looks like, at one walk in so many.
-const READ_AGAIN: u64 = 30;
 /// Directories below each other, at most: deeper ones are somebody's joke.
 const DEPTH_MAX: usize = 100;
 /// Files of the stock that are recorded in one transaction.
@@ -61,7 +59,7 @@ impl Scanner<'_> {
             match self.visit(root, &path, &mut links) {
                 Ok(below) => {
                     self.praise(&path);
-                    if self.unread.contains(&path) {
+                    if !self.unread.is_empty() && self.unread.contains(&path) {
                         read_at_last.push(path);
                     }
                     left.extend(below);
@@ -99,11 +97,11 @@ impl Scanner<'_> {
         path: &str,
         links: &mut HashSet<(u64, u64)>,
     ) -> io::Result<Vec<String>> {
-        if !self.is_to_be_read(root, path)? {
-            let known = self.tree.enter(path);
+        let reading = self.reading(root, path)?;
+        if reading == Reading::Nothing {
+            let known = self.tree.directory(path).into_iter();
             return Ok(known
-                .directories
-                .iter()
+                .flat_map(|known| &known.directories)
                 .map(|name| join(path, name))
                 .collect());
         }
@@ -112,95 +110,36 @@ impl Scanner<'_> {
         let was_watched_as = was.filter(|known| known.is_watched).map(|known| known.is);
         // First watched, then read: what comes in between is told.
         let is_watched = self.watch_directory(&directory, path);
-        let stamp = root.directory_stamp(path)?;
+        let stamp = root.stamp_of_directory(&directory)?;
         let is = (stamp.device, stamp.inode);
-        let filter = &self.terms.filter;
-        let listing = list(root, &directory, &|name| {
-            let path = join(path, name);
-            filter.takes(&path) || filter.enters(&path) || filter.marked_by(name).is_some()
-        })?;
+        self.readings += 1;
+        let listing = self.list(root, &directory, path, reading)?;
         for (name, why) in &listing.unusable {
             self.complain(&join(path, name), why);
         }
         let is_fresh = stamp.modified_ns.saturating_add(GRAIN_NS)
             > Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let found = self.look_at_files(root, path, &listing);
+        let walk = self.walks;
+        let is_stirred = found && self.is_stocked();
         let known = self.tree.enter(path);
         known.is_watched = is_watched;
         known.is = is;
         known.has_links = listing.has_links;
+        if is_stirred {
+            known.stirred = Some(walk);
+        }
         // What changes in the same moment leaves the same time: then it is read once more.
         known.read_as = (!is_fresh).then_some(stamp);
         // Where something is mounted now, nobody was told that.
         let is_told =
             was_watched_as == Some(is) && is_watched && self.blind.is_none() && !self.reads_all;
-        let found = self.look_at_files(root, path, &listing);
         if is_told && found {
             self.suspects
                 .entry(path.to_owned())
                 .or_insert_with(Instant::now);
         }
         Ok(self.directories_below(root, path, &listing, links))
-    }
-
-    fn is_to_be_read(&self, root: &Root, path: &str) -> io::Result<bool> {
-        let Some(known) = self.tree.directory(path) else {
-            return Ok(true);
-        };
-        let Some(read_as) = known.read_as else {
-            return Ok(true);
-        };
-        let place: u64 = path.bytes().map(u64::from).sum();
-        let comes_up = (place + self.walks).is_multiple_of(READ_AGAIN);
-        if self.reads_all
-            || comes_up
-            || self.blind.is_some()
-            || !known.is_watched
-            || known.has_links
-        {
-            return Ok(true);
-        }
-        Ok(root.directory_stamp(path)? != read_as)
-    }
-
-    /// Compares the files of a directory with what was judged. Whether there was something new.
-    fn look_at_files(&mut self, root: &Root, path: &str, listing: &Listing) -> bool {
-        let mut names: HashSet<&str> = HashSet::with_capacity(listing.entries.len());
-        let markers = self.markers_in(&listing.entries);
-        let mut found = false;
-        for entry in &listing.entries {
-            let Kind::File(stamp) = entry.kind else {
-                continue;
-            };
-            let file = join(path, &entry.name);
-            if !self.terms.filter.takes(&file) {
-                continue;
-            }
-            names.insert(&entry.name);
-            let marker = markers.get(entry.name.as_str()).copied();
-            let was = self.tree.judged(&file);
-            let is_new = self.see(root, &file, stamp, marker, None);
-            // Links and permissions change without a word to the directory.
-            found |= is_new && was.is_none_or(|was| !was.has_content_of(&stamp));
-        }
-        let known = self.tree.enter(path);
-        let gone: Vec<Box<str>> = known
-            .files
-            .extract_if(|name, _| !names.contains(&**name))
-            .map(|(name, _)| name)
-            .collect();
-        found |= !gone.is_empty();
-        self.gone.extend(gone.iter().map(|name| join(path, name)));
-        found
-    }
-
-    /// How the markers look, by the names of their files.
-    fn markers_in<'e>(&self, entries: &'e [Entry]) -> HashMap<&'e str, FileStamp> {
-        let filter = &self.terms.filter;
-        let marker = |entry: &'e Entry| match entry.kind {
-            Kind::File(stamp) => Some((filter.marked_by(&entry.name)?, stamp)),
-            Kind::Directory { .. } => None,
-        };
-        entries.iter().filter_map(marker).collect()
     }
 
     /// A file was found with this stamp, at this time or in the walk that is under way. Whether that is new.
@@ -361,6 +300,7 @@ impl Scanner<'_> {
             return;
         };
         self.suspects.clear();
+        self.times_tell = false;
         let shown = match path.as_str() {
             "" => self.terms.directory.clone(),
             path => self.terms.directory.join(path),

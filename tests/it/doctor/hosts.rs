@@ -172,7 +172,7 @@ fn a_disk_that_is_nearly_full_is_a_warning_and_a_full_one_a_failure() {
     disk.fill();
     let before = picture(&host.home());
     let ran = clinic.doctor(&[]).exits(1);
-    says(&ran, "directory", "failure", &["no space"]);
+    says(&ran, "directory", "failure", &["No space left"]);
     assert_eq!(picture(&host.home()), before);
 }
 

@@ -154,14 +154,11 @@ fn hosts_whose_programs_never_stop_are_given_up() {
     let hosts = [
         ("mkdir", host_with_programs(&[("mkdir", talks)])),
         ("mkdir-drips", host_with_programs(&[("mkdir", drips)])),
-        ("scp", host_with_programs(&[("scp", "exec cat /dev/zero")])),
+        ("dd", host_with_programs(&[("dd", talks)])),
         ("mv", host_with_programs(&[("mv", talks)])),
         (
             "cat",
-            host_with_programs(&[
-                ("scp", "exit 1"),
-                ("cat", "exec yes 'a line of nothing' 1>&2"),
-            ]),
+            host_with_programs(&[("dd", "exit 1"), ("head", "exit 1"), ("cat", talks)]),
         ),
     ];
     let shell = Host::with("ForceCommand yes 'no shell at all'");
@@ -197,9 +194,9 @@ fn an_sftp_server_that_never_stops_answering_is_given_up() {
                   while True:\n    number += 1\n    send(struct.pack('>BII', 104, number, 1) + entry)\n";
     let env = TestEnv::new();
     let file = env.write("sftp.py", script);
+    let sftp = format!("/usr/bin/python3 -I {}", file.display());
     let host = Host::with(&format!(
-        "Subsystem sftp /usr/bin/python3 -I {}",
-        file.display()
+        "Subsystem sftp {sftp}\nForceCommand [ \"$SSH_ORIGINAL_COMMAND\" = '{sftp}' ] && exec {sftp}"
     ));
     let rows = all_end(&[host.rule("name").with("dest_dir", "~/in")], &["name"]);
     assert_eq!(field(&rows, "fault"), ["transient"]);

@@ -17,12 +17,10 @@ fn what_three_users_commit_over_svn_ssh_is_delivered_in_order_by_the_service_of_
     needs_root!();
     let site = Site::new();
     let service = site.serve();
-    wait_until("the service is there", LIMIT, || site.incoming().exists());
-    let mode = fs::metadata(site.incoming())
-        .expect("stat")
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o7777, 0o1733);
+    wait_until("the service is there, for all", LIMIT, || {
+        let incoming = fs::metadata(site.incoming());
+        incoming.is_ok_and(|found| found.permissions().mode() & 0o7777 == 0o1733)
+    });
     for (number, user) in ["alice", "bob", "mallory", "alice"].iter().enumerate() {
         let ran = site.commit(user, &format!("app-{number}"), user).exits(0);
         assert!(ran.stdout.contains(&format!("by {user} ")), "{ran}");

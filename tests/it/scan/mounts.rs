@@ -150,6 +150,49 @@ fn directories_for_which_no_watch_is_left_are_walked() {
 }
 
 #[test]
+fn where_nothing_is_told_at_all_what_is_new_overwritten_or_displaced_is_found_by_walking() {
+    needs_root!();
+    let inbox = Inbox::new();
+    for number in 0..6 {
+        inbox.write(format!("sub-{number}/app-in-place-{number}"), b"one");
+        inbox.write(format!("sub-{number}/app-displaced-{number}"), b"one");
+        inbox.write(format!("sub-{number}/app-gone-{number}"), b"gone");
+    }
+    let ours = inbox.command(&["--settle", "0", "--interval", "1"]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg("echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"")
+        .arg("sh");
+    run_under(&mut command, &ours);
+    let _scan = Pipeline::started(command);
+    inbox.is_scanned(&inbox.dir);
+    let mut expected = Vec::new();
+    for number in 0..6 {
+        let directory = inbox.dir.join(format!("sub-{number}"));
+        let names = ["in-place", "displaced", "new"].map(|kind| format!("app-{kind}-{number}"));
+        let [in_place, displaced, new] = &names;
+        // As long as before.
+        fs::write(directory.join(in_place), "two").expect("write");
+        inbox.write(directory.join(".other"), b"two");
+        fs::rename(directory.join(".other"), directory.join(displaced)).expect("rename");
+        inbox.write(directory.join(new), b"new");
+        fs::remove_file(directory.join(format!("app-gone-{number}"))).expect("remove");
+        expected.extend(names);
+    }
+    inbox.settled(&expected.iter().map(String::as_str).collect::<Vec<_>>());
+    let there = "SELECT count(*) FROM dropped WHERE gone_at IS NULL";
+    wait_until("what has gone is noticed", LIMIT, || {
+        inbox.pipeline.sql(there) == [Some(18)]
+    });
+    // Once more, where something has changed a moment ago.
+    let one = "app-in-place-0";
+    fs::write(inbox.dir.join("sub-0").join(one), "three").expect("write");
+    expected.push(one.to_owned());
+    inbox.settled(&expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
 fn more_events_than_the_kernel_keeps_lose_no_package() {
     let inbox = Inbox::new();
     let scan = inbox.scan(&["--interval", "3600"]);

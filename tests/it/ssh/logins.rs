@@ -191,11 +191,12 @@ fn a_raised_stop_flag_interrupts() {
 fn a_login_without_a_shell_and_without_sftp_is_unsupported() {
     needs_root!();
     let server = SshServer::sshd_with_user("/usr/sbin/nologin", "Subsystem sftp /bin/false");
-    let error = server.caller().refused();
-    assert_eq!(error.fault.class, FaultClass::Unsupported, "{error}");
+    let mut session = server.caller().connect();
+    let fault = session.prepare_dir("~/in").expect_err("a fault");
+    assert_eq!(fault.class, FaultClass::Unsupported, "{fault}");
     assert!(
-        error.fault.message.contains("not available"),
-        "what the host said: {error}"
+        fault.message.contains("not available"),
+        "what the host said: {fault}"
     );
 }
 

@@ -1,6 +1,7 @@
 //! SSH beyond the common contract: host keys, logins, hosts that are none, install commands.
 
 mod disks;
+mod groups;
 mod host_keys;
 mod install_faults;
 mod install_hosts;

@@ -1,0 +1,1 @@
+"""What scripts/bench measures, and by what means. Each module of workloads says what it is about."""
