@@ -81,8 +81,7 @@ pub fn dump<'a>(
                     });
                 }
                 Piece::Bytes(bytes) => {
-                    let text = paths.last_mut().and_then(|path| path.text.as_mut());
-                    if let Some(text) = text {
+                    if let Some(text) = paths.last_mut().and_then(|path| path.text.as_mut()) {
                         text.extend_from_slice(bytes);
                     }
                 }
