@@ -148,5 +148,5 @@ pub(super) fn wake_or_start(
     if let Some(netrc) = globals.netrc.as_ref().and(setup.places.netrc.as_ref()) {
         arguments.extend(["--netrc".into(), netrc.as_os_str().to_owned()]);
     }
-    detach::start(&program, &arguments)
+    detach::start(&program, &arguments, std::env::vars_os())
 }

@@ -36,9 +36,14 @@ pub fn keep_descriptors_from_children() {
     }
 }
 
-/// Starts `program` with `arguments`, detached from this process, its terminal and its group.
-pub fn start(program: &Path, arguments: &[OsString]) -> Result<()> {
-    spawn(program, arguments).map_err(|error| {
+/// Starts `program` with `arguments` and these environment variables, detached from this process, its terminal and its
+/// group.
+pub fn start(
+    program: &Path,
+    arguments: &[OsString],
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<()> {
+    spawn(program, arguments, variables).map_err(|error| {
         Error::state(format!(
             "cannot start a worker ({}): {error}",
             program.display()
@@ -49,17 +54,20 @@ pub fn start(program: &Path, arguments: &[OsString]) -> Result<()> {
 
 /// By posix_spawn(3), which copies no memory map: a committer waits for it. (The standard library forks where it is asked
 /// for a session.)
-fn spawn(program: &Path, arguments: &[OsString]) -> io::Result<()> {
+fn spawn(
+    program: &Path,
+    arguments: &[OsString],
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> io::Result<()> {
     let program = CString::new(program.as_os_str().as_bytes())?;
     let mut words = vec![program.clone()];
     for argument in arguments {
         words.push(CString::new(argument.as_bytes())?);
     }
-    let mut variables = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        variables.push(CString::new(
-            [name.as_bytes(), b"=", value.as_bytes()].concat(),
-        )?);
+    let mut settings = Vec::new();
+    for (name, value) in variables {
+        let setting = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        settings.push(CString::new(setting)?);
     }
     let (actions, attributes) = (Actions::new()?, Attributes::new()?);
     let mut pid = 0;
@@ -71,7 +79,7 @@ fn spawn(program: &Path, arguments: &[OsString]) -> io::Result<()> {
             &raw const actions.0,
             &raw const attributes.0,
             pointers(&words).as_ptr(),
-            pointers(&variables).as_ptr(),
+            pointers(&settings).as_ptr(),
         )
     })
 }
@@ -167,15 +175,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_started_has_a_session_of_its_own_nothing_open_and_stands_at_the_root() {
+    fn what_is_started_has_a_session_of_its_own_reads_nothing_and_stands_at_the_root() {
         let place = tempfile::tempdir().unwrap();
         let told = place.path().join("told");
         let script = format!(
-            "cut -d' ' -f1,6 /proc/self/stat >{0}.new; pwd >>{0}.new; readlink /proc/$$/fd/* >>{0}.new; mv {0}.new {0}",
+            "open=$(readlink /proc/$$/fd/[012]); cut -d' ' -f1,6 /proc/self/stat >{0}.new; pwd >>{0}.new
+             echo \"$open\" >>{0}.new; mv {0}.new {0}",
             told.display()
         );
         let words = ["-c".into(), script.into()];
-        start(Path::new("/bin/sh"), &words).unwrap();
+        let path = [("PATH".into(), "/usr/bin:/bin".into())];
+        start(Path::new("/bin/sh"), &words, path.into_iter()).unwrap();
         let end = Instant::now() + Duration::from_mins(1);
         while !told.exists() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
@@ -187,7 +197,7 @@ mod tests {
         let ours = ours.split(' ').nth(5).map(str::to_owned);
         assert_ne!(session(lines[0]), ours, "{told}");
         assert_eq!(lines[1..], ["/", "/dev/null", "/dev/null", "/dev/null"]);
-        let error = start(Path::new("/nowhere/sh"), &[]).unwrap_err();
+        let error = start(Path::new("/nowhere/sh"), &[], std::iter::empty()).unwrap_err();
         assert!(error.message.contains("cannot start a worker"), "{error}");
     }
 }
