@@ -15,6 +15,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 UNSHARE = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 INSIDE = "AD_BENCH_SCRATCH"
 
 
@@ -50,13 +51,14 @@ def enclose(variables):
         child.kill()
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGHUP, end)
+    for number in ENDS:
+        # Under nohup we stay.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
     try:
         return child.wait()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDS:
             signal.signal(number, signal.SIG_IGN)
         child.kill()
         child.wait()

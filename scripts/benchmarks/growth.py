@@ -15,6 +15,10 @@ from .ours import Ours, rule
 from .race import show, slope
 
 
+# Deliveries that are waited for while others are queued behind them.
+FIRST = 500
+
+
 class Curve:
     """Seconds by size."""
 
@@ -50,7 +54,7 @@ def growth(ground):
         yield Curve("hosts, a package of 100 KiB installed on each", list(hosts(ground)))
     by_status, by_worker = zip(*queue(ground))
     yield Curve("`status` by queued deliveries", list(by_status))
-    yield Curve("30 deliveries from the head of a queue, by its length", list(by_worker))
+    yield Curve(f"a worker from its start to {FIRST:,} deliveries, by what is queued behind them", list(by_worker))
     yield Curve("`explain` of one name, by rules, the last matches", list(rules(ground)))
 
 
@@ -102,29 +106,36 @@ def queue(ground):
     """Points of two curves for each length."""
     for count in [1, 100, 10_000] if ground.is_quick else [1, 10, 100, 1000, 10_000, 100_000, 1_000_000]:
         port = free_port()
-        ours = Ours(ground, f"queue-{count}", rule(ground, host="127.0.0.4", ssh_port=port, retries=5))
-        seed = ground.random_file(ground.memory / "seed", 24)
-        # What is measured, and behind it as many as the length says.
-        some, real = 30, 100
-        filling.queued(ours, seed, real + count, real)
-        status = ours.words("status")
-        answer = least(lambda: spawn(*status), 5)
+        ours = queued(ground, f"queue-{count}", port, count)
+        # The first ones, which a worker is to deliver, are no part of the length: where they would be most of it, there is
+        # another queue without them.
+        alone = ours if count > 10 * FIRST else queued(ground, f"alone-{count}", port, count, 0)
+        answer = least(lambda: spawn(*alone.words("status")), 5)
         ground.empty(ground.far)
         ground.sshd(["127.0.0.4"], port)
         host = ground.started[-1]
+        began = time.perf_counter()
         worker = ground.start(*ours.words("worker"))
-        began = until_there(ground, 5)
-        took = until_there(ground, 5 + some) - began
+        until("the first packages", lambda: whole(ground.far) >= FIRST, 300, 0.002)
+        took = time.perf_counter() - began
         for process in (worker, host):
             ground.end(process)
         ours.forget()
         yield (count, answer), (count, took)
 
 
-def until_there(ground, count):
-    """When so many had arrived."""
-    until(f"{count} packages", lambda: sum(name[0] != "." for name in os.listdir(ground.far)) >= count, 300, 0.001)
-    return time.perf_counter()
+def queued(ground, name, port, count, first=FIRST):
+    """Ours with so many in a queue, and before them the first ones, for a host that is not up."""
+    ours = Ours(ground, name, rule(ground, host="127.0.0.4", ssh_port=port, retries=5))
+    seed = ground.random_file(ground.memory / "seed", 24)
+    # More than the first ones lie in the spool, for what is taken together must not break at the end.
+    filling.queued(ours, seed, first + count, first + min(count, first))
+    return ours
+
+
+def whole(directory):
+    """How many have their names there."""
+    return sum(name[0] != "." for name in os.listdir(directory))
 
 
 def rules(ground):
