@@ -144,7 +144,7 @@ impl<'a> Attempt<'a> {
         let mut resumed_at = None;
         let mut told = |placing| match placing {
             Placing::Uploaded(bytes) => {
-                fail_points::hit("attempt.uploaded");
+                uploaded();
                 resumed_at = Some(bytes);
                 if bytes > 0 {
                     context.emit(&Event::Resumed {
@@ -178,7 +178,7 @@ impl<'a> Attempt<'a> {
         self.record.detail = Some(self.sessions.hide(&detail));
         let verified = placed.map_err(|fault| self.clean_up(upload, file, fault))?;
         if resumed_at.is_none() {
-            fail_points::hit("attempt.uploaded");
+            uploaded();
             self.step = Step::Verify;
         }
         fail_points::hit("attempt.published");
@@ -229,4 +229,9 @@ pub(super) fn path_in(dir: &str, package: &str) -> String {
     } else {
         format!("{dir}/{package}")
     }
+}
+
+/// The bytes are there, under whichever name.
+fn uploaded() {
+    fail_points::hit("attempt.uploaded");
 }

@@ -89,7 +89,7 @@ impl Attempt<'_> {
     }
 
     /// The recorded artifact, checked; else what the spool does with it, for people.
-    fn spooled(&self) -> Result<Result<Artifact, String>, Error> {
+    pub(super) fn spooled(&self) -> Result<Result<Artifact, String>, Error> {
         let Some((sha256, size)) = self.journal.artifact_of(self.work.package_id)? else {
             return Ok(Err("never held".to_owned()));
         };

@@ -86,9 +86,9 @@ impl Attempt<'_> {
                 });
             }
             let (journal, sessions) = (&mut *self.journal, &mut *self.sessions);
-            let mut other =
-                Attempt::new(self.context, journal, sessions, self.claim, work, subject);
-            let Ok(artifact) = other.artifact() else {
+            let other = Attempt::new(self.context, journal, sessions, self.claim, work, subject);
+            // One that would have to be exported by itself would take room from those that are to go with it.
+            let Ok(Ok(artifact)) = other.spooled() else {
                 break;
             };
             if !fits || !room.take(&work.package, artifact.size) {
