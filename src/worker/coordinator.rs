@@ -120,15 +120,14 @@ pub fn work(context: &Arc<Context>, role: Role, until: &Until) -> Result<Ended> 
     };
     let ended = std::thread::scope(|scope| {
         let (sender, receiver) = unbounded();
-        let (stays, ends) = bounded(0);
+        let (tellers_stay, ends) = bounded(0);
         tellers::start(scope, context, worker, &finishing, &ends);
         let ended = coordinator.run(scope, &sender, &receiver, &mut presence);
         // Hooks start another worker from here on, whatever the last threads still have to do.
         presence.resign();
         fail_points::hit("worker.resigned");
         finishing.store(true, Ordering::SeqCst);
-        // Wakes the tellers.
-        drop(stays);
+        drop(tellers_stay);
         if ended.is_err() {
             context.stop.raise();
         }

@@ -29,7 +29,7 @@ pub(super) enum Tool {
 /// Tries the tools. (POSIX knows no way but to take single bytes.)
 const TRY: &str = r#"if [ "$(echo xyz | dd bs=2 count=3 iflag=fullblock,count_bytes status=none 2>/dev/null)" = xyz ]
 then t=dd
-elif [ "$(echo xyz | head -c 3 2>/dev/null)" = xyz ] && command -v dd >/dev/null; then t=head
+elif [ "$(echo xyz | head -c 3 2>/dev/null | dd bs=65536 conv=notrunc 2>/dev/null)" = xyz ]; then t=head
 else exit 45
 fi
 "#;

@@ -229,9 +229,11 @@ fn an_upload_shows_its_bytes_and_colours_only_where_they_are_wanted() {
         terminal.runs(before, &["send", "app"]);
         relay.is_spent();
         let screen = terminal.shows("a bar", |screen| {
-            screen.contains("upload  [=") && screen.contains(" of 16.0 MiB")
+            screen.contains("upload  [=")
+                && screen.contains(" of 16.0 MiB")
+                && screen.contains("0 of 1 done; ")
         });
-        assert!(screen.contains("0 of 1 done; "), "{screen}");
+        assert!(!screen.contains("1 of 1 done"), "{screen}");
         let raw = terminal.tmux(&["capture-pane", "-e", "-p"]);
         assert_eq!(raw.contains("\u{1b}[36m"), has_colours, "{raw:?}");
         relay.cut();

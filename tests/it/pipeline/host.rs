@@ -187,6 +187,8 @@ impl Host {
 
     /// Comes up with another key, as a machine that was set up anew, or another one in its place.
     pub fn resume_with_another_key(&mut self) {
+        // No connection lives through that.
+        self.kill_sessions();
         self.stop();
         for name in ["host", "host.pub"] {
             fs::remove_file(self.dir.path().join(name)).expect("remove");

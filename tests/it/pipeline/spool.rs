@@ -278,12 +278,6 @@ fn several_workers_together_keep_the_limit_and_finish_everything() {
     for n in 0..6_u8 {
         pipeline.commit(&[(&format!("app-{n}"), &vec![n; part])]);
     }
-    for revision in 1..=6 {
-        let revision = revision.to_string();
-        pipeline
-            .ad(&["hook", pipeline.repository(), &revision])
-            .exits(0);
-    }
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -294,6 +288,13 @@ fn several_workers_together_keep_the_limit_and_finish_everything() {
                 }
             }
         });
+        // Each starts a worker, if none lives.
+        for revision in 1..=6 {
+            let revision = revision.to_string();
+            pipeline
+                .ad(&["hook", pipeline.repository(), &revision])
+                .exits(0);
+        }
         let mut workers: Vec<_> = (0..3)
             .map(|_| pipeline.spawn(&["worker", "--until-idle"]))
             .collect();
