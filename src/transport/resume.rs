@@ -35,15 +35,24 @@ pub(super) fn begins_with_digest(
     if length == upload.size {
         return Ok(sha256.eq_ignore_ascii_case(upload.sha256));
     }
+    has_digest(upload, (0, length), sha256, stop)
+}
+
+/// Whether the SHA-256 (hex) is that of the artifact's bytes from `at` to `end`. `stop` ends a long computation.
+pub(super) fn has_digest(
+    upload: &Upload<'_>,
+    (mut at, end): (u64, u64),
+    sha256: &str,
+    stop: &dyn Fn() -> Result<(), Fault>,
+) -> Result<bool, Fault> {
     let Ok(local) = File::open(upload.local) else {
         return Ok(false);
     };
     let mut hash = Sha256::new();
     let mut buffer = vec![0; PIECE_BYTES];
-    let mut at = 0;
-    while at < length {
+    while at < end {
         stop()?;
-        let piece = usize::try_from(length - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let piece = usize::try_from(end - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
         if local.read_exact_at(&mut buffer[..piece], at).is_err() {
             return Ok(false);
         }

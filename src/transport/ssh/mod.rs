@@ -2,7 +2,7 @@
 //! blocking), `known_hosts`, `hosts_file` and `trust` (host keys), `algorithms`, `reach` and `dial` (to the
 //! key exchange), `kexinit` and `disagreement` (why there is none), `survey` (a host's keys), `answers`, `key_file` and
 //! `login`, `markers` and `exec` (scripts on the host), `link` (limits and faults), `shell`, `counted` and `stripes` (files
-//! by scripts: as a whole, small ones, pieces), `sftp`, `resume` (what is there already), `follow` and `install`, `places` and `abilities`, `session`.
+//! by scripts: as a whole, small ones, pieces), `sftp`, `resume` and `holes` (what is there already), `follow` and `install`, `places` and `abilities`, `session`.
 
 mod abilities;
 mod algorithms;
@@ -13,6 +13,7 @@ mod disagreement;
 mod exec;
 mod follow;
 mod guard;
+mod holes;
 mod hosts_file;
 mod install;
 mod kexinit;

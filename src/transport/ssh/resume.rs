@@ -9,10 +9,10 @@ use std::time::Instant;
 use ssh2::{FileStat, OpenFlags, OpenType};
 
 use super::exec::{ExecError, Input};
+use super::holes;
 use super::link::Link;
 use super::sftp::{self, Trouble};
 use super::shell::{self, BLOCK_BYTES};
-use super::stripes::HOLES_BYTES;
 use super::wire::{Halt, is_lost};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
@@ -47,15 +47,12 @@ pub(super) fn verified(
     } else {
         None
     };
-    let mut found = by_digest(link, upload, path, u64::MAX);
-    if let Ok(Beginning::Other(blocks @ 1..)) = found {
-        // Where several channels wrote it, there may be holes before its end.
-        found = by_digest(
-            link,
-            upload,
-            path,
-            blocks.saturating_sub(HOLES_BYTES / BLOCK_BYTES),
-        );
+    let mut found = by_digest(link, upload, path);
+    if let Ok(Beginning::Other(blocks)) = found
+        && !by_sftp
+        && holes::are_possible(upload)
+    {
+        found = holes::before(link, upload, path, blocks).map(Beginning::Verified);
     }
     match (found, stat) {
         (Ok(Beginning::Verified(length)), _) => Ok(length),
@@ -77,23 +74,10 @@ enum Beginning {
     Other(u64),
 }
 
-/// The host hashes what is there, in whole blocks, of which `most` are looked at. Only a plain file of our own is gone on with: in a directory that
+/// The host hashes what is there, in whole blocks. Only a plain file of our own is gone on with: in a directory that
 /// others may write to, a link could lead anywhere.
-fn by_digest(
-    link: &mut Link,
-    upload: &Upload<'_>,
-    path: &str,
-    most: u64,
-) -> Result<Beginning, ExecError> {
+fn by_digest(link: &mut Link, upload: &Upload<'_>, path: &str) -> Result<Beginning, ExecError> {
     let least = WORTHWHILE_BYTES / BLOCK_BYTES;
-    if most < least {
-        return Ok(Beginning::Other(0));
-    }
-    let shortened = if most == u64::MAX {
-        String::new()
-    } else {
-        format!("[ \"$k\" -le {most} ] || k={most}\n")
-    };
     let narrow = if upload.mode.is_some() {
         "chmod 600 \"$f\" || exit 44\n"
     } else {
@@ -102,7 +86,7 @@ fn by_digest(
     let script = format!(
         "f={}\n[ -f \"$f\" ] && [ ! -h \"$f\" ] && [ -O \"$f\" ] || exit 44\n{narrow}\
          s=$(wc -c <\"$f\") && k=$((s/{BLOCK_BYTES})) || exit 44\n\
-         {shortened}[ \"$s\" -le {} ] && [ \"$k\" -ge {least} ] || exit 44\n{}echo \"$k $h\"\n",
+         [ \"$s\" -le {} ] && [ \"$k\" -ge {least} ] || exit 44\n{}echo \"$k $h\"\n",
         shell_quote(path),
         upload.size,
         shell::hash_script(
@@ -121,17 +105,18 @@ fn by_digest(
         return Ok(Beginning::Unhashed);
     };
     let length = blocks.saturating_mul(BLOCK_BYTES);
-    let stop = || {
-        link.wire
-            .heed_stop()
-            .map_err(|halt| link.halt_fault(&halt, DOING))
-    };
-    match begins_with_digest(upload, length, sha256, &stop) {
+    match begins_with_digest(upload, length, sha256, &|| stopped(link)) {
         Ok(true) => Ok(Beginning::Verified(length)),
         Ok(false) => Ok(Beginning::Other(blocks)),
         // Only a stop ends it.
         Err(_) => Err(ExecError::Halt(Halt::Stopped)),
     }
+}
+
+/// A fault when the worker is to stop.
+pub(super) fn stopped(link: &Link) -> Result<(), Fault> {
+    let heeded = link.wire.heed_stop();
+    heeded.map_err(|halt| link.halt_fault(&halt, DOING))
 }
 
 /// Where no digest can be had, the tail and samples of what lies before it are read back: what a power cut leaves

@@ -1,6 +1,6 @@
 //! A large file over a long line. What one channel carries is bounded by its window and the round trip (2 MiB and 50 ms:
 //! 40 MB/s), so that several are opened over the one connection, and each brings pieces of the file to their places in
-//! it. Should they be cut off, the file may have holes behind its beginning: `resume` finds them.
+//! it. Should they be cut off, the file may have holes: see `holes`.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -28,14 +28,11 @@ const LONG: Duration = Duration::from_millis(5);
 /// What OpenSSH and others grant.
 const WINDOW_BYTES: u64 = 2 << 20;
 /// Less is not worth a second channel.
-const LEAST_BYTES: u64 = 4 << 20;
+pub(super) const LEAST_BYTES: u64 = 4 << 20;
 /// The largest piece.
 const STRIPE_BYTES: u64 = 4 << 20;
 /// How much is written to one channel before the next one has its turn.
 const TURN_BYTES: usize = 256 * 1024;
-/// Holes lie at most so far before the end of what was written: in the pieces that were under way.
-pub(super) const HOLES_BYTES: u64 = LANES_MAX * (STRIPE_BYTES + WINDOW_BYTES);
-
 /// How many channels a file is worth that has so many bytes to go.
 pub(super) fn lanes(link: &Link, left: u64) -> usize {
     if link.round_trip < LONG || link.round_trip == Duration::MAX || link.tool == Some(Tool::None) {
