@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use super::{Globals, report};
+use super::{Globals, progress, report};
 use crate::config::finding::{Finding, Mistakes};
 use crate::config::locate::{Environment, Places, Request, locate};
 use crate::config::logger;
@@ -375,6 +375,7 @@ impl Setup {
             stop,
             wake: Wake::default(),
             report: Box::new(report),
+            together: progress::together,
             trouble: AtomicBool::new(false),
             exports: Exports::default(),
             board: Board::default(),

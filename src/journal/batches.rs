@@ -1,5 +1,7 @@
 //! Recording batches and their plans.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use chrono::{DateTime, Local, Utc};
@@ -281,11 +283,16 @@ fn insert_plan(
     }
     let mut insert = tx.prepare_cached(
         "INSERT INTO deliveries (batch_id, package_id, package, rule, rule_line, lane, host, login, ssh_port,
-           ftp_port, dest_dir, connection, service, stops_lane, state, step, queued_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'queued', 'export', ?15)",
+           ftp_port, dest_dir, connection, service, stops_lane, state, step, queued_at, facet_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'queued', 'export', ?15, ?16)",
     )?;
+    let mut facets: HashMap<(&str, &str), i64> = HashMap::new();
     for (delivery, (connection, service)) in plan.deliveries.iter().zip(frozen) {
         let target = &delivery.target;
+        let facet = match facets.entry((&target.host, &delivery.rule)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(facet(tx, batch, &target.host, &delivery.rule)?),
+        };
         insert.execute(params![
             batch,
             package_ids.get(delivery.change),
@@ -301,8 +308,19 @@ fn insert_plan(
             connection,
             service,
             delivery.service.on_failure == OnFailure::Stop,
-            millis(now)
+            millis(now),
+            facet
         ])?;
     }
     Ok(())
+}
+
+/// Where deliveries of a batch come from and go to.
+fn facet(tx: &Transaction<'_>, batch: i64, host: &str, rule: &str) -> rusqlite::Result<i64> {
+    tx.prepare_cached(
+        "INSERT INTO facets (host, rule, author, repository_id)
+         SELECT ?2, ?3, ifnull(author, ''), ifnull(repository_id, 0) FROM batches WHERE id = ?1
+         ON CONFLICT (host, rule, author, repository_id) DO UPDATE SET host = excluded.host RETURNING id",
+    )?
+    .query_row(params![batch, host, rule], |row| row.get(0))
 }

@@ -1,6 +1,8 @@
 //! Deliveries of a lane that travel together: reading those behind a claimed one, claiming them, and noting that all
 //! are about to get their names. Each of these is one write for all of them, since every write waits for the disk.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, params};
 
@@ -12,6 +14,9 @@ use super::{Claim, Journal, millis};
 use crate::domain::delivery::Step;
 use crate::error::Result;
 
+/// Only what was never attempted travels in a group.
+pub(super) const FIRST_ATTEMPT: u32 = 1;
+
 impl Journal {
     /// The deliveries right behind a claimed one, in the order of the lane, that are queued and were never attempted,
     /// as long as `takes` says yes.
@@ -22,7 +27,7 @@ impl Journal {
     }
 
     /// Claims deliveries behind a claimed one that are still queued; they and the first one are at the step upload
-    /// from then on, and about to leave `directory` on the host. Returns the claims.
+    /// from then on, and about to leave `directory` on the host. Returns the claims, in the order of the lane.
     pub fn claim_behind(
         &mut self,
         head: &Claim,
@@ -31,17 +36,20 @@ impl Journal {
         now: DateTime<Utc>,
     ) -> Result<Vec<Claim>> {
         let claimed = self.write_many("cannot claim deliveries in", |tx| {
-            if note_step(tx, head, Step::Upload)? != 1 {
+            if note_step(tx, std::slice::from_ref(&head), Step::Upload)? != 1 {
                 return Ok(None);
             }
             leftovers::insert_group(tx, head.delivery, directory)?;
-            let mut claims = Vec::with_capacity(deliveries.len());
-            for &id in deliveries {
-                claims.extend(claim_one(tx, head, id, now)?);
-            }
-            Ok(Some(claims))
+            claim_all(tx, head, deliveries, now).map(Some)
         })?;
-        claimed.ok_or_else(|| taken_over(head))
+        let claimed = claimed.ok_or_else(|| taken_over(head))?;
+        let claim = |delivery| Claim {
+            delivery,
+            attempt: FIRST_ATTEMPT,
+            tries_used: FIRST_ATTEMPT,
+            worker: head.worker,
+        };
+        Ok(claimed.into_iter().map(claim).collect())
     }
 
     /// Takes back claims of which nothing has come: it is as if they had not been made.
@@ -66,25 +74,40 @@ impl Journal {
     }
 
     /// Notes that packages are about to be published at these paths of `host`: what other deliveries brought there
-    /// lies there no longer (see [`Journal::note_replacing`]).
+    /// lies there no longer (see [`Journal::note_replacing`]). All are first attempts of one worker.
     pub fn note_publishing(&mut self, host: &str, group: &[(&Claim, String)]) -> Result<()> {
-        let lost = self.write_many("cannot note a step in", |tx| {
-            let mut lost = None;
-            for (claim, remote_path) in group {
-                if note_step(tx, claim, Step::Verify)? != 1 {
-                    lost = Some(*claim);
+        let claims: Vec<&Claim> = group.iter().map(|(claim, _)| *claim).collect();
+        let Some(first) = claims.first() else {
+            return Ok(());
+        };
+        let noted = self.write_many("cannot note a step in", |tx| {
+            let noted = note_step(tx, &claims, Step::Verify)?;
+            if lies_anything(tx)? {
+                for (claim, remote_path) in group {
+                    tx.prepare_cached(
+                        "UPDATE deliveries SET replaced = 1
+                         WHERE remote_path = ?1 AND state NOT IN ('done', 'cancelled') AND host = ?2 AND id <> ?3
+                           AND replaced = 0",
+                    )?
+                    .execute(params![remote_path, host, claim.delivery])?;
                 }
-                tx.prepare_cached(
-                    "UPDATE deliveries SET replaced = 1
-                     WHERE remote_path = ?1 AND state NOT IN ('done', 'cancelled') AND host = ?2 AND id <> ?3
-                       AND replaced = 0",
-                )?
-                .execute(params![remote_path, host, claim.delivery])?;
             }
-            Ok(lost)
+            Ok(noted)
         })?;
-        lost.map_or(Ok(()), |claim| Err(taken_over(claim)))
+        if noted == claims.len() {
+            return Ok(());
+        }
+        Err(taken_over(first))
     }
+}
+
+/// Whether any package lies on a host that somebody may still install: hardly ever.
+fn lies_anything(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_lying
+           WHERE remote_path IS NOT NULL AND state NOT IN ('done', 'cancelled'))",
+    )?
+    .query_row([], |row| row.get(0))
 }
 
 fn read_behind(
@@ -128,45 +151,70 @@ fn read_behind(
     Ok(Ok(behind))
 }
 
-fn note_step(tx: &Transaction<'_>, claim: &Claim, step: Step) -> rusqlite::Result<usize> {
+/// How many of these first attempts of one worker are at this step now.
+fn note_step(tx: &Transaction<'_>, claims: &[&Claim], step: Step) -> rusqlite::Result<usize> {
+    let Some(first) = claims.first() else {
+        return Ok(0);
+    };
     tx.prepare_cached(
-        "UPDATE deliveries SET step = ?4
-         WHERE id = ?1 AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
+        "UPDATE deliveries SET step = ?4 WHERE id IN (SELECT value FROM json_each(?1))
+           AND state = 'running' AND worker_id = ?2 AND attempts = ?3",
     )?
     .execute(params![
-        claim.delivery,
-        claim.worker,
-        claim.attempt,
+        list(claims.iter().map(|claim| claim.delivery)),
+        first.worker,
+        FIRST_ATTEMPT,
         step.as_str()
     ])
 }
 
 /// One that is cancelled meanwhile is left out.
-fn claim_one(
+fn claim_all(
     tx: &Transaction<'_>,
     head: &Claim,
-    id: i64,
+    deliveries: &[i64],
     now: DateTime<Utc>,
-) -> rusqlite::Result<Option<Claim>> {
-    let updated = tx
+) -> rusqlite::Result<Vec<i64>> {
+    let mut claimed: Vec<i64> = tx
         .prepare_cached(
-            "UPDATE deliveries SET state = 'running', grouped = id, worker_id = ?2, attempts = 1, tries_used = 1,
-               step = ?3
-             WHERE id = ?1 AND state = 'queued' AND attempts = 0",
+            "UPDATE deliveries SET state = 'running', grouped = id, worker_id = ?2, attempts = ?3, tries_used = ?3,
+               step = ?4
+             WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'queued' AND attempts = 0 RETURNING id",
         )?
-        .execute(params![id, head.worker, Step::Upload.as_str()])?;
-    if updated != 1 {
-        return Ok(None);
-    }
-    let claim = Claim {
-        delivery: id,
-        attempt: 1,
-        tries_used: 1,
-        worker: head.worker,
-    };
+        .query_map(
+            params![
+                list(deliveries.iter().copied()),
+                head.worker,
+                FIRST_ATTEMPT,
+                Step::Upload.as_str()
+            ],
+            |row| row.get(0),
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    claimed.sort_unstable();
     tx.prepare_cached(
-        "INSERT INTO attempts (delivery_id, number, worker_id, started_at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO attempts (delivery_id, number, worker_id, started_at)
+         SELECT value, ?2, ?3, ?4 FROM json_each(?1)",
     )?
-    .execute(params![id, claim.attempt, claim.worker, millis(now)])?;
-    Ok(Some(claim))
+    .execute(params![
+        list(claimed.iter().copied()),
+        FIRST_ATTEMPT,
+        head.worker,
+        millis(now)
+    ])?;
+    Ok(claimed)
+}
+
+/// Numbers as a list of JSON: one statement for all of them costs a fraction of one for each.
+pub(super) fn list(numbers: impl Iterator<Item = i64>) -> String {
+    let mut list = String::from("[");
+    for number in numbers {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        // Writing to a String does not fail.
+        let _ = write!(list, "{number}");
+    }
+    list.push(']');
+    list
 }

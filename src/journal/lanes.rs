@@ -86,7 +86,7 @@ impl Journal {
                           WHERE o.state IN ('queued', 'running', 'waiting') AND o.lane = l.lane) AS id
                          FROM lanes l WHERE l.lane IS NOT NULL)
                      SELECT d.lane, CASE WHEN EXISTS (SELECT 1 FROM deliveries r INDEXED BY deliveries_one_at_a_time
-                           WHERE r.state = 'running' AND r.lane = d.lane) THEN 'running' ELSE d.state END,
+                           WHERE r.state = 'running' AND r.grouped = 0 AND r.lane = d.lane) THEN 'running' ELSE d.state END,
                          d.due_at, d.waits_from, d.room > 0
                      FROM first f JOIN deliveries d ON d.id = f.id
                      WHERE NOT EXISTS (SELECT 1 FROM deliveries s WHERE s.lane = d.lane AND s.id < d.id
@@ -170,13 +170,13 @@ impl Journal {
         }
     }
 
-    /// Workers that hold running deliveries, other than `me`.
+    /// Workers that hold running deliveries, other than `me`. One of a group stands for it.
     pub fn workers_with_running(&self, me: i64) -> Result<Vec<i64>> {
         self.read("cannot read", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT DISTINCT worker_id FROM deliveries
-                     WHERE state = 'running' AND worker_id <> ?1",
+                    "SELECT DISTINCT worker_id FROM deliveries INDEXED BY deliveries_one_at_a_time
+                     WHERE state = 'running' AND grouped = 0 AND worker_id <> ?1",
                 )?
                 .query_map([me], |row| row.get(0))?
                 .collect()

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Transaction, params};
 
+use super::group::{FIRST_ATTEMPT, list};
 use super::leftovers::{self, TemporaryFile};
 use super::notices::{self, Settled};
 use super::{Claim, Journal, millis};
@@ -65,8 +66,9 @@ impl Journal {
     ) -> Result<bool> {
         let wanted = self.subscriptions.clone();
         let work = |tx: &Transaction<'_>| {
-            let mut all = true;
-            for settling in settlings {
+            let (same, others) = alike(settlings);
+            let mut all = settle_alike(tx, &same, &wanted, now)?;
+            for settling in others {
                 all &= settle(tx, settling, &wanted, now)?;
             }
             if let Some(directory) = gone {
@@ -81,6 +83,85 @@ impl Journal {
             self.write(what, work)
         }
     }
+}
+
+/// Those that have arrived together with the first one, and the rest.
+fn alike<'a, 'b>(settlings: &'b [Settling<'a>]) -> (Vec<&'b Settling<'a>>, Vec<&'b Settling<'a>>) {
+    let directory = |one: &Settling<'a>| Some(one.arrived?.rsplit_once('/')?.0);
+    let is_first = |one: &Settling<'_>| {
+        *one.transition == Transition::Done && one.claim.attempt == FIRST_ATTEMPT
+    };
+    let first = settlings
+        .iter()
+        .find(|one| is_first(one) && directory(one).is_some());
+    settlings.iter().partition(|one| {
+        first.is_some_and(|first| {
+            is_first(one)
+                && directory(one) == directory(first)
+                && (one.step, one.claim.worker, one.record)
+                    == (first.step, first.claim.worker, first.record)
+        })
+    })
+}
+
+/// Settles first attempts that have arrived in one directory, and whose record is the same.
+fn settle_alike(
+    tx: &Transaction<'_>,
+    alike: &[&Settling<'_>],
+    wanted: &[Subscription],
+    now: DateTime<Utc>,
+) -> rusqlite::Result<bool> {
+    let Some(first) = alike.first() else {
+        return Ok(true);
+    };
+    let (directory, _) = first
+        .arrived
+        .and_then(|path| path.rsplit_once('/'))
+        .unwrap_or_default();
+    let ids = list(alike.iter().map(|one| one.claim.delivery));
+    let record = first.record;
+    let updated = tx
+        .prepare_cached(
+            "UPDATE deliveries SET state = 'done', step = ?4, due_at = 0, transport = coalesce(?5, transport),
+               exit_status = NULL, fault = NULL, error = NULL, settled_at = ?6, attached = 0, install_began = 0,
+               waits_from = 0, room = 0, rerun = 0, remote_path = ?7 || '/' || package, replaced = 0
+             WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'running' AND worker_id = ?2
+               AND attempts = ?3",
+        )?
+        .execute(params![
+            ids,
+            first.claim.worker,
+            FIRST_ATTEMPT,
+            first.step.as_str(),
+            record.transport,
+            millis(now),
+            directory
+        ])?;
+    tx.prepare_cached(
+        "UPDATE attempts SET ended_at = ?3, step = ?4, outcome = 'done', transport = ?5, fingerprint = ?6,
+           detail = ?7, verified = ?8, output_cut = 0
+         WHERE delivery_id IN (SELECT value FROM json_each(?1)) AND number = ?2 AND ended_at IS NULL",
+    )?
+    .execute(params![
+        ids,
+        FIRST_ATTEMPT,
+        millis(now),
+        first.step.as_str(),
+        record.transport,
+        record.fingerprint,
+        record.detail,
+        record.verified
+    ])?;
+    for one in alike {
+        let settled = Settled {
+            delivery: one.claim.delivery,
+            state: State::Done,
+            fault: None,
+            attempt: FIRST_ATTEMPT,
+        };
+        notices::settled(tx, wanted, &settled, now)?;
+    }
+    Ok(updated == alike.len())
 }
 
 fn settle(

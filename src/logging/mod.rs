@@ -25,6 +25,26 @@ thread_local! {
     static MADE: Cell<Option<(DateTime<FixedOffset>, Instant)>> = const { Cell::new(None) };
 }
 
+thread_local! {
+    /// Whether the lines of this thread are written together.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something that logs many lines at a stretch: those for a file are written in large pieces, the last one before
+/// this returns.
+pub fn together(work: &mut dyn FnMut()) {
+    /// However it ends.
+    struct Holding(bool);
+    impl Drop for Holding {
+        fn drop(&mut self) {
+            HOLDS.set(self.0);
+            log::logger().flush();
+        }
+    }
+    let _holding = Holding(HOLDS.replace(true));
+    work();
+}
+
 /// Runs what writes to the terminal while nothing else is drawn there.
 pub type Aside = fn(&mut dyn FnMut());
 
@@ -179,7 +199,22 @@ impl Log for FileLog {
 
     fn log(&self, record: &Record<'_>) {
         let line = record.args().to_string();
-        if let Err(error) = self.file.write_line(&line)
+        let written = if HOLDS.get() {
+            self.file.hold_line(&line)
+        } else {
+            self.file.write_line(&line)
+        };
+        self.complain(written, &line);
+    }
+
+    fn flush(&self) {
+        self.complain(self.file.flush(), "one of several");
+    }
+}
+
+impl FileLog {
+    fn complain(&self, written: Result<()>, line: &str) {
+        if let Err(error) = written
             && !self.complained.swap(true, Ordering::Relaxed)
         {
             aside(|| {
@@ -190,8 +225,6 @@ impl Log for FileLog {
             });
         }
     }
-
-    fn flush(&self) {}
 }
 
 #[cfg(test)]

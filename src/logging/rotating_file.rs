@@ -22,12 +22,21 @@ use crate::error::{Error, ErrorKind, Result};
 /// waited in vain is appended all the same, and only the rotation is left to others.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_micros(200);
+/// So much is held at most.
+const HELD_MAX_BYTES: u64 = 32 << 10;
 
 /// One log file, opened at its first line.
 #[derive(Debug)]
 pub struct RotatingFile {
     sink: FileSink,
-    open: Mutex<Option<Open>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Option<Open>,
+    /// Lines that are written together with those that follow.
+    held: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -44,23 +53,57 @@ enum Held {
     No,
 }
 
+impl State {
+    fn hold(&mut self, line: &str) {
+        self.held.extend_from_slice(line.as_bytes());
+        self.held.push(b'\n');
+    }
+}
+
 impl RotatingFile {
     /// Touches nothing yet.
     pub fn new(sink: FileSink) -> Self {
         Self {
             sink,
-            open: Mutex::new(None),
+            state: Mutex::default(),
         }
     }
 
-    /// Appends `line` and a line end. An error names the operation and the path; the next line is
-    /// tried afresh.
+    /// Appends `line` and a line end, and what was held before. An error names the operation and the path; the next
+    /// line is tried afresh.
     pub fn write_line(&self, line: &str) -> Result<()> {
-        let mut whole = Vec::with_capacity(line.len() + 1);
-        whole.extend_from_slice(line.as_bytes());
-        whole.push(b'\n');
-        let mut slot = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut open = match slot.take() {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.hold(line);
+        self.write(&mut state)
+    }
+
+    /// Appends `line` together with those that follow, at [`RotatingFile::flush`] at the latest.
+    pub fn hold_line(&self, line: &str) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = match self.sink.max_bytes {
+            0 => HELD_MAX_BYTES,
+            // A file is not made much fuller than it may be.
+            max => max.min(HELD_MAX_BYTES * 8) / 8,
+        };
+        if (state.held.len() + line.len()) as u64 >= most {
+            self.write(&mut state)?;
+        }
+        state.hold(line);
+        Ok(())
+    }
+
+    /// Appends what was held.
+    pub fn flush(&self) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut state)
+    }
+
+    fn write(&self, state: &mut State) -> Result<()> {
+        let whole = std::mem::take(&mut state.held);
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let mut open = match state.open.take() {
             Some(open) => open,
             None => self.open_first()?,
         };
@@ -69,7 +112,7 @@ impl RotatingFile {
             Some(lock) => self.write_locked(file, lock, &whole)?,
             None => self.append(file, &whole, Held::No)?,
         }
-        *slot = Some(open);
+        state.open = Some(open);
         Ok(())
     }
 

@@ -168,8 +168,8 @@ pub enum Milestone<'a> {
     /// The host is being asked whether it can take a group; nothing is made there before it is. Those that are to go
     /// on are left true.
     Asked(&'a mut [bool]),
-    /// This file is being handed over.
-    Begun(usize),
+    /// These files are being handed over, by their numbers.
+    Begun(&'a [usize]),
     /// All have been handed over, and the host verifies them.
     Sent,
     /// Length and SHA-256 of all that went were computed by the host and agree. Those that are still true are about

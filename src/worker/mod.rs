@@ -62,6 +62,8 @@ pub struct Context {
     pub wake: Wake,
     /// Hears of everything that happens.
     pub report: Box<dyn Fn(&Event) + Send + Sync>,
+    /// Runs something that reports very much at a stretch, which may be written in one go.
+    pub together: fn(&mut dyn FnMut()),
     /// Set when a delivery was settled as failed or unknown.
     pub trouble: AtomicBool,
     /// One lock for each package that is being exported, so that its targets share one export.

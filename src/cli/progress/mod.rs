@@ -1,6 +1,7 @@
 //! Progress of commands in the foreground: bars where stderr is a terminal, lines elsewhere. Nothing is drawn in the first
 //! second, and nothing stays when it is over. Whatever else is written to the terminal goes through [`aside`].
 
+use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -254,13 +255,46 @@ pub(super) fn aside(write: &mut dyn FnMut()) {
     }
 }
 
+thread_local! {
+    /// Lines for stderr that are written together; none: each is written at once.
+    static HELD: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs something that tells very much at a stretch: its lines, and those of the log, are written in large pieces.
+pub(super) fn together(work: &mut dyn FnMut()) {
+    /// However it ends.
+    struct Holding;
+    impl Drop for Holding {
+        fn drop(&mut self) {
+            if let Some(lines) = HELD.take() {
+                write(&lines);
+            }
+        }
+    }
+    HELD.set(Some(String::new()));
+    let _holding = Holding;
+    crate::logging::together(work);
+}
+
 /// Writes a line to stderr.
 fn say(line: &str) {
-    // In one piece: the stream holds nothing back.
-    let line = format!("{line}\n");
+    let is_held = HELD.with_borrow_mut(|held| {
+        if let Some(held) = held {
+            held.push_str(line);
+            held.push('\n');
+        }
+        held.is_some()
+    });
+    if !is_held {
+        write(&format!("{line}\n"));
+    }
+}
+
+/// In one piece: the stream holds nothing back.
+fn write(lines: &str) {
     aside(&mut || {
         // Whoever waits may have gone; the work goes on.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = std::io::stderr().write_all(lines.as_bytes());
     });
 }
 

@@ -317,9 +317,10 @@ impl Feed<'_, '_> {
     /// Tells of the files that are being handed over, and that all are.
     fn tell_begun(&mut self, begun: usize, is_all: bool) -> io::Result<()> {
         let fresh = self.going.get(self.begun..begun).unwrap_or_default();
-        let mut told = fresh
-            .iter()
-            .try_for_each(|number| (self.passes)(Milestone::Begun(*number)));
+        let mut told = match fresh {
+            [] => Ok(()),
+            fresh => (self.passes)(Milestone::Begun(fresh)),
+        };
         self.begun = begun;
         if told.is_ok() && is_all {
             told = (self.passes)(Milestone::Sent);

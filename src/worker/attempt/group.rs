@@ -230,9 +230,10 @@ impl Watch<'_> {
     fn pass(&mut self, milestone: Milestone<'_>) -> Result<(), Fault> {
         match milestone {
             Milestone::Asked(goes) => self.claim(goes),
-            Milestone::Begun(number) => {
+            Milestone::Begun(numbers) => {
                 fail_points::hit("group.sending");
-                self.begun(number);
+                let together = self.context.together;
+                together(&mut || numbers.iter().for_each(|number| self.begun(*number)));
                 Ok(())
             }
             Milestone::Sent => self.sent(),
@@ -310,15 +311,14 @@ impl Watch<'_> {
             .note_publishing(&self.works[0].target.host, &going)
             .map_err(ours)?;
         fail_points::hit("group.noted");
-        self.step_begun(self.first.1, Step::Verify);
-        for (subject, _) in self
-            .subjects
-            .iter()
-            .zip(&*self.claims)
-            .filter(|(_, claim)| claim.is_some())
-        {
-            self.step_begun(subject, Step::Verify);
-        }
+        let others = self.subjects.iter().zip(&*self.claims);
+        let mut subjects = std::iter::once(self.first.1)
+            .chain(others.filter_map(|(subject, claim)| claim.as_ref().map(|_| subject)));
+        (self.context.together)(&mut || {
+            for subject in subjects.by_ref() {
+                self.step_begun(subject, Step::Verify);
+            }
+        });
         Ok(())
     }
 }

@@ -124,33 +124,39 @@ impl Ended {
 pub(super) fn tell(context: &Context, journal: &Journal, ended: Vec<Ended>) {
     tidy_spool(context, journal, &ended);
     let is_stopping = context.stop.is_raised();
-    for one in ended {
-        if one.is_companion && one.transition == Transition::Release && !is_stopping {
-            context.emit(&Event::Parted {
-                subject: one.subject,
-            });
-            continue;
+    let mut ended = ended.into_iter();
+    (context.together)(&mut || {
+        for one in ended.by_ref() {
+            tell_one(context, one, is_stopping);
         }
-        if matches!(
-            one.transition,
-            Transition::Fail { .. } | Transition::Lose { .. }
-        ) {
-            context.trouble.store(true, Ordering::SeqCst);
-        }
-        if let Some(remote_path) = one.arrived {
-            context.emit(&Event::Uploaded {
-                subject: one.subject.clone(),
-                remote_path,
-                digest_checked: true,
-            });
-        }
-        context.emit(&Event::Settled {
+    });
+}
+
+fn tell_one(context: &Context, one: Ended, is_stopping: bool) {
+    if one.is_companion && one.transition == Transition::Release && !is_stopping {
+        return context.emit(&Event::Parted {
             subject: one.subject,
-            attempt: one.claim.attempt,
-            transition: one.transition,
-            exit_status: one.left.record.exit_status,
         });
     }
+    if matches!(
+        one.transition,
+        Transition::Fail { .. } | Transition::Lose { .. }
+    ) {
+        context.trouble.store(true, Ordering::SeqCst);
+    }
+    if let Some(remote_path) = one.arrived {
+        context.emit(&Event::Uploaded {
+            subject: one.subject.clone(),
+            remote_path,
+            digest_checked: true,
+        });
+    }
+    context.emit(&Event::Settled {
+        subject: one.subject,
+        attempt: one.claim.attempt,
+        transition: one.transition,
+        exit_status: one.left.record.exit_status,
+    });
 }
 
 /// Removes the artifacts of what is done.

@@ -60,6 +60,16 @@ fn commits(world: &mut World, gaps: usize) {
     }
 }
 
+/// Small packages without an install, which travel together, before and behind one that does not.
+fn commits_groups(world: &mut World) {
+    for kinds in [&["file"; 5][..], &["ok"], &["file"; 4]] {
+        let small =
+            |(number, kind): (usize, &&str)| (world.name("a", kind), vec![b'0'; number * 700]);
+        let files = kinds.iter().enumerate().map(small).collect();
+        world.commit(&RECORDS, files);
+    }
+}
+
 /// The hook of a new revision dies at `point`; it may not even have recorded it.
 fn hook_dies(world: &mut World, point: &str) {
     let file = (world.name("a", "ok"), b"x".to_vec());
@@ -72,8 +82,15 @@ fn hook_dies(world: &mut World, point: &str) {
     commits(world, 0);
 }
 
+/// What is committed before each kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commits {
+    Installs,
+    Groups,
+}
+
 /// One kill at `point`, when it is passed for the `count`th time.
-fn kill_at(world: &mut World, point: &str, count: usize) {
+fn kill_at(world: &mut World, what: Commits, point: &str, count: usize) {
     let counted = format!("{point}:{count}");
     // A worker that a hook started would come before ours.
     world.end_all(Signal::TERM);
@@ -85,7 +102,11 @@ fn kill_at(world: &mut World, point: &str, count: usize) {
         } else {
             0
         };
-        commits(world, gaps);
+        if what == Commits::Groups {
+            commits_groups(world);
+        } else {
+            commits(world, gaps);
+        }
         if point == "worker.caught_up" {
             let unnamed = (world.name("a", "ok"), b"no hook came".to_vec());
             world.commit(&Hook::Missing, vec![unnamed]);
@@ -110,7 +131,7 @@ fn kill_at(world: &mut World, point: &str, count: usize) {
 }
 
 /// Kills at every one of these points; says how many kills there were.
-fn kill_at_each(way: Way, is_asked: impl Fn(&str) -> bool) -> usize {
+fn kill_at_each(way: Way, what: Commits, is_asked: impl Fn(&str) -> bool) -> usize {
     let mut world = World::new(&[way]);
     let first = (world.name("a", "ok"), b"the ledger begins".to_vec());
     world.commit(&RECORDS, vec![first]);
@@ -122,7 +143,7 @@ fn kill_at_each(way: Way, is_asked: impl Fn(&str) -> bool) -> usize {
             2
         };
         for count in 1..=most {
-            kill_at(&mut world, point, count);
+            kill_at(&mut world, what, point, count);
             kills += 1;
         }
     }
@@ -134,16 +155,27 @@ fn kill_at_each(way: Way, is_asked: impl Fn(&str) -> bool) -> usize {
 
 #[test]
 fn a_kill_at_any_point_breaks_no_promise_over_ssh() {
-    // Those of drop directories, of notes and of notices are tried where these are.
-    let elsewhere = ["scan.", "incoming.", "notice."];
+    // Those of drop directories, of notes, of notices and of groups are tried where these are.
+    let elsewhere = ["scan.", "incoming.", "notice.", "group."];
     let is_elsewhere = |point: &str| elsewhere.iter().any(|home| point.starts_with(home));
-    let kills = kill_at_each(Way::Ssh, |point| !is_elsewhere(point));
+    let kills = kill_at_each(Way::Ssh, Commits::Installs, |point| !is_elsewhere(point));
     assert!(kills > ALL.len(), "{kills}");
 }
 
 #[test]
+fn a_kill_at_any_point_of_a_group_breaks_no_promise() {
+    let of_groups = ["group.", "lane.", "spool.purging"];
+    let kills = kill_at_each(Way::Ssh, Commits::Groups, |point| {
+        of_groups.iter().any(|home| point.starts_with(home))
+    });
+    assert!(kills > 15, "{kills}");
+}
+
+#[test]
 fn a_kill_at_any_point_of_an_attempt_breaks_no_promise_over_ftp() {
-    let kills = kill_at_each(Way::Ftp, |point| point.starts_with("attempt."));
+    let kills = kill_at_each(Way::Ftp, Commits::Installs, |point| {
+        point.starts_with("attempt.")
+    });
     assert!(kills > 10, "{kills}");
 }
 
