@@ -151,11 +151,10 @@ fn waiting(socket: &TcpStream) -> u64 {
 
 /// What this process takes up of the memory; nothing where that cannot be known.
 fn resident_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kib: u64 = number.and_then(|number| number.parse().ok()).unwrap_or(0);
-    kib.saturating_mul(1024)
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split_ascii_whitespace().nth(1);
+    let pages: u64 = pages.and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
 fn lock(shared: &Shared) -> MutexGuard<'_, State> {
