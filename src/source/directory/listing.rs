@@ -41,8 +41,6 @@ pub enum Interest {
     Any,
     /// What it stands for, if that is not the file that looks like this.
     Unless(FileStamp),
-    /// Nothing, but that it is there: it passes for the file that it stood for.
-    Presence,
 }
 
 /// Bytes of names that are read in one go.
@@ -54,7 +52,7 @@ pub struct Listing {
     /// Files and directories, as the file system gives them. No special files, and no symbolic links unless they
     /// are followed.
     pub entries: Vec<Entry>,
-    /// How many files look as they were said to, or pass for it: they are not among the entries.
+    /// How many files look as they were said to: they are not among the entries.
     pub as_known: usize,
     /// Names that stood for a file and do not any more.
     pub no_files: Vec<String>,
@@ -69,7 +67,7 @@ pub struct Listing {
 pub fn list(
     root: &Root,
     directory: &OwnedFd,
-    interest: &dyn Fn(&str, u64) -> Interest,
+    interest: &dyn Fn(&str) -> Interest,
 ) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let mut names = Vec::with_capacity(NAMES_BYTES);
@@ -92,14 +90,10 @@ pub fn list(
         if !may_be || text == "." || text == ".." {
             continue;
         }
-        let known = match interest(text, entry.ino()) {
+        let known = match interest(text) {
             Interest::None => continue,
             Interest::Any => None,
             Interest::Unless(stamp) => Some(stamp),
-            Interest::Presence => {
-                listing.as_known += 1;
-                continue;
-            }
         };
         listing.look(root, directory, (name, text, file_type), known);
     }

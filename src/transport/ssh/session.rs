@@ -57,6 +57,7 @@ pub(super) struct SshSession {
 impl SshSession {
     /// A session on a connection that is logged in. What the host offers shows when it is asked for something.
     pub(super) fn new(wire: Wire, dial: &Dial<'_>, fingerprint: String) -> Self {
+        wire.acquainted();
         let place = format!("{}@{}", dial.target.login, super::dial::place(dial));
         let stall = Duration::from_secs(dial.terms.stall_timeout_s.max(1));
         let link = Link::new(wire, place, stall);

@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use ssh2::{BlockDirections, ErrorCode};
 
 use super::guard::Guard;
@@ -18,6 +19,12 @@ pub(super) const EAGAIN: i32 = -37;
 const PROTOCOL: i32 = -14;
 /// How long one wait for the socket lasts at most, so that the stop flag is seen soon.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// What the kernel takes in from a peer before it is known. libssh2 reads on within one call while there is something to
+/// read, and keeps all of it: a line that is soon empty has the call come back, however busy this machine is.
+const STRANGER_BYTES: usize = 8 << 10;
+/// The same for a host that has let us in.
+const HOST_BYTES: usize = 1 << 20;
 
 /// Why an operation did not end as wished.
 #[derive(Debug)]
@@ -46,6 +53,8 @@ impl Wire {
     pub(super) fn new(socket: TcpStream, stop: StopFlag) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         socket.set_nonblocking(true).map_err(|e| text(&e))?;
+        // A kernel that refuses leaves the guard alone with it.
+        let _ = set_socket_recv_buffer_size(&socket, STRANGER_BYTES);
         let copy = socket.try_clone().map_err(|e| text(&e))?;
         let guard = Guard::start(&socket).map_err(|e| text(&e))?;
         let mut session = ssh2::Session::new().map_err(|e| text(&e))?;
@@ -60,6 +69,11 @@ impl Wire {
             heard: Cell::new(Instant::now()),
             guard,
         })
+    }
+
+    /// The other side is known now, and we are let in: it may say more at a time.
+    pub(super) fn acquainted(&self) {
+        let _ = set_socket_recv_buffer_size(&self.socket, HOST_BYTES);
     }
 
     /// A halt when the worker is to stop.

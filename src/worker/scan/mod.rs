@@ -56,7 +56,6 @@ const BREATH_MAX: Duration = Duration::from_millis(16);
 /// Files that are looked at in one go.
 const AT_ONCE: usize = 1000;
 
-#[expect(clippy::struct_excessive_bools, reason = "what it knows of itself")]
 struct Scanner<'a> {
     context: &'a Arc<Context>,
     job: &'a Job,
@@ -73,8 +72,6 @@ struct Scanner<'a> {
     watch: Option<Watch>,
     /// Why the walk is all there is, in words: nothing tells what happens, or not everything.
     blind: Option<String>,
-    /// Whether a directory's own time tells that a name came or went: not where others change it from elsewhere.
-    times_tell: bool,
     /// Directories where something changed that no event told yet.
     suspects: HashMap<String, Instant>,
     /// The kernel watches no more directories for us.
@@ -174,7 +171,6 @@ impl<'a> Scanner<'a> {
             identity: None,
             watch: None,
             blind: None,
-            times_tell: false,
             suspects: HashMap::new(),
             no_watches_left: false,
             unwatched_told: 0,

@@ -96,7 +96,6 @@ impl Scanner<'_> {
             .collect();
         let shown = self.terms.directory.display();
         let eventless = eventless_file_system(&self.terms.directory);
-        self.times_tell = eventless.is_none();
         self.blind = match Watch::new() {
             Ok(watch) => {
                 self.watch = Some(watch);

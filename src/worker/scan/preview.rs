@@ -236,7 +236,7 @@ impl Scanner<'_> {
         for directory in self.tree.paths() {
             let listing = root
                 .directory(directory)
-                .and_then(|open| list(root, &open, &|_, _| Interest::Any));
+                .and_then(|open| list(root, &open, &|_| Interest::Any));
             // What cannot be read was complained of.
             for entry in listing.map(|listing| listing.entries).unwrap_or_default() {
                 let path = join(directory, &entry.name);

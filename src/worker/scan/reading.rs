@@ -1,4 +1,4 @@
-//! Reading one directory: how much of it is looked at, and what is not as it was judged. Where nothing has changed
+//! Reading one directory: whether it is looked at, and what is not as it was judged. Where nothing has changed
 //! nothing is kept of what was read.
 
 use std::collections::HashMap;
@@ -11,72 +11,33 @@ use crate::source::directory::{Entry, Interest, Kind, Listing, Root, list};
 
 /// A directory that is watched is read again, whatever it looks like, at one walk in so many.
 const READ_AGAIN: u64 = 30;
-/// Where nothing has changed for so many walks and nobody tells what happens, the files are looked at in one walk in
-/// so many.
-const CALM_AFTER: u64 = 10;
-const CALM_AGAIN: u64 = 3;
-/// How a directory is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// From without: it looks as it did.
-    Nothing,
-    /// By its names alone.
-    Names,
-    /// File by file.
-    Files,
-}
 
 impl Scanner<'_> {
-    /// How the directory at `path` is looked at in this walk.
-    pub(super) fn reading(&self, root: &Root, path: &str) -> io::Result<Reading> {
+    /// Whether the directory at `path` is read in this walk: from without it may look as it did although its files do
+    /// not, and only where the kernel tells what happens in it that need not be seen by us.
+    pub(super) fn is_to_be_read(&self, root: &Root, path: &str) -> io::Result<bool> {
         let Some(known) = self.tree.directory(path) else {
-            return Ok(Reading::Files);
+            return Ok(true);
         };
         let Some(read_as) = known.read_as else {
-            return Ok(Reading::Files);
-        };
-        let is_told = known.is_watched && self.blind.is_none();
-        let is_calm = known
-            .stirred
-            .is_none_or(|walk| walk + CALM_AFTER < self.walks);
-        let once_in = match (is_told, is_calm) {
-            (true, _) => READ_AGAIN,
-            (false, true) => CALM_AGAIN,
-            (false, false) => 1,
+            return Ok(true);
         };
         let place: u64 = path.bytes().map(u64::from).sum();
-        let comes_up = (place + self.walks).is_multiple_of(once_in);
-        let is_in_any_case = self.reads_all || comes_up || known.has_links;
-        Ok(
-            if is_in_any_case || root.directory_stamp(path)? != read_as {
-                Reading::Files
-            } else if is_told || self.times_tell {
-                Reading::Nothing
-            } else {
-                Reading::Names
-            },
-        )
+        let comes_up = (place + self.walks).is_multiple_of(READ_AGAIN);
+        let is_told = known.is_watched && self.blind.is_none();
+        let is_in_any_case = self.reads_all || comes_up || !is_told || known.has_links;
+        Ok(is_in_any_case || root.directory_stamp(path)? != read_as)
     }
 
     /// What an open directory holds that is not as it was judged.
-    pub(super) fn list(
-        &self,
-        root: &Root,
-        directory: &OwnedFd,
-        path: &str,
-        reading: Reading,
-    ) -> io::Result<Listing> {
+    pub(super) fn list(&self, root: &Root, directory: &OwnedFd, path: &str) -> io::Result<Listing> {
         let files = self.tree.directory(path).map(|known| &known.files);
         let filter = &self.terms.filter;
-        list(root, directory, &|name, inode| {
+        list(root, directory, &|name| {
             let judged = files.and_then(|files| files.get(name));
             if let Some(judged) = judged.filter(|judged| judged.seen.get() != 0) {
                 judged.seen.set(self.readings);
-                return if reading == Reading::Names && inode == judged.stamp.inode {
-                    Interest::Presence
-                } else {
-                    Interest::Unless(judged.stamp)
-                };
+                return Interest::Unless(judged.stamp);
             }
             let path = join(path, name);
             if filter.takes(&path) || filter.enters(&path) || filter.marked_by(name).is_some() {

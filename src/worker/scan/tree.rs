@@ -32,8 +32,6 @@ pub(super) struct Directory {
     pub(super) is_watched: bool,
     /// Whether symbolic links are followed from here: what happens behind them is told by nobody.
     pub(super) has_links: bool,
-    /// The last walk that found something new here.
-    pub(super) stirred: Option<u64>,
 }
 
 /// All of them, by their paths.

@@ -9,7 +9,6 @@ use chrono::Utc;
 use rustix::io::Errno;
 
 use super::Scanner;
-use super::reading::Reading;
 use crate::domain::change::base_name;
 use crate::domain::drop_directory::{FileStamp, join};
 use crate::domain::event::Event;
@@ -97,8 +96,7 @@ impl Scanner<'_> {
         path: &str,
         links: &mut HashSet<(u64, u64)>,
     ) -> io::Result<Vec<String>> {
-        let reading = self.reading(root, path)?;
-        if reading == Reading::Nothing {
+        if !self.is_to_be_read(root, path)? {
             let known = self.tree.directory(path).into_iter();
             return Ok(known
                 .flat_map(|known| &known.directories)
@@ -113,22 +111,17 @@ impl Scanner<'_> {
         let stamp = root.stamp_of_directory(&directory)?;
         let is = (stamp.device, stamp.inode);
         self.readings += 1;
-        let listing = self.list(root, &directory, path, reading)?;
+        let listing = self.list(root, &directory, path)?;
         for (name, why) in &listing.unusable {
             self.complain(&join(path, name), why);
         }
         let is_fresh = stamp.modified_ns.saturating_add(GRAIN_NS)
             > Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
         let found = self.look_at_files(root, path, &listing);
-        let walk = self.walks;
-        let is_stirred = found && self.is_stocked();
         let known = self.tree.enter(path);
         known.is_watched = is_watched;
         known.is = is;
         known.has_links = listing.has_links;
-        if is_stirred {
-            known.stirred = Some(walk);
-        }
         // What changes in the same moment leaves the same time: then it is read once more.
         known.read_as = (!is_fresh).then_some(stamp);
         // Where something is mounted now, nobody was told that.
@@ -300,7 +293,6 @@ impl Scanner<'_> {
             return;
         };
         self.suspects.clear();
-        self.times_tell = false;
         let shown = match path.as_str() {
             "" => self.terms.directory.clone(),
             path => self.terms.directory.join(path),

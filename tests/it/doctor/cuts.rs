@@ -43,7 +43,13 @@ fn a_cut_anywhere_in_a_trial_over_ssh_leaves_nothing_on_the_host() {
         let output = running.wait_with_output().expect("doctor");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.code() == Some(0) {
-            // Only the farewell was cut off.
+            // Only the farewell was cut off: everything that a trial looks at was seen.
+            for check in ["directory", "space", "digest", "sh", "clock"] {
+                assert!(
+                    said.contains(&format!("\"check\":\"{check}\"")),
+                    "no {check}: {said}"
+                );
+            }
             assert_eq!(picture(&host.home()), before, "after {bytes} bytes: {said}");
             break;
         }

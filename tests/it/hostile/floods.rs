@@ -17,9 +17,8 @@ use crate::servers::certificates::Certificate;
 use crate::servers::hostile_ftp::HostileFtp;
 use crate::testenv::{TestEnv, wait_until};
 
-/// What the worker's memory stays below, KiB; the peers have gigabytes to send. What libssh2 takes in before our guard
-/// has a turn on a busy machine is not bounded more closely: the other tests of a run keep it waiting.
-const PEAK_MAX_KIB: u64 = 512 * 1024;
+/// What the worker's memory stays below, KiB; the peers have gigabytes to send.
+const PEAK_MAX_KIB: u64 = 200 * 1024;
 
 /// One worker meets all these rules, each with a package of its name, and gives up each; the rows by name.
 #[track_caller]

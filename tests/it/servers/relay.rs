@@ -4,16 +4,22 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use crate::testenv::wait_until;
+
+/// What passes at a time, and how many of these are under way at most.
+const PIECE_BYTES: usize = 16 * 1024;
+const UNDER_WAY_MAX: usize = 2048;
 
 struct Flow {
     left: AtomicU64,
     is_spent: AtomicBool,
     holds: AtomicBool,
     is_over: AtomicBool,
+    /// How long everything is under way, each way.
+    delay: Duration,
     sent: AtomicU64,
     received: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
@@ -28,11 +34,17 @@ pub struct Relay {
 impl Relay {
     /// Leads to `port` and holds once, after `bytes` of what clients send.
     pub fn to(port: u16, bytes: u64) -> Self {
+        Self::far(port, Duration::ZERO, bytes)
+    }
+
+    /// The same over a long line: whatever passes takes so long each way, and as much as comes is under way.
+    pub fn far(port: u16, delay: Duration, bytes: u64) -> Self {
         let flow = Arc::new(Flow {
             left: AtomicU64::new(bytes),
             is_spent: AtomicBool::new(false),
             holds: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            delay,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
@@ -117,10 +129,14 @@ fn lead(port: u16, most: usize, flow: &Arc<Flow>) -> u16 {
             flow.open.lock().expect("a lock").extend(copies);
             let [from, to] = [&client, &server].map(|end| end.try_clone().expect("dup"));
             let there = Arc::clone(&flow);
-            std::thread::spawn(move || pass(from, to, |bytes| there.sends(bytes.len() as u64)));
+            std::thread::spawn(move || {
+                pass(from, to, there.delay, |bytes| {
+                    there.sends(bytes.len() as u64);
+                });
+            });
             let back = Arc::clone(&flow);
             std::thread::spawn(move || {
-                pass(server, client, |bytes| {
+                pass(server, client, back.delay, |bytes| {
                     back.received
                         .fetch_add(bytes.len() as u64, Ordering::SeqCst);
                     lead_data(bytes, &back);
@@ -131,16 +147,34 @@ fn lead(port: u16, most: usize, flow: &Arc<Flow>) -> u16 {
     near
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, mut see: impl FnMut(&mut Vec<u8>)) {
-    let mut buffer = vec![0; 16 * 1024];
+fn pass(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    delay: Duration,
+    mut see: impl FnMut(&mut Vec<u8>),
+) {
+    // On a short line the far end has taken a piece before the next one is read.
+    let under_way = if delay.is_zero() { 0 } else { UNDER_WAY_MAX };
+    let (sender, receiver) = mpsc::sync_channel::<(Instant, Vec<u8>)>(under_way);
+    let far_end = std::thread::spawn(move || {
+        for (sent, bytes) in receiver {
+            std::thread::sleep(delay.saturating_sub(sent.elapsed()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let mut buffer = vec![0; PIECE_BYTES];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let mut bytes = buffer[..count].to_vec();
         see(&mut bytes);
-        if to.write_all(&bytes).is_err() {
+        if sender.send((Instant::now(), bytes)).is_err() {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+    drop(sender);
+    far_end.join().expect("the far end");
 }
 
 /// `229 Entering extended passive mode (|||4711|).`

@@ -8,4 +8,5 @@ mod install_hosts;
 mod install_output;
 mod installs;
 mod logins;
+mod long_lines;
 mod stalls;
