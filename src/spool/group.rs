@@ -29,7 +29,7 @@ impl Spool {
                 .map_err(|error| trouble("cannot write to the spool", file.path(), &error))?;
         }
         fail_points::hit("spool.all_written");
-        sync_all(&temporaries)?;
+        sync_all(&temporaries.iter().collect::<Vec<_>>())?;
         fail_points::hit("spool.all_synced");
         let digests: Vec<String> = files.iter().map(|bytes| Digester::of(bytes)).collect();
         let turn = self.turn()?;
@@ -72,7 +72,7 @@ impl Spool {
 }
 
 /// From here on the bytes outlast a power cut.
-fn sync_all(files: &[NamedTempFile]) -> Result<()> {
+pub(super) fn sync_all(files: &[&NamedTempFile]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let sync = || -> Result<()> {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {

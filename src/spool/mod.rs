@@ -16,6 +16,7 @@ use crate::fail_points;
 mod check;
 mod contents;
 mod group;
+mod hashing;
 mod room;
 mod store;
 #[cfg(test)]

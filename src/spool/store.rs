@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
 
 use tempfile::NamedTempFile;
 
+use super::group::sync_all;
+use super::hashing::Hashing;
 use super::room::Reservation;
 use super::{Artifact, Keep, Outside, Spool, is_full, trouble};
-use crate::domain::artifact::Digester;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
 
@@ -19,8 +19,6 @@ const GROWTH: u64 = 16 << 20;
 const SMALL_MAX_BYTES: u64 = 1 << 20;
 /// How many are written before they are synced and renamed: so many files are open meanwhile.
 const PENDING_MAX: usize = 64;
-/// From so many on the file system is synced as a whole.
-const SYNCED_ONE_BY_ONE_MAX: usize = 4;
 /// For how much room is reserved at once.
 const RESERVED_MAX_BYTES: u64 = 64 << 20;
 
@@ -93,20 +91,22 @@ impl Storing<'_> {
         fill: impl FnOnce(&mut dyn Write) -> Result<()>,
     ) -> Result<()> {
         let temporary = self.temporary(size)?;
-        let mut hashing = Hashing {
+        let mut filling = Filling {
             spool: self.spool,
             outside: self.outside,
             file: temporary.as_file(),
-            hash: Digester::default(),
+            hash: Hashing::new(size),
             size: 0,
             reserved: size,
             trouble: None,
         };
         // What the disk says is nearer to the truth than what the source makes of it.
-        fill(&mut hashing).map_err(|error| hashing.trouble.take().unwrap_or(error))?;
+        fill(&mut filling).map_err(|error| filling.trouble.take().unwrap_or(error))?;
         fail_points::hit("spool.written");
-        let (sha256, written) = (hashing.hash.finish(), hashing.size);
-        if written != hashing.reserved {
+        let (written, reserved) = (filling.size, filling.reserved);
+        let sha256 = filling.hash.finish();
+        let sha256 = sha256.ok_or_else(|| Error::state("a thread that hashed broke down"))?;
+        if written != reserved {
             temporary
                 .as_file()
                 .set_len(written)
@@ -179,7 +179,8 @@ impl Storing<'_> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.sync()?;
+        let files: Vec<_> = self.pending.iter().map(|written| &written.file).collect();
+        sync_all(&files)?;
         fail_points::hit("spool.synced");
         let spool = self.spool;
         let _turn = spool.turn()?;
@@ -191,34 +192,21 @@ impl Storing<'_> {
         }
         Ok(())
     }
-
-    /// Has the disk take what was written.
-    fn sync(&self) -> Result<()> {
-        if self.pending.len() > SYNCED_ONE_BY_ONE_MAX {
-            let dir = &self.spool.dir;
-            return File::open(dir)
-                .and_then(|dir| rustix::fs::syncfs(dir.as_fd()).map_err(io::Error::from))
-                .map_err(|error| trouble("cannot sync the spool", dir, &error));
-        }
-        self.pending.iter().try_for_each(|written| {
-            let synced = written.file.as_file().sync_all();
-            synced.map_err(|error| trouble("cannot sync", written.file.path(), &error))
-        })
-    }
 }
 
-struct Hashing<'a> {
+/// What writes one artifact, and hashes it.
+struct Filling<'a> {
     spool: &'a Spool,
     outside: &'a Outside<'a>,
     file: &'a File,
-    hash: Digester,
+    hash: Hashing,
     size: u64,
     reserved: u64,
     /// Why the bytes could not be taken.
     trouble: Option<Error>,
 }
 
-impl Hashing<'_> {
+impl Filling<'_> {
     fn grow(&mut self, needed: u64) -> io::Result<()> {
         let to = needed.max(self.reserved + GROWTH);
         self.spool
@@ -233,7 +221,7 @@ impl Hashing<'_> {
     }
 }
 
-impl Write for Hashing<'_> {
+impl Write for Filling<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let needed = self.size + bytes.len() as u64;
         if needed > self.reserved {

@@ -337,6 +337,21 @@ pub(super) fn wire_error(wire: &Wire) -> Halt {
     Halt::Ssh(last.unwrap_or_else(ssh2::Error::unknown))
 }
 
+/// Writes what the channel takes: a packet, which is all that libssh2 takes at a time, costs little beside a look at
+/// whether the other side has said something.
+pub(super) fn write_many(channel: &mut Channel, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match channel.write(&bytes[written..]) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if written > 0 && error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
 /// The script, then the input, then, if it `closes`, the end of file.
 struct Writing {
     pending: Vec<u8>,
@@ -372,8 +387,9 @@ impl Writing {
             }
         };
         if self.from < self.pending.len() {
+            let bytes = &self.pending[self.from..];
             let count = wire
-                .transfer(stall, || channel.write(&self.pending[self.from..]))
+                .transfer(stall, || write_many(channel, bytes))
                 .or_else(again)?;
             self.from += count;
             if self.head > 0 {

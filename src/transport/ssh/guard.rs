@@ -145,7 +145,7 @@ fn watch(shared: &Shared, socket: &TcpStream) {
 }
 
 /// How many bytes can be read.
-fn waiting(socket: &TcpStream) -> u64 {
+pub(super) fn waiting(socket: &TcpStream) -> u64 {
     rustix::io::ioctl_fionread(socket).unwrap_or(0)
 }
 

@@ -3,14 +3,14 @@
 //! it. Should they be cut off, the file may have holes behind its beginning: `resume` finds them.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use ssh2::ErrorCode;
 
 use super::counted::{self, CANNOT_COUNT_STATUS, NO_MORE, TAKE_PIECES, Tool};
-use super::exec::{ExecError, Shell, ended, sends, wire_error};
+use super::exec::{ExecError, Shell, ended, sends, wire_error, write_many};
 use super::link::{Link, keep, refused};
 use super::markers::Reading;
 use super::shell::{self, BLOCK_BYTES};
@@ -278,7 +278,10 @@ impl Stripes<'_> {
                 return Ok(turn > 0);
             }
             let (channel, bytes) = (&mut lane.shell.channel, &lane.pending[lane.sent..]);
-            match link.wire.transfer(link.stall, || channel.write(bytes)) {
+            match link
+                .wire
+                .transfer(link.stall, || write_many(channel, bytes))
+            {
                 Ok(count) => {
                     lane.sent += count;
                     let words = count.min(lane.words);

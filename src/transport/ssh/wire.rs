@@ -10,13 +10,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use ssh2::{BlockDirections, ErrorCode};
 
-use super::guard::Guard;
+use super::guard::{self, Guard};
 use crate::transport::StopFlag;
 
 /// libssh2's code for "try again".
 pub(super) const EAGAIN: i32 = -37;
 /// libssh2's code for a peer that does not keep to the protocol.
 const PROTOCOL: i32 = -14;
+/// And for a connection that has ended.
+const DISCONNECTED: i32 = -13;
 /// How long one wait for the socket lasts at most, so that the stop flag is seen soon.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -45,6 +47,8 @@ pub(super) struct Wire {
     stop: StopFlag,
     /// When something last came in while it was waited for.
     heard: Cell<Instant>,
+    /// Whether both ways were closed, and everything read, when it was last waited for.
+    is_over: Cell<bool>,
     guard: Guard,
 }
 
@@ -67,6 +71,7 @@ impl Wire {
             socket,
             stop,
             heard: Cell::new(Instant::now()),
+            is_over: Cell::new(false),
             guard,
         })
     }
@@ -144,7 +149,14 @@ impl Wire {
             self.cut();
             return Err(Halt::TimedOut(limit));
         }
-        self.wait_socket(left.min(SLICE));
+        // libssh2 tells the end of a connection once, and where that answer was not for the one who asked it says "try
+        // again" for ever.
+        if self.wait_socket(left.min(SLICE)) && self.is_over.replace(true) {
+            return Err(Halt::Ssh(ssh2::Error::new(
+                ErrorCode::Session(DISCONNECTED),
+                "the other side closed the connection",
+            )));
+        }
         Ok(())
     }
 
@@ -171,7 +183,8 @@ impl Wire {
         self.pause(end, limit)
     }
 
-    fn wait_socket(&self, time: Duration) {
+    /// Whether the connection is over, and everything that came was read.
+    fn wait_socket(&self, time: Duration) -> bool {
         // A delayed acknowledgement here and Nagle's algorithm there would cost 40 ms a command.
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
         let flags = match self.session.block_directions() {
@@ -189,6 +202,7 @@ impl Wire {
         if fds[0].revents().contains(PollFlags::IN) {
             self.heard.set(Instant::now());
         }
+        fds[0].revents().contains(PollFlags::HUP) && guard::waiting(&self.socket) == 0
     }
 
     /// Closes the socket both ways: whatever libssh2 still wants to say fails at once.

@@ -14,8 +14,10 @@ use crate::transport::{Placing, Upload, Verified};
 use crate::worker::leftovers;
 use crate::worker::sessions::Caller;
 
-/// Progress is reported at most this often.
+/// Progress is reported this often, and whenever so many parts of the whole have gone: a line that stalls right after
+/// a report must not look as if nothing had.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+const PROGRESS_PARTS: u64 = 16;
 
 impl<'a> Attempt<'a> {
     /// Brings the package to the host and returns where it lies. A transport that turns out to serve
@@ -127,11 +129,15 @@ impl<'a> Attempt<'a> {
         remote_path: &str,
     ) -> Result<Verified, Fault> {
         let (context, subject, total) = (self.context, self.subject, upload.size);
-        let mut last: Option<Instant> = None;
+        let mut last: Option<(Instant, u64)> = None;
         let mut progress = |bytes: u64| {
             fail_points::hit("attempt.uploading");
-            if last.is_none_or(|last| last.elapsed() >= PROGRESS_EVERY) || bytes == total {
-                last = Some(Instant::now());
+            let is_due = last.is_none_or(|(at, before)| {
+                bytes.saturating_sub(before) >= total.div_ceil(PROGRESS_PARTS)
+                    || at.elapsed() >= PROGRESS_EVERY
+            });
+            if is_due || bytes == total {
+                last = Some((Instant::now(), bytes));
                 context.emit(&Event::Progress {
                     subject: subject.clone(),
                     bytes,

@@ -1,5 +1,6 @@
 //! SSH beyond the common contract: host keys, logins, hosts that are none, install commands.
 
+mod ciphers;
 mod disks;
 mod groups;
 mod host_keys;
