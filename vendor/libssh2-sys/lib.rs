@@ -770,10 +770,15 @@ pub fn init() {
 
     #[cfg(unix)]
     unsafe fn platform_init() {
-        // On Unix we want to funnel through openssl_sys to initialize OpenSSL,
-        // so be sure to tell libssh2 to not do its own thing as we've already
-        // taken care of it.
-        openssl_sys::init();
+        // On Unix we want to initialize OpenSSL as openssl_sys does, so be sure
+        // to tell libssh2 to not do its own thing as we've already taken care
+        // of it. openssl_sys::init() has libssl do it, which nothing here needs
+        // and which a program would have to load at each start for that alone.
+        extern "C" {
+            fn OPENSSL_init_crypto(options: u64, settings: *const libc::c_void) -> libc::c_int;
+        }
+        const OPENSSL_INIT_NO_ATEXIT: u64 = 0x0008_0000;
+        OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, std::ptr::null());
         assert_eq!(libssh2_init(LIBSSH2_INIT_NO_CRYPTO), 0);
     }
 
