@@ -101,10 +101,9 @@ pub fn environment(facts: &InstallFacts) -> [(&'static str, &str); 8] {
     ]
 }
 
-/// What every run begins with: the facts exported, the command in `$c`, home as the working directory, and
-/// what handles process groups.
-fn prologue(spec: &InstallSpec) -> String {
-    let mut script = String::from(include_str!("install/host.sh"));
+/// The facts, exported, and the command in `$c`.
+fn facts(spec: &InstallSpec) -> String {
+    let mut script = String::new();
     for (name, value) in environment(&spec.facts) {
         let line = format!("{name}={}; export {name}\n", shell_quote(value));
         script.push_str(&line);
@@ -113,38 +112,48 @@ fn prologue(spec: &InstallSpec) -> String {
     script.push_str("c=");
     script.push_str(&command);
     script.push('\n');
-    script.push_str(include_str!("install/prologue.sh"));
     script
 }
 
-/// The wrapper that the host runs detached: it runs the command under the login's shell unless that has ever
-/// been done, bounds its time and its output, and leaves the status.
-fn wrapper(spec: &InstallSpec) -> String {
-    format!(
-        "d=${{0%/*}}\nlimit={}\nm={}\nmost={OUTPUT_ON_HOST_MAX_BYTES}\nmark={}\n{}{}",
-        spec.timeout_s,
-        spec.output_max_bytes,
+/// A script without comments and indentation: shells read scripts byte by byte.
+fn lean(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// What a shell on the host is taught once, so that each tracked run takes few words: what all wrappers share, and
+/// `ad_tracked`, which starts a command unless that has happened before, then follows it to its end. (The wrapper runs
+/// detached: it runs the command under the login's shell unless that has ever been done, bounds its time and its output,
+/// and leaves the status.)
+pub fn tracked_lesson() -> String {
+    let host = lean(include_str!("install/host.sh"));
+    let wrapper = format!(
+        "most={OUTPUT_ON_HOST_MAX_BYTES}\nmark={}\n{host}{}{}",
         shell_quote(CUT_MARK),
-        prologue(spec),
-        include_str!("install/run.sh")
+        lean(include_str!("install/prologue.sh")),
+        lean(include_str!("install/run.sh"))
+    );
+    format!(
+        "ad_wrapper={}\n{host}ad_tracked() {{\n{}{}}}\n",
+        shell_quote(&wrapper),
+        lean(include_str!("install/start.sh")),
+        lean(include_str!("install/follow.sh"))
     )
 }
 
-/// The script that starts the command unless that has happened before, then follows it to its end. It
-/// prints lines that begin with `nonce` and a letter: `P` (prepared: the script waits for a line with the
-/// nonce before anything can run; not where the run is `recorded`), `D offset length` (followed by that many
+/// The script that starts the command unless that has happened before, then follows it to its end, in a shell that knows
+/// [`tracked_lesson`]. It prints lines that begin with `nonce` and a letter: `P` (prepared: the script waits for a line
+/// with the nonce before anything can run; not where the run is `recorded`), `D offset length` (followed by that many
 /// bytes of output), `A` (alive), `S status`, `L` (lost), `E reason`.
 pub fn tracked_script(spec: &InstallSpec, nonce: &str) -> String {
+    let (limit, most) = (spec.timeout_s, spec.output_max_bytes);
+    let own = format!("d=${{0%/*}}\nlimit={limit}\nm={most}\n{}", facts(spec));
     format!(
-        "N={nonce}\nt={}\nm={}\nlimit={}\nR={}\nw={}\n{}{}{}",
+        "N={nonce}\nt={}\nm={most}\nlimit={limit}\nR={}\nw={}$ad_wrapper\nad_tracked\n",
         spec.token,
-        spec.output_max_bytes,
-        spec.timeout_s,
         u8::from(spec.recorded),
-        shell_quote(&wrapper(spec)),
-        include_str!("install/host.sh"),
-        include_str!("install/start.sh"),
-        include_str!("install/follow.sh")
+        shell_quote(&own),
     )
 }
 
@@ -152,10 +161,12 @@ pub fn tracked_script(spec: &InstallSpec, nonce: &str) -> String {
 /// [`PLAIN_LATE_STATUS`].
 pub fn plain_script(spec: &InstallSpec) -> String {
     format!(
-        "limit={}\n{}{}",
+        "limit={}\n{}{}{}{}",
         spec.timeout_s,
-        prologue(spec),
-        include_str!("install/plain.sh")
+        lean(include_str!("install/host.sh")),
+        facts(spec),
+        lean(include_str!("install/prologue.sh")),
+        lean(include_str!("install/plain.sh"))
     )
 }
 

@@ -2,6 +2,7 @@
 //! waits for the hook, and svnlook costs more than everything else that it does. Reads nothing that a
 //! commit can make large.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as Io, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use crate::domain::revision;
 use crate::domain::text::escape;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Longer lists of a revision's properties are svnlook's to read.
+const PROPERTIES_MAX_BYTES: u64 = 64 * 1024;
 /// More than any UUID that Subversion ever wrote.
 const UUID_MAX_BYTES: usize = 200;
 
@@ -108,6 +111,54 @@ pub fn youngest(repository: &Path) -> Option<u64> {
     revision::parse(text.split_ascii_whitespace().next()?)
 }
 
+/// The properties of a revision itself, such as `svn:author`, where the repository keeps them in a file for each revision:
+/// FSFS does, until they are packed. None where that is not so, where they are long, or where they are not text: svnlook
+/// will tell.
+pub(super) fn revision_properties(
+    repository: &Path,
+    revision: u64,
+) -> Option<HashMap<String, String>> {
+    let read = |name: &str, most: u64| {
+        let mut text = Vec::new();
+        let file = open_file(&repository.join("db").join(name)).ok()?;
+        file.take(most + 1).read_to_end(&mut text).ok()?;
+        (text.len() as u64 <= most).then_some(text)
+    };
+    if read("fs-type", 64)? != b"fsfs\n" {
+        return None;
+    }
+    let format = String::from_utf8(read("format", 4096)?).ok()?;
+    let layout = format.lines().find_map(|line| line.strip_prefix("layout "));
+    let name = match layout.and_then(|layout| layout.strip_prefix("sharded ")) {
+        Some(size) => {
+            let size: u64 = size.parse().ok().filter(|size| *size > 0)?;
+            format!("revprops/{}/{revision}", revision / size)
+        }
+        None => format!("revprops/{revision}"),
+    };
+    properties(&read(&name, PROPERTIES_MAX_BYTES)?)
+}
+
+/// Subversion's list of names and values: `K 3`, the name, `V 5`, the value, and so on to `END`.
+fn properties(mut list: &[u8]) -> Option<HashMap<String, String>> {
+    let mut found = HashMap::new();
+    while list != b"END\n" {
+        let name = property(&mut list, b"K ")?;
+        found.insert(name, property(&mut list, b"V ")?);
+    }
+    Some(found)
+}
+
+/// Takes one name or value from the beginning of the list.
+fn property(list: &mut &[u8], kind: &[u8]) -> Option<String> {
+    let rest = list.strip_prefix(kind)?;
+    let end = rest.iter().position(|byte| *byte == b'\n')?;
+    let length: usize = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    let (text, rest) = rest[end + 1..].split_at_checked(length)?;
+    *list = rest.strip_prefix(b"\n")?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
 /// Opens a regular file. Committers may write to `db/`: a FIFO there must not hang whoever serves other repositories.
 fn open_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -146,4 +197,32 @@ fn no_repository(path: &Path, missing: &str) -> Error {
         );
     }
     error.with_hint("name the directory that `svnadmin create` made")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_properties_are_read_by_their_lengths() {
+        let list =
+            "K 10\nsvn:author\nV 4\nroot\nK 7\nsvn:log\nV 12\nEND\nK 1\n升\n\nK 1\nx\nV 0\n\nEND\n";
+        let found = properties(list.as_bytes()).expect("a list");
+        assert_eq!(found["svn:author"], "root");
+        assert_eq!(found["svn:log"], "END\nK 1\n升\n");
+        assert_eq!(found["x"], "");
+        assert_eq!(properties(b"END\n"), Some(HashMap::new()));
+        for end in 0..list.len() {
+            assert_eq!(properties(&list.as_bytes()[..end]), None, "cut after {end}");
+        }
+        for wrong in [
+            &b"K 99999999999999999999\nx\nV 0\n\nEND\n"[..],
+            b"K 5\nx\nV 0\n\nEND\n",
+            b"D 1\nx\nEND\n",
+            b"K 1\n\xff\nV 0\n\nEND\n",
+            b"END\nEND\n",
+        ] {
+            assert_eq!(properties(wrong), None, "{}", wrong.escape_ascii());
+        }
+    }
 }

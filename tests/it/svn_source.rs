@@ -1,13 +1,14 @@
 //! What `source::svnlook` reads from real repositories: one test for each fact that it is built on.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use auto_dispatcher::domain::change::{Action, Change, SkipReason};
 use auto_dispatcher::source::repository_files::read_uuid;
-use auto_dispatcher::source::svnlook::{Repository, Svnlook};
+use auto_dispatcher::source::svnlook::{Commit, Repository, Svnlook};
 
-use crate::servers::svn::{Dump, Svn, program};
+use crate::servers::svn::{Dump, Svn, fake_svnlook, program};
 use crate::testenv::TestEnv;
 
 pub fn change(path: &str, action: Action, skipped: Option<SkipReason>) -> Change {
@@ -341,4 +342,56 @@ fn a_repository_is_known_by_its_canonical_path() {
         svn.repository.canonicalize().expect("a path")
     );
     assert_eq!(repository.uuid(), svn.open().uuid());
+}
+
+#[test]
+fn who_committed_is_read_from_files_as_svnlook_tells_it() {
+    let env = TestEnv::new();
+    let svn = Svn::create(&env);
+    // Two revisions are packed together, the properties of which are in no file of their own then.
+    let format = svn.open().path().join("db/format");
+    let text = fs::read_to_string(&format).expect("the format");
+    assert!(text.contains("layout sharded 1000\n"), "{text}");
+    fs::write(&format, text.replace("sharded 1000", "sharded 2")).expect("write");
+    let commits: [&[(&str, &str)]; 6] = [
+        &[
+            ("svn:author", "张三"),
+            ("svn:date", "2026-11-24T23:42:38.999999Z"),
+            ("svn:log", "first\n\n核心\nEND\nK 3\n \n"),
+        ],
+        &[("svn:author", "o'neil\n$x"), ("svn:log", "")],
+        &[("svn:date", "2026-11-24T23:42:38.000000Z")],
+        &[],
+        &[("svn:author", " a "), ("svn:log", "\n\nx")],
+        &[("svn:log", " \t"), ("other", "svn:author")],
+    ];
+    let mut dump = Dump::after(0);
+    for properties in commits {
+        dump.revision(properties);
+    }
+    svn.load(&dump);
+    let told = |repository: &Repository| -> Vec<Commit> {
+        let commits = (1..=6).map(|revision| repository.commit(revision));
+        commits.map(|commit| commit.expect("a commit")).collect()
+    };
+    let asked = env.path("asked");
+    let counting = format!("echo \"$1\" >>{}\nexec $SVNLOOK \"$@\"", asked.display());
+    let counting = Svnlook::new(fake_svnlook(&env, "counting", &counting));
+    let counting = counting.repository(svn.open().path()).expect("opened");
+    fs::remove_file(&asked).expect("the question for the UUID");
+    let read = told(&counting);
+    assert!(!asked.exists(), "no process is needed");
+    assert_eq!(read[0].author.as_deref(), Some("张三"));
+    assert_eq!(read[0].message.as_deref(), Some("first\n\n核心\nEND\nK 3"));
+    assert!(read[0].committed_at.is_some());
+    let packed = Command::new(program("svnadmin"))
+        .args(["pack", "-q"])
+        .arg(svn.open().path())
+        .status();
+    assert!(packed.expect("svnadmin").success());
+    assert_eq!(told(&counting), read);
+    let asked = fs::read_to_string(&asked).expect("svnlook is asked");
+    // The last one has nobody to be packed with.
+    assert_eq!(asked.lines().count(), 5);
+    assert!(asked.lines().all(|line| line == "info"), "{asked}");
 }

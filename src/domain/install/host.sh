@@ -5,16 +5,16 @@ boot() {
 }
 # The size of $1, in z. Unlike wc, ls never reads the file.
 size() { set -- $(ls -ln "$1" 2>/dev/null); z=$((${5:-0})); }
-if command -v setsid >/dev/null 2>&1; then g=setsid
-elif command -v busybox >/dev/null 2>&1 && busybox setsid true >/dev/null 2>&1; then g='busybox setsid'
-elif command -v perl >/dev/null 2>&1; then g=perl
-else g=
+if command -v setsid >/dev/null 2>&1; then ad_g=setsid
+elif command -v busybox >/dev/null 2>&1 && busybox setsid true </dev/null >/dev/null 2>&1; then ad_g='busybox setsid'
+elif command -v perl >/dev/null 2>&1; then ad_g=perl
+else ad_g=
 fi
 # Becomes a program in a session of its own, or one that no hang-up ends.
 detach() {
-  case $g in
+  case $ad_g in
     perl) exec perl -MPOSIX=setsid -e 'setsid; exec {$ARGV[0]} @ARGV' "$@" ;;
-    ?*) exec $g "$@" ;;
+    ?*) exec $ad_g "$@" ;;
     *) trap '' HUP; exec "$@" ;;
   esac
 }

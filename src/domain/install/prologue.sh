@@ -1,5 +1,5 @@
 # Where no program makes a session, job control makes a group, in shells that need no terminal for it.
-[ -n "$g" ] || set -m 2>/dev/null
+[ -n "$ad_g" ] || set -m 2>/dev/null
 cd "$HOME" 2>/dev/null || cd /
 # The command is the process group of $p; where it got none, $p and what descends from it.
 alive() { kill -s 0 -- "-$p" 2>/dev/null || kill -s 0 "$p" 2>/dev/null; }

@@ -121,9 +121,14 @@ pub(super) fn small(
         progress,
     };
     let mut said = Vec::new();
-    let ran = link.converse(Patient::WithInput, &script, Some(input), &mut |bytes| {
-        keep(&mut said, bytes);
-    });
+    let ran = link.converse(
+        Patient::WithInput,
+        ("", &script),
+        Some(input),
+        &mut |bytes| {
+            keep(&mut said, bytes);
+        },
+    );
     let text = String::from_utf8_lossy(&said);
     let error = match ran {
         Ok(0) => match read(link, path, &text) {

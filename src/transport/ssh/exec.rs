@@ -104,6 +104,8 @@ pub(super) struct Shell {
     /// The line that ends a script; the first one that the launcher reads. In no list of processes, unlike the launcher.
     go: String,
     is_new: bool,
+    /// It knows the lesson that scripts of ours build on; there is one.
+    is_taught: bool,
     /// The host has not said yet that it runs the launcher.
     is_starting: bool,
     /// How long the host took to open the channel.
@@ -139,6 +141,7 @@ impl Shell {
             channel,
             go: nonce(),
             is_new: true,
+            is_taught: false,
             is_starting: true,
             round_trip,
         };
@@ -171,8 +174,12 @@ impl Shell {
         }
     }
 
-    /// The bytes that have it run a script, and what finds the script's output in what comes.
-    pub(super) fn wrapped(&mut self, script: &str, is_fed: bool) -> (String, Reading) {
+    /// The bytes that have it run a script, which may build on a lesson, and what finds the script's output in what comes.
+    pub(super) fn wrapped(
+        &mut self,
+        (lesson, script): (&str, &str),
+        is_fed: bool,
+    ) -> (String, Reading) {
         let nonce = nonce();
         let go = &self.go;
         let greeting = if std::mem::take(&mut self.is_new) {
@@ -180,6 +187,8 @@ impl Shell {
         } else {
             String::new()
         };
+        let is_known = lesson.is_empty() || std::mem::replace(&mut self.is_taught, true);
+        let lesson = if is_known { "" } else { lesson };
         // Where a script fails nobody knows how much of its input it has read: what is left must never be taken for
         // the next script.
         let (input, then) = if is_fed {
@@ -188,18 +197,18 @@ impl Shell {
             (" </dev/null", "")
         };
         let text = format!(
-            "{greeting}exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n){input}\ns=$?\n\
+            "{greeting}{lesson}exec 2>&1\nprintf '\\n%s\\n' {nonce}\n(\n{script}\n){input}\ns=$?\n\
              printf '\\n%s %s\\n' {nonce} \"$s\"\n{then}{go}\n"
         );
         (text, Reading::new(&nonce))
     }
 
-    /// Runs a script, shows its output as it comes, feeds it; gives its status. After an error, and after a status
+    /// Runs a script, with its lesson, shows its output as it comes, feeds it; gives its status. After an error, and after a status
     /// other than 0 of a script that was fed, the shell takes no more.
     pub(super) fn run(
         &mut self,
         wire: &Wire,
-        script: &str,
+        script: (&str, &str),
         fed: Fed<'_>,
         patience: Patience,
         sink: &mut dyn FnMut(&[u8]),

@@ -11,7 +11,7 @@ use super::wire::Halt;
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::install::{
     InstallEnd, InstallOutcome, InstallSpec, PLAIN_LATE_STATUS, STILL_RUNS_STATUS, Tail,
-    environment, fill, forget_script, is_token, plain_script, tracked_script,
+    environment, fill, forget_script, is_token, plain_script, tracked_lesson, tracked_script,
 };
 use crate::domain::target::InstallMode;
 
@@ -96,7 +96,7 @@ fn tracked(
 ) -> Result<InstallOutcome, Fault> {
     let nonce = exec::nonce();
     let mut follow = Follow::new(&nonce, spec.output_max_bytes);
-    let script = tracked_script(spec, &nonce);
+    let (lesson, script) = (tracked_lesson(), tracked_script(spec, &nonce));
     let prepared = Cell::new(false);
     let mut word = Word {
         prepared: &prepared,
@@ -112,7 +112,8 @@ fn tracked(
     // A host whose follower outlives the limit of the command by so much is not believed any more.
     let limit = Duration::from_secs(spec.timeout_s.saturating_mul(2)).saturating_add(FOLLOWED_MORE);
     let input = (!spec.recorded).then_some(input);
-    let ran = link.converse(Patient::For(limit), &script, input, &mut |bytes| {
+    let script = (lesson.as_str(), script.as_str());
+    let ran = link.converse(Patient::For(limit), script, input, &mut |bytes| {
         follow.take(bytes, output);
         prepared.set(follow.prepared);
     });
@@ -177,10 +178,15 @@ fn plain(
     let script = plain_script(spec);
     // A silent command is no stall: its own limit counts, and that the host is there.
     let limit = Duration::from_secs(spec.timeout_s.saturating_add(30));
-    let ran = link.converse(Patient::ForSilence(limit), &script, None, &mut |bytes| {
-        output(bytes);
-        tail.push(bytes);
-    });
+    let ran = link.converse(
+        Patient::ForSilence(limit),
+        ("", &script),
+        None,
+        &mut |bytes| {
+            output(bytes);
+            tail.push(bytes);
+        },
+    );
     // What the command left running may go on talking, which no later script is to hear.
     if let Some(shell) = link.standing.take() {
         link.let_go(shell);

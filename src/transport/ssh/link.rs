@@ -121,17 +121,18 @@ impl Link {
     pub(super) fn script_for(&mut self, limit: Duration, script: &str) -> Result<Ran, ExecError> {
         let script = format!("LC_ALL=C; export LC_ALL\n{script}");
         let mut output = Vec::new();
-        let status = self.converse(Patient::For(limit), &script, None, &mut |bytes| {
+        let status = self.converse(Patient::For(limit), ("", &script), None, &mut |bytes| {
             keep(&mut output, bytes);
         })?;
         Ok(Ran { status, output })
     }
 
-    /// Runs a script in the standing shell, its output shown as it comes. It reads all of `input`, and no more.
+    /// Runs a script, with the lesson that it builds on, in the standing shell, its output shown as it comes. It reads all
+    /// of `input`, and no more.
     pub(super) fn converse(
         &mut self,
         limit: Patient,
-        script: &str,
+        script: (&str, &str),
         input: Option<Input<'_>>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<i32, ExecError> {
@@ -161,6 +162,7 @@ impl Link {
         self.let_close();
         let patience = self.patience(limit);
         let mut shell = self.open_shell()?;
+        let script = ("", script);
         let result = shell.run(&self.wire, script, Fed::Whole(input), patience, sink);
         self.let_go(shell);
         self.learn(result)

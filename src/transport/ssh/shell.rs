@@ -191,23 +191,23 @@ pub(super) fn feed(
     }
 }
 
-/// The words of a script that put the SHA-256 of what `$t`, one of the tools, is fed by `source` and `input` into `$h`,
-/// which is empty where the host has no tool. `$s` bytes are to be read.
+/// The words of a script that put the SHA-256 of what one of the tools is fed by `source` and `input` into `$h`, which is
+/// empty where the host has none. `$s` bytes are to be read. (openssl is the faster tool, but slower to start; and a large
+/// file takes longer than the patience of firewalls.)
 pub(super) fn hash_script(source: &str, input: &str) -> String {
     format!(
         r#"h= b=
 set -- 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'busybox sha256sum' 'sha256 -q' 'digest -a sha256'
-# openssl is the faster one, but slower to start; and a large file takes longer than the patience of firewalls.
 if [ "$s" -lt 4194304 ]; then
-  set -- sha256sum "$@"
+set -- sha256sum "$@"
 else
-  ( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
+( while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
 fi
-for t in "$@"; do
-  h=$({source}$t {input}2>/dev/null) || continue
-  h=${{h%% *}}
-  [ "${{#h}}" -eq 64 ] && break
-  h=
+for y in "$@"; do
+h=$({source}$y {input}2>/dev/null) || continue
+h=${{h%% *}}
+[ "${{#h}}" -eq 64 ] && break
+h=
 done
 [ -z "$b" ] || kill "$b" 2>/dev/null
 "#

@@ -68,7 +68,7 @@ struct Lane {
 
 impl Lane {
     fn new(mut shell: Shell, script: &str) -> Self {
-        let (head, reading) = shell.wrapped(script, true);
+        let (head, reading) = shell.wrapped(("", script), true);
         Self {
             shell,
             reading,
