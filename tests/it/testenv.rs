@@ -196,3 +196,11 @@ pub fn say_skipped(place: &str, why: &str) {
     let mut err = std::io::stderr();
     writeln!(err, "SKIPPED in {place}: {why}").expect("stderr");
 }
+
+/// Whether a process runs whose words are exactly these.
+pub fn runs(words: &[&str]) -> bool {
+    let wanted = words.join("\0") + "\0";
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    all.map(|entry| fs::read(entry.path().join("cmdline")).unwrap_or_default())
+        .any(|line| line == wanted.as_bytes())
+}

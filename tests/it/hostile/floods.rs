@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::pipeline::talkative::peak_kib;
 use crate::pipeline::{LIMIT, Pipeline, field};
 use crate::servers::certificates::Certificate;
 use crate::servers::hostile_ftp::HostileFtp;
-use crate::testenv::{TestEnv, wait_until};
+use crate::testenv::{TestEnv, runs, wait_until};
 
 /// What the worker's memory stays below, KiB; the peers have gigabytes to send.
 const PEAK_MAX_KIB: u64 = 200 * 1024;
@@ -133,6 +134,21 @@ fn ssh_servers_that_never_stop_before_the_login_are_given_up() {
     assert_eq!(field(&rows, "fault"), ["unreachable"; 6]);
 }
 
+/// Ends the programs that say in this file that they run, when the test ends: some never notice that nobody is there.
+struct Ended(PathBuf);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let numbers = fs::read_to_string(&self.0).unwrap_or_default();
+        for number in numbers.lines().filter_map(|line| line.parse().ok()) {
+            let _ = rustix::process::kill_process(
+                rustix::process::Pid::from_raw(number).expect("a process"),
+                rustix::process::Signal::KILL,
+            );
+        }
+    }
+}
+
 /// A host whose programs of these names are other ones; it has no SFTP.
 fn host_with_programs(programs: &[(&str, &str)]) -> (TestEnv, Host) {
     let env = TestEnv::new();
@@ -149,7 +165,13 @@ fn host_with_programs(programs: &[(&str, &str)]) -> (TestEnv, Host) {
 
 #[test]
 fn hosts_whose_programs_never_stop_are_given_up() {
-    let talks = "exec yes 'a line of nothing' 1>&2";
+    let running = TestEnv::new();
+    let ended = Ended(running.path("running"));
+    let talks = format!(
+        "echo $$ >>{}; exec yes 'a line of nothing' 1>&2",
+        ended.0.display()
+    );
+    let talks = talks.as_str();
     let drips = "while echo x 1>&2; do sleep 0.1; done";
     let hosts = [
         ("mkdir", host_with_programs(&[("mkdir", talks)])),
@@ -209,9 +231,15 @@ fn install_commands_that_never_stop_are_ended_on_the_host_and_here() {
         host.rule(mode)
             .with("install_timeout", 3)
             .with("install_mode", mode)
-            .with("install_command", "exec yes 'a line of nothing'")
+            .with("install_command", "exec yes never-ends-{package}")
     });
     all_end(&rules, &["tracked", "plain"]);
+    for name in ["tracked", "plain"] {
+        let command = format!("never-ends-{name}");
+        wait_until("it is ended on the host", LIMIT, || {
+            !runs(&["yes", &command])
+        });
+    }
 }
 
 /// What never ends, and how.

@@ -14,7 +14,7 @@ use super::gate::Gate;
 use super::host::Host;
 use super::rule::Rule;
 use super::{LIMIT, Pipeline, Process, signal};
-use crate::testenv::wait_until;
+use crate::testenv::{runs, wait_until};
 
 /// Every phase of these tests lasts for minutes if nobody ends it.
 const SOON: Duration = Duration::from_secs(10);
@@ -36,14 +36,6 @@ fn ends_by(process: &mut Process, with: Signal) -> Option<i32> {
 /// More than an hour of sleep, by a number that no other run uses; each test has its hour.
 fn hours(hours: u32) -> String {
     format!("{}.{}", hours * 3600, std::process::id())
-}
-
-/// Whether a process runs whose words are exactly these.
-fn runs(words: &[&str]) -> bool {
-    let wanted = words.join("\0") + "\0";
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
-    all.map(|entry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default())
-        .any(|line| line == wanted.as_bytes())
 }
 
 /// A file to send that the rule `app` takes.
