@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-/// Lies in vendor/, which `scripts/vendor --check` compares with what crates.io has.
+/// Lies in scripts/vendored, which `scripts/vendor --check` compares with what crates.io has.
 const VENDORED: &str = "libssh2-sys";
 
 /// The words in quotes between the first `start` and the `]` behind it.

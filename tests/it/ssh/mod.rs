@@ -10,4 +10,5 @@ mod install_output;
 mod installs;
 mod logins;
 mod long_lines;
+mod sessions;
 mod stalls;
