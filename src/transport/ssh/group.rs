@@ -29,6 +29,9 @@ const OPENSSL_FROM: u64 = 8 << 20;
 /// GNU tar stops reading where the archive ends; others read on, and the word that is to come with it, so they are
 /// handed as many bytes as there are. `read` may find padding before the word. A last newline is held back here until
 /// something follows: hence the empty lines. Should we hang up, writing fails, and cleaning up does not.
+///
+/// Another one may be at work in a directory of the same name: what is left of a connection that we gave up. The later
+/// one takes the name away from the earlier one; from then on each works in its own, and removes only what is its own.
 const SCRIPT: &str = r#"
 trap '' PIPE
 no() { echo "ad: no $1"; exit 3; }
@@ -46,8 +49,10 @@ umask
 echo
 IFS=' ' read -r w n
 [ "$w" = take ] || exit 4
-bad() { cd /; rm -rf "$t"; echo "ad: bad $1"; exit 1; }
+k=
+bad() { [ -z "$k" ] || { rm -f ./*; cd / && rmdir "$t" 2>/dev/null; }; echo "ad: bad $1"; exit 1; }
 rm -rf "$t" && mkdir -m 700 "$t" && cd "$t" || bad 'cannot make a directory'
+k=1
 if [ -n "$cut" ]; then head -c "$n" | tar xopmf -; else tar xopmf -; fi || bad 'cannot unpack'
 ( trap - PIPE; while sleep 5 </dev/null >/dev/null 2>&1; do echo; done ) & b=$!
 case $(sync --help 2>&1) in
@@ -67,9 +72,12 @@ w=
 while IFS=' ' read -r w n; do [ "$w" != publish ] || break; done
 [ "$w" = publish ] || bad 'it was called off'
 [ -z "$n" ] || rm -f $n
-mv -f * "$d/"
-for f in *; do [ ! -f "$f" ] || echo "ad: left $f"; done
-cd / && rm -rf "$t" && echo 'ad: tidy'
+m= l=
+mv -f * "$d/" && m=1
+for f in *; do [ ! -f "$f" ] || { echo "ad: left $f"; l=1; }; done
+[ -n "$m$l" ] || bad 'what was unpacked has been removed'
+[ -z "$l" ] || rm -f ./*
+cd / && rmdir "$t" && echo 'ad: tidy'
 echo
 "#;
 

@@ -14,16 +14,16 @@ use crate::servers::ssh::SshServer;
 use crate::servers::users::PrivateUser;
 use crate::testenv::{needs_root, wait_until};
 
-const TEMPORARY: &str = ".ad-0123456789abcdef-7-group.part";
+pub(super) const TEMPORARY: &str = ".ad-0123456789abcdef-7-group.part";
 
 /// Some files that are to be sent, `f-0` and so on.
-struct Files {
+pub(super) struct Files {
     dir: TempDir,
     all: Vec<(String, PathBuf, Vec<u8>, String)>,
 }
 
 impl Files {
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut random = fastrand::Rng::with_seed(5);
         let all = (0..count)
@@ -44,7 +44,7 @@ impl Files {
         Self { dir, all }
     }
 
-    fn grouped(&self) -> Vec<Grouped<'_>> {
+    pub(super) fn grouped(&self) -> Vec<Grouped<'_>> {
         self.all
             .iter()
             .map(|(name, path, bytes, sha256)| Grouped {
@@ -57,7 +57,7 @@ impl Files {
     }
 
     /// Those that lie in `dir` as they were sent.
-    fn arrived(&self, dir: &Path) -> Vec<bool> {
+    pub(super) fn arrived(&self, dir: &Path) -> Vec<bool> {
         let is_there =
             |(name, _, bytes, _): &(String, _, Vec<u8>, _)| match fs::read(dir.join(name)) {
                 Ok(found) => found == *bytes,
@@ -69,14 +69,14 @@ impl Files {
 
 /// What became of a group, and how far it was.
 #[derive(Debug)]
-struct Told {
+pub(super) struct Told {
     brought: Result<Brought, Fault>,
     is_ready: bool,
     verified: Option<Vec<bool>>,
 }
 
 impl Told {
-    fn which(&self) -> &[bool] {
+    pub(super) fn which(&self) -> &[bool] {
         match &self.brought {
             Ok(Brought::Published { which, is_tidy }) => {
                 assert!(is_tidy, "{self:?}");
@@ -101,7 +101,12 @@ impl Told {
     }
 }
 
-fn bring(session: &mut dyn Session, dir: &str, files: &[Grouped<'_>], mode: Option<u32>) -> Told {
+pub(super) fn bring(
+    session: &mut dyn Session,
+    dir: &str,
+    files: &[Grouped<'_>],
+    mode: Option<u32>,
+) -> Told {
     let (mut is_ready, mut verified) = (false, None);
     let group = Group {
         dir,
@@ -125,13 +130,13 @@ fn bring(session: &mut dyn Session, dir: &str, files: &[Grouped<'_>], mode: Opti
 }
 
 /// A host, and the directory there that files are to go to, here and there.
-fn connected(server: &SshServer) -> (Box<dyn Session>, String, PathBuf) {
+pub(super) fn connected(server: &SshServer) -> (Box<dyn Session>, String, PathBuf) {
     let mut session = server.caller().connect();
     let dir = session.prepare_dir("~/in").expect("prepare_dir");
     (session, dir, server.home_on_disk().join("in"))
 }
 
-fn names(dir: &Path) -> usize {
+pub(super) fn names(dir: &Path) -> usize {
     fs::read_dir(dir).expect("a directory").count()
 }
 
@@ -195,7 +200,7 @@ fn bin(names: &[&str]) -> TempDir {
     dir
 }
 
-const NEEDED: [&str; 10] = [
+const NEEDED: [&str; 11] = [
     "tar",
     "head",
     "sync",
@@ -203,6 +208,7 @@ const NEEDED: [&str; 10] = [
     "mv",
     "rm",
     "mkdir",
+    "rmdir",
     "dd",
     "sleep",
     "cat",
@@ -231,7 +237,7 @@ fn a_host_where_everything_is_busybox_takes_groups() {
 fn a_host_with_the_oldest_tools_takes_groups() {
     needs_root!();
     // A `sync` that knows no files, and a digest that tells no names.
-    let bin = bin(&["tar", "head", "mv", "rm", "mkdir", "sleep", "cat"]);
+    let bin = bin(&["tar", "head", "mv", "rm", "mkdir", "rmdir", "sleep", "cat"]);
     let log = bin.path().join("synced");
     fs::write(&log, "").expect("write");
     fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("chmod");
@@ -383,77 +389,4 @@ fn wrong_bytes_are_not_published() {
         names(&local) == 0
     });
     session.prepare_dir("~/in").expect("the session is of use");
-}
-
-#[test]
-fn who_is_asked_may_say_no_at_every_milestone() {
-    let server = SshServer::sshd("");
-    let files = Files::new(4);
-    let (mut session, dir, local) = connected(&server);
-    let all = files.grouped();
-    let group = Group {
-        dir: &dir,
-        temporary: TEMPORARY,
-        mode: None,
-        files: &all,
-    };
-    let is_at = [
-        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Asked(_)),
-        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Begun(2)),
-        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Sent),
-        |milestone: &Milestone<'_>| matches!(milestone, Milestone::Verified(_)),
-    ];
-    for is_at in is_at {
-        let brought = session.bring_group(&group, &mut |milestone| {
-            if is_at(&milestone) {
-                return Err(Fault::ours("no"));
-            }
-            Ok(())
-        });
-        assert_eq!(brought, Err(Fault::ours("no")));
-        wait_until("nothing is there", Duration::from_mins(1), || {
-            names(&local) == 0
-        });
-    }
-    // And who may not go is left out.
-    let brought = session.bring_group(&group, &mut |milestone| {
-        if let Milestone::Asked(goes) = milestone {
-            goes[1] = false;
-        }
-        Ok(())
-    });
-    let which = vec![true, false, true, true];
-    let published = Brought::Published {
-        which,
-        is_tidy: true,
-    };
-    assert_eq!(brought, Ok(published));
-    assert_eq!(files.arrived(&local), [true, false, true, true]);
-}
-
-#[test]
-fn what_an_earlier_attempt_left_is_replaced_and_a_link_is_not_followed() {
-    let server = SshServer::sshd("");
-    let files = Files::new(3);
-    let (mut session, dir, local) = connected(&server);
-    fs::create_dir(local.join(TEMPORARY)).expect("mkdir");
-    fs::write(local.join(TEMPORARY).join("f-9"), "stale").expect("write");
-    assert_eq!(
-        bring(&mut *session, &dir, &files.grouped(), None).which(),
-        [true; 3]
-    );
-    assert_eq!(names(&local), 3);
-    let elsewhere = server.home_on_disk().join("elsewhere");
-    fs::create_dir(&elsewhere).expect("mkdir");
-    fs::write(elsewhere.join("kept"), "kept").expect("write");
-    symlink(&elsewhere, local.join(TEMPORARY)).expect("symlink");
-    assert_eq!(
-        bring(&mut *session, &dir, &files.grouped(), None).which(),
-        [true; 3]
-    );
-    assert_eq!((names(&local), names(&elsewhere)), (3, 1));
-    symlink(&elsewhere, local.join(TEMPORARY)).expect("symlink");
-    session.tidy_group(&dir, TEMPORARY).expect("tidy");
-    assert_eq!((names(&local), names(&elsewhere)), (3, 1));
-    session.tidy_group(&dir, TEMPORARY).expect("tidy again");
 }

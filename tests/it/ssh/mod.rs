@@ -2,6 +2,7 @@
 
 mod ciphers;
 mod disks;
+mod group_remains;
 mod groups;
 mod host_keys;
 mod install_faults;
