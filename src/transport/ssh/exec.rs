@@ -347,7 +347,8 @@ pub(super) fn wire_error(wire: &Wire) -> Halt {
 }
 
 /// Writes what the channel takes: a packet, which is all that libssh2 takes at a time, costs little beside a look at
-/// whether the other side has said something.
+/// whether the other side has said something. Where less was written than asked for, a part of the next packet may be
+/// sent: only who goes on behind it may write then.
 pub(super) fn write_many(channel: &mut Channel, bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {

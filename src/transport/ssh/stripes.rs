@@ -283,6 +283,7 @@ impl Stripes<'_> {
                 .transfer(link.stall, || write_many(channel, bytes))
             {
                 Ok(count) => {
+                    let is_short = count < bytes.len();
                     lane.sent += count;
                     let words = count.min(lane.words);
                     lane.words -= words;
@@ -291,6 +292,10 @@ impl Stripes<'_> {
                         (self.progress)(self.sent);
                     }
                     turn += count;
+                    if is_short {
+                        self.stuck = sends(&link.wire).then_some(number);
+                        return Ok(true);
+                    }
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {
                     // A script that ended early closes its input: what it said tells why.

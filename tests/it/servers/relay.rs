@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
 use crate::testenv::wait_until;
 
 /// What passes at a time, and how many of these are under way at most.
@@ -20,6 +22,8 @@ struct Flow {
     is_over: AtomicBool,
     /// How long everything is under way, each way.
     delay: Duration,
+    /// After so many bytes the near end takes nothing until the client's kernel takes nothing either.
+    gust: u64,
     sent: AtomicU64,
     received: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
@@ -39,12 +43,22 @@ impl Relay {
 
     /// The same over a long line: whatever passes takes so long each way, and as much as comes is under way.
     pub fn far(port: u16, delay: Duration, bytes: u64) -> Self {
+        Self::with(port, delay, bytes, u64::MAX)
+    }
+
+    /// A long line that takes `gust` bytes, then nothing until the client's kernel is full, and so on.
+    pub fn gusty(port: u16, delay: Duration, gust: u64) -> Self {
+        Self::with(port, delay, u64::MAX, gust)
+    }
+
+    fn with(port: u16, delay: Duration, bytes: u64, gust: u64) -> Self {
         let flow = Arc::new(Flow {
             left: AtomicU64::new(bytes),
             is_spent: AtomicBool::new(false),
             holds: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             delay,
+            gust,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
@@ -121,6 +135,10 @@ fn lead(port: u16, most: usize, flow: &Arc<Flow>) -> u16 {
                 return;
             }
             let client = client.expect("a client");
+            if flow.gust != u64::MAX {
+                // Where much waited here, the client would never find its own side full.
+                set_socket_recv_buffer_size(&client, 2 * PIECE_BYTES).expect("a socket");
+            }
             // A server that is down is a line that ends at once.
             let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
                 continue;
@@ -130,7 +148,14 @@ fn lead(port: u16, most: usize, flow: &Arc<Flow>) -> u16 {
             let [from, to] = [&client, &server].map(|end| end.try_clone().expect("dup"));
             let there = Arc::clone(&flow);
             std::thread::spawn(move || {
+                let near = from.try_clone().expect("dup");
+                let mut gust = there.gust;
                 pass(from, to, there.delay, |bytes| {
+                    gust = gust.saturating_sub(bytes.len() as u64);
+                    if gust == 0 {
+                        await_full(&near, &there);
+                        gust = there.gust;
+                    }
                     there.sends(bytes.len() as u64);
                 });
             });
@@ -145,6 +170,19 @@ fn lead(port: u16, most: usize, flow: &Arc<Flow>) -> u16 {
         }
     });
     near
+}
+
+/// Waits until nothing more comes into the kernel here, which has the client's fill, for long enough that the server has
+/// answered to all that is under way.
+fn await_full(near: &TcpStream, flow: &Flow) {
+    let (mut waiting, mut since) = (0, Instant::now());
+    while since.elapsed() < 3 * flow.delay && !flow.is_over.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = rustix::io::ioctl_fionread(near).unwrap_or_default();
+        if now != waiting {
+            (waiting, since) = (now, Instant::now());
+        }
+    }
 }
 
 fn pass(

@@ -58,6 +58,20 @@ fn a_large_file_goes_by_as_many_channels_as_the_host_opens() {
 }
 
 #[test]
+fn a_packet_that_is_partly_sent_is_ended_by_the_channel_that_began_it() {
+    let package = Package::of_size((64 << 20) + 4711);
+    let server = SshServer::sshd("");
+    // Whichever channel is at it when nothing more goes, and however much of its turn is over.
+    let line = Relay::gusty(server.running.port, 2 * DELAY, 3 << 20);
+    let mut session = over(&server, &line);
+    let dir = session.prepare_dir("~/in").expect("a directory");
+    let verified = deliver(&mut *session, &package.upload(&dir, "name", ".tmp"));
+    assert_eq!(verified.expect("delivered"), Verified::Digest);
+    let arrived = fs::read(server.home_on_disk().join("in/name")).expect("the package");
+    assert!(arrived == package.bytes(), "other bytes");
+}
+
+#[test]
 fn a_large_file_whose_line_was_cut_is_gone_on_with_and_is_whole() {
     let package = Package::of_size(SIZE);
     for bytes in [9 << 20, 16 << 20, 23 << 20] {
