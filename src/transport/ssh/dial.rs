@@ -8,6 +8,7 @@ use rustix::net::sockopt;
 use super::algorithms::{self, Offer};
 use super::disagreement;
 use super::known_hosts;
+use super::pace::AtWork;
 use super::reach::connect;
 use super::trust::{Known, Line, describe};
 use super::wire::{Code, Halt, Wire, code};
@@ -56,6 +57,7 @@ pub(super) fn exchange(
 ) -> Result<(Wire, Vec<u8>), Fault> {
     let (place, limit) = (place(dial), limit(dial));
     let socket = connect(dial, &place, limit)?;
+    let _at_work = AtWork::begin();
     let cannot = |what: &str| Fault::unreachable(format!("cannot speak SSH with {place}: {what}"));
     let wire = Wire::new(socket, dial.stop.clone()).map_err(|error| cannot(&error))?;
     let _ = sockopt::set_tcp_nodelay(wire.socket(), true);

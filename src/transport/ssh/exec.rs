@@ -3,13 +3,15 @@
 //! lines tell a script's beginning, its end and its status from everything that start-up files print.
 
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
 use ssh2::{BlockDirections, Channel, ErrorCode, ExtendedData};
 
 use super::markers::Reading;
+use super::pace::Pace;
 use super::wire::{Code, EAGAIN, Halt, Wire, code};
+use super::writing::{Unwritten, Writing, window};
 
 /// Reads lines up to the word that stands in the first one, runs them, and so on until its input ends; what follows on
 /// the input is theirs to read. (A shell that has `TMOUT` would end earlier.)
@@ -110,6 +112,7 @@ pub(super) struct Shell {
     is_starting: bool,
     /// How long the host took to open the channel.
     pub(super) round_trip: Duration,
+    pace: Pace,
 }
 
 impl Shell {
@@ -144,6 +147,7 @@ impl Shell {
             is_taught: false,
             is_starting: true,
             round_trip,
+            pace: Pace::over(round_trip),
         };
         let end = Instant::now() + limit;
         // The question itself has to be on its way before anything else is.
@@ -219,14 +223,7 @@ impl Shell {
             Fed::Counted(input) => (Some(input), false),
             Fed::Whole(input) => (Some(input), true),
         };
-        let writing = Writing {
-            head: head.len(),
-            pending: head.into_bytes(),
-            from: 0,
-            done: false,
-            closes,
-            handed: 0,
-        };
+        let writing = Writing::new(head, closes);
         let result = self.pump(wire, writing, input, patience, &mut reading, sink);
         match (result, reading.status) {
             (Err(Broke::Here(error)), _) => Err(ExecError::Local(error)),
@@ -263,13 +260,14 @@ impl Shell {
             self.has_started(wire, stall).map_err(Broke::Refused)?;
             let channel = &mut self.channel;
             if !writing.done {
-                match writing.step(wire, stall, channel, input.as_mut()) {
+                match writing.step((wire, stall), channel, &mut self.pace, input.as_mut()) {
                     Ok(step) => moved |= step,
                     // A script that ended early closes its input: what it said tells why.
                     Err(Unwritten::There) => writing.done = true,
                     Err(Unwritten::Here(error)) => return Err(Broke::Here(error)),
                 }
             }
+            let window_before = window(channel);
             match wire.transfer(stall, || channel.read(&mut buffer)) {
                 Ok(0) if channel.eof() => return Ok(()),
                 Ok(0) => {}
@@ -286,9 +284,12 @@ impl Shell {
             if moved {
                 last = Instant::now();
             }
+            // Reading took in that the other side takes more: there is nothing to wait for.
+            let is_granted = !writing.done && window(channel) > window_before;
             let paused = match (patience.limit, most) {
                 (_, Some((end, _))) if moved && Instant::now() >= end => Err(wire.flooded()),
                 _ if moved => wire.heed_stop(),
+                _ if is_granted => wire.heed(),
                 (Patient::ForSilence(_), Some(most)) => wire.pause_listening(most, (last, stall)),
                 _ => wire.pause(last + stall, stall),
             };
@@ -344,107 +345,4 @@ enum Broke {
 pub(super) fn wire_error(wire: &Wire) -> Halt {
     let last = ssh2::Error::last_session_error(&wire.session);
     Halt::Ssh(last.unwrap_or_else(ssh2::Error::unknown))
-}
-
-/// Writes what the channel takes: a packet, which is all that libssh2 takes at a time, costs little beside a look at
-/// whether the other side has said something. Where less was written than asked for, a part of the next packet may be
-/// sent: only who goes on behind it may write then.
-pub(super) fn write_many(channel: &mut Channel, bytes: &[u8]) -> io::Result<usize> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match channel.write(&bytes[written..]) {
-            Ok(0) => break,
-            Ok(count) => written += count,
-            Err(error) if written > 0 && error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(written)
-}
-
-/// The script, then the input, then, if it `closes`, the end of file.
-struct Writing {
-    pending: Vec<u8>,
-    from: usize,
-    done: bool,
-    closes: bool,
-    handed: u64,
-    head: usize,
-}
-
-/// Why nothing more is written.
-enum Unwritten {
-    /// The input cannot be read.
-    Here(io::Error),
-    /// The other side takes no more.
-    There,
-}
-
-impl Writing {
-    /// Whether anything moved.
-    fn step(
-        &mut self,
-        wire: &Wire,
-        stall: Duration,
-        channel: &mut Channel,
-        input: Option<&mut Input<'_>>,
-    ) -> Result<bool, Unwritten> {
-        let again = |error: io::Error| {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                Ok(0)
-            } else {
-                Err(Unwritten::There)
-            }
-        };
-        if self.from < self.pending.len() {
-            let bytes = &self.pending[self.from..];
-            let count = wire
-                .transfer(stall, || write_many(channel, bytes))
-                .or_else(again)?;
-            self.from += count;
-            if self.head > 0 {
-                self.head -= count;
-            } else if let Some(input) = input {
-                self.handed += count as u64;
-                if count > 0 {
-                    (input.progress)(self.handed);
-                }
-            }
-            return Ok(count > 0);
-        }
-        if let Some(input) = input {
-            self.pending.resize(256 * 1024, 0);
-            let read = loop {
-                match input.reader.read(&mut self.pending) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            let count = *read.as_ref().unwrap_or(&0);
-            self.pending.truncate(count);
-            self.from = 0;
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(Unwritten::Here(error)),
-                Ok(_) => {}
-            }
-            if count > 0 {
-                return Ok(true);
-            }
-        }
-        if !self.closes {
-            self.done = true;
-            return Ok(true);
-        }
-        match wire
-            .call(stall, || channel.send_eof())
-            .map_err(io::Error::from)
-        {
-            Ok(()) => self.done = true,
-            Err(error) => {
-                again(error)?;
-            }
-        }
-        Ok(self.done)
-    }
 }

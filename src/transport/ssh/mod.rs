@@ -24,6 +24,7 @@ mod known_hosts;
 mod link;
 mod login;
 mod markers;
+mod pace;
 mod paths;
 mod places;
 #[cfg(feature = "probes")]
@@ -38,6 +39,7 @@ mod stripes;
 mod survey;
 mod trust;
 mod wire;
+mod writing;
 
 use crate::domain::fault::Fault;
 use crate::transport::{Dial, Session};
@@ -46,6 +48,7 @@ pub use survey::{MissingKey, ShownKey, Standing, Survey, record_keys, survey};
 pub use trust::known_key;
 
 use login::{Login, Refusal};
+use pace::AtWork;
 use session::SshSession;
 
 /// Why no session came about.
@@ -72,6 +75,7 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
         proved: None,
     };
     let (mut wire, mut fingerprint) = dial::open(dial).map_err(before)?;
+    let _at_work = AtWork::begin();
     match Login::new(&wire, dial).run(true) {
         Ok(()) => {}
         Err(Refusal::Fault(fault) | Refusal::NoTurn(fault)) => {

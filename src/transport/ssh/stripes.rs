@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use ssh2::ErrorCode;
 
 use super::counted::{self, CANNOT_COUNT_STATUS, NO_MORE, TAKE_PIECES, Tool};
-use super::exec::{ExecError, Shell, ended, sends, wire_error, write_many};
+use super::exec::{ExecError, Shell, ended, sends, wire_error};
 use super::link::{Link, keep, refused};
 use super::markers::Reading;
+use super::pace;
 use super::shell::{self, BLOCK_BYTES};
 use super::wire::{EAGAIN, Halt};
+use super::writing::{window, write_many};
 use crate::domain::fault::Fault;
 use crate::domain::text::shell_quote;
 use crate::transport::Upload;
 
 /// Sessions on one connection, of which OpenSSH allows ten.
 const LANES_MAX: u64 = 8;
-/// What the lanes are to carry together, bytes a second.
-const AIM: u64 = 200_000_000;
 /// On shorter lines one channel is fast enough.
 const LONG: Duration = Duration::from_millis(5);
 /// What OpenSSH and others grant.
@@ -41,9 +41,10 @@ pub(super) fn lanes(link: &Link, left: u64) -> usize {
     if link.round_trip < LONG || link.round_trip == Duration::MAX || link.tool == Some(Tool::None) {
         return 1;
     }
-    let micros = u64::try_from(link.round_trip.as_micros()).unwrap_or(u64::MAX);
-    let under_way = (AIM / 1_000_000).saturating_mul(micros);
-    let wanted = under_way.div_ceil(WINDOW_BYTES).min(left / LEAST_BYTES);
+    let wanted = pace::holds(link.round_trip).div_ceil(WINDOW_BYTES);
+    let wanted = wanted
+        .min(left / LEAST_BYTES)
+        .min(pace::share() / WINDOW_BYTES);
     usize::try_from(wanted.clamp(1, LANES_MAX)).unwrap_or(1)
 }
 
@@ -150,6 +151,7 @@ pub(super) fn upload(
         wanted: lanes,
         asked: None,
         stuck: None,
+        is_granted: false,
         tool: String::new(),
         sent: from,
         progress,
@@ -204,6 +206,8 @@ struct Stripes<'a> {
     asked: Option<Instant>,
     /// The lane that has sent a part of a packet: libssh2 has no other one send before it has sent the rest.
     stuck: Option<usize>,
+    /// Reading took in that a lane may go on.
+    is_granted: bool,
     /// What takes the bytes on the host.
     tool: String,
     sent: u64,
@@ -221,9 +225,12 @@ impl Stripes<'_> {
                 }
                 moved |= self.read(link, number)?;
             }
+            let is_granted = std::mem::take(&mut self.is_granted);
             let paused = if moved {
                 last = Instant::now();
                 link.wire.heed_stop()
+            } else if is_granted {
+                link.wire.heed()
             } else {
                 link.wire.pause(last + link.stall, link.stall)
             };
@@ -357,7 +364,10 @@ impl Stripes<'_> {
         }
         let mut buffer = [0; 4096];
         let channel = &mut lane.shell.channel;
-        match wire.transfer(link.stall, || channel.read(&mut buffer)) {
+        let window_before = window(channel);
+        let read = wire.transfer(link.stall, || channel.read(&mut buffer));
+        self.is_granted |= lane.sent < lane.pending.len() && window(channel) > window_before;
+        match read {
             Ok(0) if channel.eof() => {
                 let error = ended(&lane.reading);
                 return self.lost(link, number, &error);

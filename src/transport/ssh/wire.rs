@@ -138,12 +138,18 @@ impl Wire {
         ))
     }
 
-    /// Waits until the socket may have changed; a halt when `end` has passed or the worker is to stop.
-    pub(super) fn pause(&self, end: Instant, limit: Duration) -> Result<(), Halt> {
+    /// A halt where there is no point in going on: the worker is to stop, or the peer sends without end.
+    pub(super) fn heed(&self) -> Result<(), Halt> {
         self.heed_stop()?;
         if self.guard.is_flooded() {
             return Err(self.flooded());
         }
+        Ok(())
+    }
+
+    /// Waits until the socket may have changed; a halt when `end` has passed or the worker is to stop.
+    pub(super) fn pause(&self, end: Instant, limit: Duration) -> Result<(), Halt> {
+        self.heed()?;
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             self.cut();

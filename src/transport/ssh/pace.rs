@@ -1,0 +1,144 @@
+//! How much an upload has under way. A host that gets more than its programs take at once piles it up in memory, at great
+//! cost: OpenSSH's sshd copies all that waits for each packet that comes. Knows neither connections nor files.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a host is to be sent over the longest line, bytes a second.
+pub(super) const AIM: u64 = 200_000_000;
+/// What every upload may have under way.
+const LEAST_BYTES: u64 = 512 << 10;
+/// What all of them may have under way together, as far as that leaves each the least.
+const ALL_BYTES: u64 = 16 << 20;
+/// How long an upload that may not go on waits for the host to take some of what is under way. There are hosts that tell
+/// only of much at a time.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+static AT_WORK: AtomicU64 = AtomicU64::new(0);
+
+/// One that connects, or uploads, and shares the line and this machine with the others, until it is dropped.
+pub(super) struct AtWork(());
+
+impl AtWork {
+    pub(super) fn begin() -> Self {
+        AT_WORK.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many bytes one of those that are at work now may have under way.
+pub(super) fn share() -> u64 {
+    ALL_BYTES / AT_WORK.load(Ordering::Relaxed).max(1)
+}
+
+/// How many bytes a line of this length holds at [`AIM`].
+pub(super) fn holds(round_trip: Duration) -> u64 {
+    let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+    micros.saturating_mul(AIM / 1_000_000)
+}
+
+/// What one channel may have under way.
+pub(super) struct Pace {
+    line: u64,
+    /// The widest window so far: what is missing of it is under way.
+    widest: u64,
+    /// The window, and since when it has been so, while nothing may be written.
+    held: Option<(u64, Instant)>,
+    /// How often the bound was found too narrow for the host, and doubled.
+    raised: u32,
+}
+
+impl Pace {
+    /// The pace for a line with this round trip.
+    pub(super) fn over(round_trip: Duration) -> Self {
+        Self {
+            line: holds(round_trip),
+            widest: 0,
+            held: None,
+            raised: 0,
+        }
+    }
+
+    /// How many bytes may be written now that the host takes `window`.
+    pub(super) fn allowed(&mut self, window: u64, now: Instant) -> usize {
+        self.shared(window, share(), now)
+    }
+
+    fn shared(&mut self, window: u64, share: u64, now: Instant) -> usize {
+        self.widest = self.widest.max(window);
+        let most = self.line.min(share).max(LEAST_BYTES) << self.raised;
+        let left = most.saturating_sub(self.widest - window);
+        if left > 0 {
+            self.held = None;
+            return usize::try_from(left).unwrap_or(usize::MAX);
+        }
+        match self.held {
+            Some((seen, since)) if seen == window => {
+                if now.saturating_duration_since(since) >= PATIENCE {
+                    self.raised = (self.raised + 1).min(12);
+                    self.held = None;
+                }
+            }
+            _ => self.held = Some((window, now)),
+        }
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_micros(200);
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn no_more_is_under_way_than_the_line_holds_and_the_others_leave() {
+        let now = Instant::now();
+        let allowed = |round_trip, share, under_way: u64| {
+            let mut pace = Pace::over(round_trip);
+            pace.shared(2 * MIB, share, now);
+            pace.shared(2 * MIB - under_way, share, now) as u64
+        };
+        assert_eq!(allowed(SHORT, 16 * MIB, 0), MIB / 2);
+        assert_eq!(allowed(SHORT, 16 * MIB, 100_000), MIB / 2 - 100_000);
+        assert_eq!(allowed(SHORT, 16 * MIB, MIB), 0);
+        let long = Duration::from_millis(50);
+        assert_eq!(allowed(long, 16 * MIB, 0), 10_000_000);
+        assert_eq!(allowed(long, 4 * MIB, MIB), 3 * MIB);
+        assert_eq!(allowed(long, 1000, 0), MIB / 2);
+        assert!(allowed(Duration::MAX, u64::MAX >> 12, MIB) > 1 << 40);
+    }
+
+    #[test]
+    fn a_host_that_tells_only_of_much_at_a_time_is_sent_as_much() {
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let mut pace = Pace::over(SHORT);
+        assert!(pace.shared(2 * MIB, 16 * MIB, at(0)) > 0);
+        // All is under way that may be.
+        let window = 2 * MIB - MIB / 2;
+        assert_eq!(pace.shared(window, 16 * MIB, at(1)), 0);
+        assert_eq!(pace.shared(window, 16 * MIB, at(90)), 0);
+        // It told of something: the patience begins anew.
+        assert_eq!(pace.shared(window - 1, 16 * MIB, at(99)), 0);
+        assert_eq!(pace.shared(window - 1, 16 * MIB, at(190)), 0);
+        assert_eq!(pace.shared(window - 1, 16 * MIB, at(200)), 0);
+        assert!(pace.shared(window - 1, 16 * MIB, at(200)) > 0);
+    }
+
+    #[test]
+    fn who_has_ended_leaves_the_line_to_the_others() {
+        let alone = share();
+        let others: Vec<AtWork> = (0..64).map(|_| AtWork::begin()).collect();
+        assert!(share() < alone.min(MIB));
+        drop(others);
+        assert!(share() >= ALL_BYTES / 64);
+    }
+}
