@@ -33,6 +33,8 @@ pub(super) struct Login<'a> {
     /// What was tried and what came of it, for the message.
     tried: Vec<String>,
     keys_left: usize,
+    /// The key that the rule names has had its turn.
+    is_named_tried: bool,
     /// The public key of an encrypted `identity_file`, and its name: the agent may hold it.
     encrypted: Option<(Vec<u8>, String)>,
     password: Option<Secret>,
@@ -56,6 +58,7 @@ impl<'a> Login<'a> {
             limit,
             tried: Vec::new(),
             keys_left: MAX_KEYS,
+            is_named_tried: false,
             encrypted: None,
             password: None,
         }
@@ -63,8 +66,17 @@ impl<'a> Login<'a> {
 
     /// Logs in; with `with_keys` false by password alone.
     pub(super) fn run(mut self, with_keys: bool) -> Result<(), Refusal> {
-        let Some(mut offered) = self.methods()? else {
+        // To ask first would cost a round trip.
+        if with_keys && matches!(self.named_key()?, Answer::In) {
             return Ok(());
+        }
+        let mut offered = match self.methods() {
+            Ok(Some(offered)) => offered,
+            Ok(None) => return Ok(()),
+            Err(cut) if self.keys_left < MAX_KEYS && !self.dial.stop.is_raised() => {
+                return Err(among_keys(cut));
+            }
+            Err(refusal) => return Err(refusal),
         };
         // Each turn takes a method out: a server that wants several offers the rest.
         let mut done: Vec<&str> = Vec::new();
@@ -131,11 +143,9 @@ impl<'a> Login<'a> {
     }
 
     fn keys(&mut self) -> Result<Answer, Refusal> {
-        if let Some(file) = self.dial.terms.identity_file.clone() {
-            match self.key_file(&file, true)? {
-                Answer::No => {}
-                answer => return Ok(answer),
-            }
+        match self.named_key()? {
+            Answer::No => {}
+            answer => return Ok(answer),
         }
         match self.agent()? {
             Answer::No => {}
@@ -154,6 +164,16 @@ impl<'a> Login<'a> {
             }
         }
         Ok(Answer::No)
+    }
+
+    /// The key that the rule names, once.
+    fn named_key(&mut self) -> Result<Answer, Refusal> {
+        match self.dial.terms.identity_file.clone() {
+            Some(file) if !std::mem::replace(&mut self.is_named_tried, true) => {
+                self.key_file(&file, true)
+            }
+            _ => Ok(Answer::No),
+        }
     }
 
     fn key_file(&mut self, file: &Path, named: bool) -> Result<Answer, Refusal> {

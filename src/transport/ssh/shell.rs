@@ -219,6 +219,15 @@ pub(super) fn hashing(size: u64) -> Duration {
     Duration::from_secs(size / SLOWEST_HASH)
 }
 
+/// The words of a script that put the length of a file into `$s`, and its SHA-256 into `$h`.
+fn digest_script(path: &str) -> String {
+    format!(
+        "f={}\n[ -f \"$f\" ] || exit 44\ns=$(wc -c <\"$f\") || exit 1\n{}",
+        shell_quote(path),
+        hash_script("", "<\"$f\" ")
+    )
+}
+
 /// Length and, where the host can compute it, SHA-256 of a file that should have `size` bytes; nothing where there is
 /// none.
 pub(super) fn digest(
@@ -226,11 +235,7 @@ pub(super) fn digest(
     path: &str,
     size: u64,
 ) -> Result<Option<(u64, Option<String>)>, ExecError> {
-    let script = format!(
-        "f={}\n[ -f \"$f\" ] || exit 44\ns=$(wc -c <\"$f\") || exit 1\n{}echo \"$((s+0)) $h\"\n",
-        shell_quote(path),
-        hash_script("", "<\"$f\" ")
-    );
+    let script = format!("{}echo \"$((s+0)) $h\"\n", digest_script(path));
     let ran = link.script_within(hashing(size), &script)?;
     match ran.status {
         0 => {}
@@ -278,6 +283,16 @@ pub(super) fn publish(
     name: &str,
     again: bool,
 ) -> Result<(), Fault> {
+    let script = format!(
+        "f={}\n{}",
+        shell_quote(temporary),
+        publish_script(link, temporary, name, again)
+    );
+    run(link, &script, "cannot publish", name).map(|_| ())
+}
+
+/// The words of a script that publish `$f`.
+fn publish_script(link: &mut Link, temporary: &str, name: &str, again: bool) -> String {
     let aside = if again {
         format!(" && rm -f {}", shell_quote(&replace::aside(temporary)))
     } else {
@@ -288,12 +303,26 @@ pub(super) fn publish(
     } else {
         "dd if=/dev/null of=\"$f\" conv=notrunc,fsync >/dev/null 2>&1\n"
     };
+    format!("{}{sync}{RENAME}{aside}", name_script(name))
+}
+
+/// Publishes a file that has the right length and SHA-256, in one go. False where it has not, where the host cannot tell,
+/// or where publishing it fails: to do one after the other tells why.
+pub(super) fn publish_if_right(
+    link: &mut Link,
+    upload: &Upload<'_>,
+    temporary: &str,
+    name: &str,
+) -> Result<bool, ExecError> {
     let script = format!(
-        "f={}\n{}{sync}{RENAME}{aside}",
-        shell_quote(temporary),
-        name_script(name)
+        "{}[ \"$s\" -eq {} ] && [ \"$h\" = {} ] || exit 45\n{}",
+        digest_script(temporary),
+        upload.size,
+        shell_quote(upload.sha256),
+        publish_script(link, temporary, name, upload.resume)
     );
-    run(link, &script, "cannot publish", name).map(|_| ())
+    let ran = link.script_within(hashing(upload.size), &script)?;
+    Ok(ran.status == 0)
 }
 
 /// Removes a file if it is there.
