@@ -1,4 +1,4 @@
-//! What a hook needs to know of a repository, read from its files without any process: a committer
+//! What a hook and a worker need to know of a repository, read from its files without any process: a committer
 //! waits for the hook, and svnlook costs more than everything else that it does. Reads nothing that a
 //! commit can make large.
 
@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Longer lists of a revision's properties are svnlook's to read.
 const PROPERTIES_MAX_BYTES: u64 = 64 * 1024;
+/// Larger revisions take longer to read than svnlook does to answer.
+const REVISION_MAX_BYTES: u64 = 1 << 20;
 /// More than any UUID that Subversion ever wrote.
 const UUID_MAX_BYTES: usize = 200;
 
@@ -118,9 +120,30 @@ pub(super) fn revision_properties(
     repository: &Path,
     revision: u64,
 ) -> Option<HashMap<String, String>> {
+    let list = read_of_revision(repository, "revprops", revision, PROPERTIES_MAX_BYTES)?;
+    properties(&list)
+}
+
+/// Whether a file or directory that a revision wrote anew may have properties. FSFS names them in a line of what it writes
+/// of each, which is plain text in all of its formats; the line may stand in a file's content, too. True where that is
+/// not so or not to be read soon: svnlook will tell.
+pub(super) fn may_have_properties(repository: &Path, revision: u64) -> bool {
+    const LINE: &[u8] = b"\nprops: ";
+    let written = read_of_revision(repository, "revs", revision, REVISION_MAX_BYTES);
+    written.is_none_or(|written| {
+        let mut lines = written.windows(LINE.len());
+        lines.any(|part| part == LINE)
+    })
+}
+
+/// What FSFS keeps of one revision in a file of its own. None where it is packed, longer than `most`, or no FSFS.
+fn read_of_revision(repository: &Path, kind: &str, revision: u64, most: u64) -> Option<Vec<u8>> {
     let read = |name: &str, most: u64| {
         let mut text = Vec::new();
         let file = open_file(&repository.join("db").join(name)).ok()?;
+        if file.metadata().ok()?.len() > most {
+            return None;
+        }
         file.take(most + 1).read_to_end(&mut text).ok()?;
         (text.len() as u64 <= most).then_some(text)
     };
@@ -132,11 +155,11 @@ pub(super) fn revision_properties(
     let name = match layout.and_then(|layout| layout.strip_prefix("sharded ")) {
         Some(size) => {
             let size: u64 = size.parse().ok().filter(|size| *size > 0)?;
-            format!("revprops/{}/{revision}", revision / size)
+            format!("{kind}/{}/{revision}", revision / size)
         }
-        None => format!("revprops/{revision}"),
+        None => format!("{kind}/{revision}"),
     };
-    properties(&read(&name, PROPERTIES_MAX_BYTES)?)
+    read(&name, most)
 }
 
 /// Subversion's list of names and values: `K 3`, the name, `V 5`, the value, and so on to `END`.

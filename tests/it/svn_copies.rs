@@ -1,6 +1,7 @@
 //! Copied directories and symbolic links, which no single line of svnlook's listing gives away.
 
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use auto_dispatcher::domain::change::{Action, Change, SkipReason};
 use auto_dispatcher::source::svnlook::Svnlook;
@@ -231,5 +232,65 @@ fn a_link_that_replaces_a_file_or_a_link_is_found_among_many_files() {
         let expected = change(name, Action::Replaced, Some(SkipReason::SymbolicLink));
         assert_eq!(changes.len(), 21);
         assert!(changes.contains(&expected), "{changes:?}");
+    }
+}
+
+#[test]
+fn where_nothing_has_properties_no_process_looks_for_links() {
+    let env = TestEnv::new();
+    let svn = Svn::create(&env);
+    svn.write("plain", "link is how this text begins");
+    svn.write("modified", "1");
+    let plain = svn.commit();
+    svn.write("modified", "2");
+    let modified = svn.commit();
+    symlink("plain", svn.working_copy.join("link")).expect("a link");
+    let link = svn.commit();
+    svn.write("looks", "so\nprops: 1 2 3\n");
+    svn.write("large", vec![b'x'; 3 << 20]);
+    let looks = svn.commit();
+    std::fs::remove_file(svn.working_copy.join("link")).expect("rm");
+    symlink("elsewhere", svn.working_copy.join("link")).expect("a link");
+    let again = svn.commit();
+    svn.write("packed", "x");
+    symlink("x", svn.working_copy.join("packed link")).expect("a link");
+    let packed = svn.commit();
+    let log = env.path("asked");
+    let script = format!("echo \"$1\" >>{}\nexec $SVNLOOK \"$@\"", log.display());
+    let counting = Svnlook::new(fake_svnlook(&env, "counting", &script));
+    // All formats that are in use, the oldest with all revisions in one directory.
+    for version in ["1.14", "1.8", "1.6", "1.4", "packed"] {
+        let repository = env.path(version);
+        let compatible = if version == "packed" { "1.14" } else { version };
+        let script = format!(
+            "set -e; svnadmin create --compatible-version {compatible} \"$2\"\n\
+             [ {version} != packed ] || sed -i 's/sharded 1000/sharded 7/' \"$2/db/format\"\n\
+             svnadmin dump -q \"$1\" | svnadmin load -q \"$2\"\n\
+             [ {version} != packed ] || svnadmin pack -q \"$2\""
+        );
+        let made = Command::new("sh")
+            .args(["-c", &script, "sh"])
+            .args([&svn.repository, &repository])
+            .status();
+        assert!(made.expect("sh").success(), "{version}");
+        let opened = counting.repository(&repository).expect("opened");
+        let look = |revision: u64| {
+            std::fs::write(&log, "").expect("write");
+            let changes = opened.changes(revision, false).expect("changes");
+            let asked = std::fs::read_to_string(&log).expect("the questions");
+            let links = changes
+                .into_iter()
+                .filter(|change| change.skipped == Some(SkipReason::SymbolicLink))
+                .map(|change| change.path);
+            (links.collect::<Vec<_>>(), asked.contains("propget"))
+        };
+        let is_packed = version == "packed";
+        assert_eq!(look(plain), (vec![], is_packed), "{version}");
+        assert_eq!(look(modified), (vec![], is_packed), "{version}");
+        assert_eq!(look(link), (vec!["link".to_owned()], true), "{version}");
+        assert_eq!(look(looks), (vec![], true), "{version}");
+        assert_eq!(look(again), (vec!["link".to_owned()], true), "{version}");
+        let last = (vec!["packed link".to_owned()], true);
+        assert_eq!(look(packed), last, "{version}");
     }
 }

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{mem, thread};
 
+use super::super::repository_files::may_have_properties;
 use super::Repository;
 use super::listing::{Entry, Listing, Status, split_path};
 use super::process::run;
@@ -171,14 +172,22 @@ impl Repository {
     ) -> Result<HashSet<usize>> {
         let mut asked = Vec::new();
         let mut added = Vec::new();
+        let mut is_copied = false;
         for (index, entry) in entries.iter().enumerate() {
             match entry.status {
                 _ if entry.directory || !wanted(&entry.path) => {}
                 // What a replaced file is compared with is svnlook's choice: better asked about.
                 Status::Added if !replaced.contains(&entry.path) => added.push(index),
-                Status::Added | Status::Copied | Status::Content => asked.push(index),
+                Status::Added | Status::Copied | Status::Content => {
+                    is_copied |= entry.status == Status::Copied;
+                    asked.push(index);
+                }
                 Status::Deleted | Status::Properties => {}
             }
+        }
+        // What was written anew without properties is no link, in particular.
+        if !is_copied && !may_have_properties(&self.path, revision) {
+            return Ok(HashSet::new());
         }
         if added.len() < MANY || self.mentions_special(revision)? {
             asked.append(&mut added);
