@@ -21,7 +21,7 @@ use crate::source::incoming::Incoming;
 use crate::source::svnlook::Svnlook;
 use crate::spool::Spool;
 use crate::state_dir::StateDir;
-use crate::transport::{StopFlag, Surroundings};
+use crate::transport::{StopFlag, Surroundings, Traffic};
 use crate::worker::configurations::Configurations;
 use crate::worker::parking::Parking;
 use crate::worker::tellers::Telling;
@@ -343,6 +343,7 @@ impl Setup {
             own_known_hosts,
             other_known_hosts,
             home,
+            traffic: Traffic::default(),
         }
     }
 

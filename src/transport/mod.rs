@@ -18,8 +18,10 @@ mod replace;
 mod resume;
 pub mod ssh;
 mod stop;
+mod traffic;
 
 pub use stop::StopFlag;
+pub use traffic::Traffic;
 
 /// The secrets of a login, looked up late and only when they are asked for. Implemented by the worker.
 pub trait Credentials {
@@ -42,6 +44,8 @@ pub struct Surroundings {
     pub own_known_hosts: std::path::PathBuf,
     /// Further known_hosts files, read only.
     pub other_known_hosts: Vec<std::path::PathBuf>,
+    /// Who is at work in this process.
+    pub traffic: Traffic,
 }
 
 /// Everything that opening a session needs.

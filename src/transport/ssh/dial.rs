@@ -8,7 +8,6 @@ use rustix::net::sockopt;
 use super::algorithms::{self, Offer};
 use super::disagreement;
 use super::known_hosts;
-use super::pace::AtWork;
 use super::reach::connect;
 use super::trust::{Known, Line, describe};
 use super::wire::{Code, Halt, Wire, code};
@@ -57,9 +56,10 @@ pub(super) fn exchange(
 ) -> Result<(Wire, Vec<u8>), Fault> {
     let (place, limit) = (place(dial), limit(dial));
     let socket = connect(dial, &place, limit)?;
-    let _at_work = AtWork::begin();
+    let _at_work = dial.surroundings.traffic.begin();
     let cannot = |what: &str| Fault::unreachable(format!("cannot speak SSH with {place}: {what}"));
-    let wire = Wire::new(socket, dial.stop.clone()).map_err(|error| cannot(&error))?;
+    let wire = Wire::new(socket, dial.stop.clone(), dial.surroundings.traffic.clone())
+        .map_err(|error| cannot(&error))?;
     let _ = sockopt::set_tcp_nodelay(wire.socket(), true);
     // What a broken network held back is dropped with the connection, also when we are killed: a command that
     // arrives after the next attempt has ended would run once more.

@@ -147,7 +147,7 @@ impl Shell {
             is_taught: false,
             is_starting: true,
             round_trip,
-            pace: Pace::over(round_trip),
+            pace: Pace::over(round_trip, wire.traffic.clone()),
         };
         let end = Instant::now() + limit;
         // The question itself has to be on its way before anything else is.

@@ -48,7 +48,6 @@ pub use survey::{MissingKey, ShownKey, Standing, Survey, record_keys, survey};
 pub use trust::known_key;
 
 use login::{Login, Refusal};
-use pace::AtWork;
 use session::SshSession;
 
 /// Why no session came about.
@@ -75,7 +74,7 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
         proved: None,
     };
     let (mut wire, mut fingerprint) = dial::open(dial).map_err(before)?;
-    let _at_work = AtWork::begin();
+    let _at_work = dial.surroundings.traffic.begin();
     match Login::new(&wire, dial).run(true) {
         Ok(()) => {}
         Err(Refusal::Fault(fault) | Refusal::NoTurn(fault)) => {

@@ -1,8 +1,9 @@
 //! How much an upload has under way. A host that gets more than its programs take at once piles it up in memory, at great
 //! cost: OpenSSH's sshd copies all that waits for each packet that comes. Knows neither connections nor files.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::transport::Traffic;
 
 /// What a host is to be sent over the longest line, bytes a second.
 pub(super) const AIM: u64 = 200_000_000;
@@ -14,27 +15,9 @@ const ALL_BYTES: u64 = 16 << 20;
 /// only of much at a time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-static AT_WORK: AtomicU64 = AtomicU64::new(0);
-
-/// One that connects, or uploads, and shares the line and this machine with the others, until it is dropped.
-pub(super) struct AtWork(());
-
-impl AtWork {
-    pub(super) fn begin() -> Self {
-        AT_WORK.fetch_add(1, Ordering::Relaxed);
-        Self(())
-    }
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        AT_WORK.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// How many bytes one of those that are at work now may have under way.
-pub(super) fn share() -> u64 {
-    ALL_BYTES / AT_WORK.load(Ordering::Relaxed).max(1)
+pub(super) fn share(traffic: &Traffic) -> u64 {
+    ALL_BYTES / traffic.count().max(1)
 }
 
 /// How many bytes a line of this length holds at [`AIM`].
@@ -45,6 +28,7 @@ pub(super) fn holds(round_trip: Duration) -> u64 {
 
 /// What one channel may have under way.
 pub(super) struct Pace {
+    traffic: Traffic,
     line: u64,
     /// The widest window so far: what is missing of it is under way.
     widest: u64,
@@ -56,8 +40,9 @@ pub(super) struct Pace {
 
 impl Pace {
     /// The pace for a line with this round trip.
-    pub(super) fn over(round_trip: Duration) -> Self {
+    pub(super) fn over(round_trip: Duration, traffic: Traffic) -> Self {
         Self {
+            traffic,
             line: holds(round_trip),
             widest: 0,
             held: None,
@@ -67,7 +52,8 @@ impl Pace {
 
     /// How many bytes may be written now that the host takes `window`.
     pub(super) fn allowed(&mut self, window: u64, now: Instant) -> usize {
-        self.shared(window, share(), now)
+        let share = share(&self.traffic);
+        self.shared(window, share, now)
     }
 
     fn shared(&mut self, window: u64, share: u64, now: Instant) -> usize {
@@ -102,7 +88,7 @@ mod tests {
     fn no_more_is_under_way_than_the_line_holds_and_the_others_leave() {
         let now = Instant::now();
         let allowed = |round_trip, share, under_way: u64| {
-            let mut pace = Pace::over(round_trip);
+            let mut pace = Pace::over(round_trip, Traffic::default());
             pace.shared(2 * MIB, share, now);
             pace.shared(2 * MIB - under_way, share, now) as u64
         };
@@ -120,7 +106,7 @@ mod tests {
     fn a_host_that_tells_only_of_much_at_a_time_is_sent_as_much() {
         let begun = Instant::now();
         let at = |millis| begun + Duration::from_millis(millis);
-        let mut pace = Pace::over(SHORT);
+        let mut pace = Pace::over(SHORT, Traffic::default());
         assert!(pace.shared(2 * MIB, 16 * MIB, at(0)) > 0);
         // All is under way that may be.
         let window = 2 * MIB - MIB / 2;
@@ -134,11 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn who_has_ended_leaves_the_line_to_the_others() {
-        let alone = share();
-        let others: Vec<AtWork> = (0..64).map(|_| AtWork::begin()).collect();
-        assert!(share() < alone.min(MIB));
+    fn those_at_work_share_what_is_under_way() {
+        let traffic = Traffic::default();
+        assert_eq!(share(&traffic), ALL_BYTES);
+        let others: Vec<_> = (0..4).map(|_| traffic.begin()).collect();
+        assert_eq!(share(&traffic), ALL_BYTES / 4);
         drop(others);
-        assert!(share() >= ALL_BYTES / 64);
+        assert_eq!(share(&traffic), ALL_BYTES);
     }
 }

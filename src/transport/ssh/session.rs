@@ -9,7 +9,6 @@ use ssh2::{DisconnectCode, MethodType};
 
 use super::exec::ExecError;
 use super::link::{Link, quoted, refused};
-use super::pace::AtWork;
 use super::paths::{below_home, in_dir, without_slash};
 use super::shell::Met;
 use super::wire::{Code, Halt, Wire, code, is_lost};
@@ -243,7 +242,7 @@ impl Session for SshSession {
 
     fn upload(&mut self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, Fault> {
         check_name(upload.name)?;
-        let _at_work = AtWork::begin();
+        let _at_work = self.link.wire.traffic.begin();
         let path = in_dir(upload.dir, upload.temporary)?;
         let by_sftp = self.files()? == Files::Sftp;
         let from = if upload.resume {
@@ -335,7 +334,7 @@ impl Session for SshSession {
             .files
             .iter()
             .try_for_each(|file| check_name(file.name))?;
-        let _at_work = AtWork::begin();
+        let _at_work = self.link.wire.traffic.begin();
         let brought = group::bring(&mut self.link, group, passes)?;
         self.groups = matches!(brought, Brought::Published { .. });
         Ok(brought)

@@ -44,7 +44,7 @@ pub(super) fn lanes(link: &Link, left: u64) -> usize {
     let wanted = pace::holds(link.round_trip).div_ceil(WINDOW_BYTES);
     let wanted = wanted
         .min(left / LEAST_BYTES)
-        .min(pace::share() / WINDOW_BYTES);
+        .min(pace::share(&link.wire.traffic) / WINDOW_BYTES);
     usize::try_from(wanted.clamp(1, LANES_MAX)).unwrap_or(1)
 }
 

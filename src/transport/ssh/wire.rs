@@ -11,7 +11,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use ssh2::{BlockDirections, ErrorCode};
 
 use super::guard::{self, Guard};
-use crate::transport::StopFlag;
+use crate::transport::{StopFlag, Traffic};
 
 /// libssh2's code for "try again".
 pub(super) const EAGAIN: i32 = -37;
@@ -45,6 +45,8 @@ pub(super) struct Wire {
     pub(super) session: ssh2::Session,
     socket: TcpStream,
     stop: StopFlag,
+    /// Who else is at work.
+    pub(super) traffic: Traffic,
     /// When something last came in while it was waited for.
     heard: Cell<Instant>,
     /// Whether both ways were closed, and everything read, when it was last waited for.
@@ -54,7 +56,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Puts SSH on a connected socket; nothing is sent yet.
-    pub(super) fn new(socket: TcpStream, stop: StopFlag) -> Result<Self, String> {
+    pub(super) fn new(socket: TcpStream, stop: StopFlag, traffic: Traffic) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         socket.set_nonblocking(true).map_err(|e| text(&e))?;
         // A kernel that refuses leaves the guard alone with it.
@@ -70,6 +72,7 @@ impl Wire {
             session,
             socket,
             stop,
+            traffic,
             heard: Cell::new(Instant::now()),
             is_over: Cell::new(false),
             guard,

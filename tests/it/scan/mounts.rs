@@ -198,6 +198,14 @@ fn more_events_than_the_kernel_keeps_lose_no_package() {
     let scan = inbox.scan(&["--interval", "3600"]);
     let pid = scan.pid();
     signal(pid, Signal::STOP);
+    // All of its threads: one that still reads would leave the kernel room.
+    wait_until("it is stopped", LIMIT, || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it lives");
+        threads.flatten().all(|thread| {
+            fs::read_to_string(thread.path().join("status"))
+                .is_ok_and(|status| status.contains("State:\tT"))
+        })
+    });
     let queued = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a number");
     let queued: usize = queued.trim().parse().expect("a number");
     let one = inbox.dir.join("one.tmp");

@@ -15,11 +15,25 @@ const QUESTIONS: &str = "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAu
 
 #[test]
 fn a_key_that_works_never_asks_for_the_password() {
-    let server = SshServer::sshd("");
+    let server = SshServer::sshd("LogLevel DEBUG1");
     let mut caller = server.caller();
     caller.password = Some("sEcReT-unused".to_owned());
     caller.connect().close();
     assert_eq!(caller.asked.get(), 0);
+    // Nor does it cost a round trip to ask for what the server takes.
+    let log = server.running.log();
+    assert!(log.contains("method publickey"), "{log}");
+    assert!(!log.contains("method none"), "{log}");
+}
+
+#[test]
+fn a_server_that_takes_no_keys_gets_the_password() {
+    needs_root!();
+    let server = SshServer::sshd_with_user("/bin/sh", "PubkeyAuthentication no");
+    let mut caller = server.caller();
+    caller.terms.identity_file = Some(server.path("client"));
+    caller.connect().close();
+    assert_eq!(caller.asked.get(), 1);
 }
 
 #[test]
