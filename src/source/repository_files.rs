@@ -17,6 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 const PROPERTIES_MAX_BYTES: u64 = 64 * 1024;
 /// Larger revisions take longer to read than svnlook does to answer.
 const REVISION_MAX_BYTES: u64 = 1 << 20;
+/// Revisions up to this size are small.
+const SMALL_MAX_BYTES: u64 = 128 << 10;
+/// So many names are looked at in one.
+const NAMES_MAX: usize = 100;
 /// More than any UUID that Subversion ever wrote.
 const UUID_MAX_BYTES: usize = 200;
 
@@ -134,6 +138,24 @@ pub(super) fn may_have_properties(repository: &Path, revision: u64) -> bool {
         let mut lines = written.windows(LINE.len());
         lines.any(|part| part == LINE)
     })
+}
+
+/// Whether a revision is small, and a line of what FSFS wrote of it ends in a path, without the slash in front, that is
+/// `wanted`. In all of its formats it lists what was changed that way, towards the end, but nothing says that other lines
+/// end in no paths.
+pub(super) fn names_any(repository: &Path, revision: u64, wanted: &dyn Fn(&str) -> bool) -> bool {
+    let written = read_of_revision(repository, "revs", revision, SMALL_MAX_BYTES);
+    written.is_some_and(|written| {
+        let lines = written.rsplit(|byte| *byte == b'\n');
+        let mut paths = lines.filter_map(path_in).take(NAMES_MAX);
+        paths.any(|path| std::str::from_utf8(path).is_ok_and(wanted))
+    })
+}
+
+/// What follows on the first slash behind a blank.
+fn path_in(line: &[u8]) -> Option<&[u8]> {
+    let at = line.windows(2).position(|pair| pair == b" /")?;
+    line.get(at + 2..)
 }
 
 /// What FSFS keeps of one revision in a file of its own. None where it is packed, longer than `most`, or no FSFS.

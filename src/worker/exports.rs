@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::lock;
 use crate::domain::ahead::Progress;
+use crate::source::svnlook::Begun;
 
 /// How often somebody who waits for another lane's dump looks whether to go on without it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -18,6 +19,8 @@ const REMEMBERED_MAX: usize = 1000;
 pub struct Exports {
     packages: Mutex<HashMap<i64, Arc<Mutex<()>>>>,
     batches: Mutex<HashMap<i64, Arc<Ahead>>>,
+    /// The last dump that was begun, and for which batch.
+    begun: Mutex<Option<(i64, Begun)>>,
 }
 
 /// What is exported ahead of a batch.
@@ -53,6 +56,17 @@ impl Exports {
             locks.remove(&package_id);
         }
         result
+    }
+
+    /// A dump was begun for a batch; the one before is forgotten.
+    pub(super) fn begin(&self, batch: i64, dump: Begun) {
+        *lock(&self.begun) = Some((batch, dump));
+    }
+
+    /// Takes the dump that was begun for a batch, if there is one.
+    pub(super) fn begun(&self, batch: i64) -> Option<Begun> {
+        let mut begun = lock(&self.begun);
+        begun.take_if(|(of, _)| *of == batch).map(|(_, dump)| dump)
     }
 
     /// What is exported ahead of a batch.

@@ -186,6 +186,9 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }
+    if let Some(dump) = repository.begin_dump(revision, &|path| may_take(&loaded, path)) {
+        context.exports.begin(batch.id, dump);
+    }
     let (changes, commit) = std::thread::scope(|scope| {
         let commit = scope.spawn(|| repository.commit(revision));
         let changes = changes_of(&repository, revision, &loaded);
@@ -194,14 +197,24 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
     let changes = changes?;
     let commit = commit.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
+    if plan.deliveries.is_empty() {
+        // It may have been a directory, or nothing but a name in some content.
+        drop(context.exports.begun(batch.id));
+    }
     Ok((commit, changes, plan))
 }
 
 /// What a revision changed. Whether a file is a symbolic link costs a process, and is asked only where a
 /// rule may take the file.
 pub fn changes_of(repository: &Repository, revision: u64, loaded: &Loaded) -> Result<Vec<Change>> {
-    let wanted = |path: &str| !matches!(loaded.rules().choose(base_name(path), path), Choice::None);
-    repository.changes_wanted(revision, loaded.copied_directories(), &wanted)
+    repository.changes_wanted(revision, loaded.copied_directories(), &|path| {
+        may_take(loaded, path)
+    })
+}
+
+/// Whether a rule takes a file with this path, if it is one.
+fn may_take(loaded: &Loaded, path: &str) -> bool {
+    !matches!(loaded.rules().choose(base_name(path), path), Choice::None)
 }
 
 /// Plans changes by loaded rules.

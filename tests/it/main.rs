@@ -34,6 +34,7 @@ mod scan;
 mod secrets;
 mod servers;
 mod ssh;
+mod svn_begun;
 mod svn_changed;
 mod svn_copies;
 mod svn_dump;

@@ -25,7 +25,7 @@ fn read_by(svnlook: &Svnlook, svn: &Svn, revision: u64) -> (Result<End>, Files, 
         uuid: None,
         number: revision,
     };
-    let end = svnlook.dump(revision, &mut |dumped| {
+    let end = svnlook.dump(revision, None, &mut |dumped| {
         match dumped {
             Dumped::Path { path, text, bytes } => {
                 assert!(text.is_none_or(|size| size <= bytes));
@@ -252,21 +252,21 @@ fn whoever_has_had_enough_does_not_wait_for_the_rest() {
         number: revision,
     };
     let since = Instant::now();
-    let end = svnlook.dump(asked, &mut |_| Ok(Choice::Stop));
+    let end = svnlook.dump(asked, None, &mut |_| Ok(Choice::Stop));
     assert_eq!(end, Ok(End::Stopped));
-    let own = svnlook.dump(asked, &mut |_| Err(Error::state("my own")));
+    let own = svnlook.dump(asked, None, &mut |_| Err(Error::state("my own")));
     assert_eq!(own, Err(Error::state("my own")));
     let other = Revision {
         uuid: Some("another"),
         ..asked
     };
-    let end = svnlook.dump(other, &mut |dumped| panic!("{dumped:?}"));
+    let end = svnlook.dump(other, None, &mut |dumped| panic!("{dumped:?}"));
     assert_eq!(end, Ok(End::Stopped));
     assert!(since.elapsed() < Duration::from_secs(500));
     let none = Svnlook::new(program("svnlook"));
     let nowhere = none.clone().with_svnadmin(env.path("nowhere"));
     for svnlook in [none, nowhere] {
-        let end = svnlook.dump(asked, &mut |dumped| panic!("{dumped:?}"));
+        let end = svnlook.dump(asked, None, &mut |dumped| panic!("{dumped:?}"));
         assert_eq!(end, Ok(End::Untried));
     }
 }

@@ -1,6 +1,7 @@
 //! Subversion repositories, read by svnlook: what a revision changed, and the stored bytes. svnlook
 //! looks past authz and rewrites no keywords. Knows nothing of rules or of what becomes of the bytes.
 
+mod begun;
 mod changes;
 mod commit;
 mod dump;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use begun::Begun;
 pub use commit::Commit;
 pub use whole::{Choice, Dumped, End, Revision};
 

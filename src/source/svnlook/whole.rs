@@ -2,11 +2,13 @@
 //! text with its SHA-1. What it does not bring (a copy that was not changed) is had from svnlook. Knows nothing of
 //! who wants which file.
 
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 
+use super::begun::Begun;
 use super::dump::{Piece, Reader};
 use super::process::{Call, run};
 use super::{Svnlook, words};
@@ -69,26 +71,53 @@ pub enum End {
     Untried,
 }
 
+/// The words of a dump.
+pub(super) struct DumpCall<'a> {
+    svnlook: &'a Svnlook,
+    svnadmin: &'a Path,
+    words: Vec<&'a OsStr>,
+}
+
+impl<'a> DumpCall<'a> {
+    /// Of one revision; none where there is no svnadmin.
+    pub(super) fn new(svnlook: &'a Svnlook, repository: &'a Path, number: &'a str) -> Option<Self> {
+        let command = ["dump".as_ref(), "-q".as_ref(), "--incremental".as_ref()];
+        Some(Self {
+            svnlook,
+            svnadmin: svnlook.svnadmin()?,
+            words: words(&command, Some(number), None, repository, None),
+        })
+    }
+
+    pub(super) fn call(&self) -> Call<'_> {
+        Call {
+            program: self.svnadmin,
+            words: &self.words,
+            silence: self.svnlook.limits.stall,
+            is_stopped: &*self.svnlook.stop.0,
+        }
+    }
+}
+
 impl Svnlook {
+    /// svnadmin, if it is there.
+    pub(super) fn svnadmin(&self) -> Option<&Path> {
+        self.svnadmin.as_deref().filter(|path| path.is_file())
+    }
+
     /// Reads all that a revision changed. `each` hears of every path in the order of the tree, and of the files it
-    /// chooses once they are whole and checked. What it was handed before an error is as good as with none.
+    /// chooses once they are whole and checked. What it was handed before an error is as good as with none. Where it was
+    /// `begun` before, it need not be read again.
     pub fn dump(
         &self,
         revision: Revision<'_>,
+        begun: Option<Begun>,
         each: &mut dyn FnMut(Dumped<'_>) -> Result<Choice>,
     ) -> Result<End> {
-        let Some(svnadmin) = self.svnadmin.as_deref().filter(|path| path.is_file()) else {
-            return Ok(End::Untried);
-        };
         let repository = canonical(revision.repository)?;
         let number = revision.number.to_string();
-        let command = ["dump".as_ref(), "-q".as_ref(), "--incremental".as_ref()];
-        let words = words(&command, Some(&number), None, &repository, None);
-        let call = Call {
-            program: svnadmin,
-            words: &words,
-            silence: self.limits.stall,
-            is_stopped: &*self.stop.0,
+        let Some(dump) = DumpCall::new(self, &repository, &number) else {
+            return Ok(End::Untried);
         };
         let failed = |why: &str| {
             let place = show(&repository);
@@ -104,22 +133,25 @@ impl Svnlook {
             each,
             broke: None,
         };
-        let ran = run(&call, &mut |chunk| {
+        let mut feed = |chunk: &[u8]| {
             let flow = reader.feed(chunk, &mut |piece| taker.hear(piece));
             match flow.map_err(|why| failed(&why))? {
                 ControlFlow::Continue(()) => Ok(()),
                 // The error ends the process, and is not looked at.
                 ControlFlow::Break(()) => Err(failed("broken off")),
             }
-        });
+        };
+        let ran = match begun.and_then(Begun::whole) {
+            Some(whole) => feed(&whole).map(|()| None),
+            None => run(&dump.call(), &mut feed).map(Some),
+        };
         match taker.broke {
             Some(Broke::Stopped) => return Ok(End::Stopped),
             Some(Broke::Error(error)) => return Err(error),
             Some(Broke::Wrong(why)) => return Err(failed(&why)),
             None => {}
         }
-        let finished = ran?;
-        if !finished.succeeded() {
+        if let Some(finished) = ran?.filter(|finished| !finished.succeeded()) {
             return Err(failed(&finished.reason()));
         }
         reader.end().map_err(|why| failed(&why))?;

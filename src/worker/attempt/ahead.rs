@@ -83,7 +83,8 @@ impl Attempt<'_> {
             furthest: first,
             enough: None,
         };
-        let read = context.svnlook.dump(revision, &mut |dumped| {
+        let begun = context.exports.begun(self.work.batch.id);
+        let read = context.svnlook.dump(revision, begun, &mut |dumped| {
             let choice = group.hear(dumped);
             if group.is_full() {
                 group.store(context, self.journal, turn)?;

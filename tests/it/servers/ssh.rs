@@ -131,9 +131,14 @@ impl SshServer {
         new_key(&root.join("host"), "ed25519", "");
         new_key(&root.join("host_rsa"), "rsa", "");
         new_key(&root.join("client"), "ed25519", "");
+        let level = if config.contains("LogLevel") {
+            ""
+        } else {
+            "LogLevel VERBOSE"
+        };
         let common = format!(
             "ListenAddress 127.0.0.1\nHostKey {0}/host\nHostKey {0}/host_rsa\nAuthorizedKeysFile {0}/client.pub\n\
-             StrictModes no\nPidFile none\nLogLevel VERBOSE\nUseDNS no\n{config}\n",
+             StrictModes no\nPidFile none\n{level}\nUseDNS no\n{config}\n",
             root.display()
         );
         let file = root.join("sshd_config");
