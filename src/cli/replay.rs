@@ -176,7 +176,7 @@ fn plan_range(
     (first..=last)
         .map(|revision| {
             let _planning = progress.stage(&format!("planning r{revision}"), Unit::Nothing);
-            let changes = changes_of(repository, revision, loaded)?;
+            let changes = changes_of(repository, revision, loaded, None)?;
             let plan = plan_changes(loaded, &changes, stamp, &filter);
             Ok(Planned {
                 revision,

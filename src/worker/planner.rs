@@ -18,7 +18,7 @@ use crate::domain::text::{escape, shell_quote};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail_points;
 use crate::journal::{BatchRow, Journal, Missing, Origin};
-use crate::source::svnlook::{Commit, Repository};
+use crate::source::svnlook::{Begun, Commit, Repository};
 
 /// Plans everything of a repository that is due, unless another process is at it.
 pub(super) fn plan_all(context: &Context, repository: i64) -> Result<()> {
@@ -186,30 +186,31 @@ fn plan_of(context: &Context, batch: &BatchRow) -> Result<(Commit, Vec<Change>, 
     for warning in loaded.warnings_once() {
         context.emit(&Event::Notice { message: warning });
     }
-    if let Some(dump) = repository.begin_dump(revision, &|path| may_take(&loaded, path)) {
-        context.exports.begin(batch.id, dump);
-    }
+    let mut begun = repository.begin_dump(revision, &|path| may_take(&loaded, path));
     let (changes, commit) = std::thread::scope(|scope| {
         let commit = scope.spawn(|| repository.commit(revision));
-        let changes = changes_of(&repository, revision, &loaded);
+        let changes = changes_of(&repository, revision, &loaded, begun.as_mut());
         (changes, commit.join())
     });
     let changes = changes?;
     let commit = commit.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let plan = plan_changes(&loaded, &changes, &batch.stamp, &Filter::default());
-    if plan.deliveries.is_empty() {
-        // It may have been a directory, or nothing but a name in some content.
-        drop(context.exports.begun(batch.id));
+    if let Some(dump) = begun.filter(|_| !plan.deliveries.is_empty()) {
+        context.exports.begin(batch.id, dump);
     }
     Ok((commit, changes, plan))
 }
 
-/// What a revision changed. Whether a file is a symbolic link costs a process, and is asked only where a
+/// What a revision changed. Whether a file is a symbolic link may cost a process, and is asked only where a
 /// rule may take the file.
-pub fn changes_of(repository: &Repository, revision: u64, loaded: &Loaded) -> Result<Vec<Change>> {
-    repository.changes_wanted(revision, loaded.copied_directories(), &|path| {
-        may_take(loaded, path)
-    })
+pub fn changes_of(
+    repository: &Repository,
+    revision: u64,
+    loaded: &Loaded,
+    begun: Option<&mut Begun>,
+) -> Result<Vec<Change>> {
+    let wanted = |path: &str| may_take(loaded, path);
+    repository.changes_wanted(revision, loaded.copied_directories(), &wanted, begun)
 }
 
 /// Whether a rule takes a file with this path, if it is one.

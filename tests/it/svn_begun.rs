@@ -2,13 +2,18 @@
 //! wanted, once, and what is wrong with it costs nothing but the time to read it again.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use auto_dispatcher::domain::change::SkipReason;
 use auto_dispatcher::error::Result;
 use auto_dispatcher::source::svnlook::{Begun, Choice, Dumped, End, Revision, Svnlook};
 
-use crate::servers::svn::{Svn, fake_svnadmin, program};
-use crate::testenv::TestEnv;
+use crate::servers::svn::{Svn, fake_svnadmin, fake_svnlook, program};
+use crate::testenv::{TestEnv, wait_until};
 
 /// Subversion whose svnadmin notes that it was called, and does what `script` says.
 fn noting(env: &TestEnv, script: &str) -> Svnlook {
@@ -149,5 +154,86 @@ fn a_begun_dump_that_goes_wrong_is_read_again() {
         let whole = (Ok(End::Whole), vec![("app".to_owned(), 7)]);
         assert_eq!((end, files), whole, "{once}");
         assert_eq!(calls(&env), 2, "{once}");
+    }
+}
+
+#[test]
+fn what_was_begun_says_that_no_file_is_a_link() {
+    let env = TestEnv::new();
+    let svn = Svn::create(&env);
+    let asked = env.path("asked");
+    let script = format!(
+        "echo \"$1\" >> {}\nexec \"$SVNLOOK\" \"$@\"",
+        asked.display()
+    );
+    let svnlook =
+        Svnlook::new(fake_svnlook(&env, "svnlook", &script)).with_svnadmin(program("svnadmin"));
+    let opened = svnlook.repository(&svn.repository).expect("opened");
+    // Which paths are links, and whether svnlook was asked for properties.
+    let look = |revision| {
+        fs::write(&asked, "").expect("write");
+        let mut begun = opened.begin_dump(revision, &|_| true);
+        assert!(begun.is_some());
+        // However busy the machine is.
+        wait_until("the dump is over", Duration::from_secs(60), || {
+            over.is_dir()
+        });
+        fs::remove_dir(&over).expect("rmdir");
+        let changes = opened.changes_wanted(revision, false, &|_| true, begun.as_mut());
+        let links = changes.expect("changes").into_iter();
+        let links = links.filter(|change| change.skipped == Some(SkipReason::SymbolicLink));
+        let asked = fs::read_to_string(&asked).expect("the questions");
+        let asked = asked.contains("propget") || asked.contains("diff");
+        (links.map(|change| change.path).collect::<Vec<_>>(), asked)
+    };
+    let with_properties = |name: &str, content: &str| {
+        svn.write(name, content);
+        svn.svn(&["add", "-q", name]);
+        svn.svn(&["propset", "-q", "svn:mime-type", "application/x-tar", name]);
+    };
+    with_properties("app-1", "1");
+    assert_eq!(look(svn.commit()), (vec![], false));
+    for many in 10..30 {
+        with_properties(&format!("app-{many}"), "1");
+    }
+    assert_eq!(look(svn.commit()), (vec![], false));
+    with_properties("app-2", "2");
+    symlink("app-2", svn.working_copy.join("link")).expect("a link");
+    assert_eq!(look(svn.commit()), (vec!["link".to_owned()], true));
+    // What only says so is no link; what a copy or another content was made of is not in the dump.
+    with_properties("app-3", "svn:special");
+    assert_eq!(look(svn.commit()), (vec![], true));
+    svn.svn(&["copy", "-q", "link", "copied"]);
+    with_properties("app-4", "4");
+    assert_eq!(look(svn.commit()), (vec!["copied".to_owned()], true));
+    fs::remove_file(svn.working_copy.join("link")).expect("rm");
+    symlink("elsewhere", svn.working_copy.join("link")).expect("a link");
+    assert_eq!(look(svn.commit()), (vec!["link".to_owned()], true));
+}
+
+#[test]
+fn nobody_waits_for_a_begun_dump_that_does_not_come() {
+    for hangs in [
+        "exec sleep 1000",
+        "exec sleep 1000 >&- 2>&-",
+        r#""$SVNADMIN" "$@"; exec sleep 1000"#,
+    ] {
+        let env = TestEnv::new();
+        let svn = Svn::create(&env);
+        svn.write("app", "content");
+        svn.svn(&["add", "-q", "app"]);
+        svn.svn(&["propset", "-q", "svn:mime-type", "application/x-tar", "app"]);
+        let revision = svn.commit();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stopped);
+        let svnlook = noting(&env, hangs).stopped_by(move || told.load(Ordering::Relaxed));
+        let opened = svnlook.repository(&svn.repository).expect("opened");
+        let mut begun = opened.begin_dump(revision, &|_| true);
+        let changes = opened.changes_wanted(revision, false, &|_| true, begun.as_mut());
+        assert_eq!(changes.expect("changes").len(), 1, "{hangs}");
+        // Who wants the bytes, does; but not beyond the worker's end.
+        stopped.store(true, Ordering::Relaxed);
+        let (end, files) = read(&svnlook, &svn, begun);
+        assert!(end.is_err() && files.is_empty(), "{hangs}");
     }
 }

@@ -194,7 +194,7 @@ fn links_are_asked_for_among_wanted_paths_alone() {
         .repository(&svn.repository)
         .expect("a repository");
     let changes = repository
-        .changes_wanted(revision, false, &|path| path == "wanted")
+        .changes_wanted(revision, false, &|path| path == "wanted", None)
         .expect("changes");
     let is_link = Some(SkipReason::SymbolicLink);
     assert_eq!(

@@ -1,10 +1,15 @@
 //! The dump of a small revision that has just been committed, read while svnlook still tells what it changed: each of the
 //! two takes a process some milliseconds, and who committed a package waits for both. Nothing but time hangs on it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::thread::{self, JoinHandle};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
 
 use super::super::repository_files::{names_any, youngest};
+use super::dump::Reader;
 use super::process::run;
 use super::whole::DumpCall;
 use super::{Repository, Svnlook};
@@ -15,7 +20,10 @@ const DUMP_MAX_BYTES: usize = 1 << 20;
 
 /// A dump that is being read, by a thread that ends when svnadmin does or has written too much.
 #[derive(Debug)]
-pub struct Begun(JoinHandle<Option<Vec<u8>>>);
+pub struct Begun {
+    coming: Receiver<Vec<u8>>,
+    come: Option<Vec<u8>>,
+}
 
 impl Repository {
     /// Begins to read the dump of the newest revision, if it is a small one that names a path which is `wanted`.
@@ -28,15 +36,30 @@ impl Repository {
         }
         let (svnlook, path) = (self.svnlook.clone(), self.path.clone());
         let thread = thread::Builder::new().name("dump".to_owned());
-        let reading = thread.spawn(move || read(&svnlook, &path, revision).ok().flatten());
-        reading.ok().map(Begun)
+        let (give, coming) = bounded(1);
+        let reading = thread.spawn(move || {
+            if let Ok(Some(whole)) = read(&svnlook, &path, revision) {
+                // Nobody may want it any more.
+                let _ = give.send(whole);
+            }
+        });
+        let come = None;
+        reading.ok().map(|_| Begun { coming, come })
     }
 }
 
 impl Begun {
+    /// All of the dump, if it comes within so long.
+    pub(super) fn look(&mut self, patience: Duration) -> Option<&[u8]> {
+        if self.come.is_none() {
+            self.come = self.coming.recv_timeout(patience).ok();
+        }
+        self.come.as_deref()
+    }
+
     /// All of the dump; none where that was not to be had, for whatever reason.
     pub(super) fn whole(self) -> Option<Vec<u8>> {
-        self.0.join().ok().flatten()
+        self.come.or_else(|| self.coming.recv().ok())
     }
 }
 
@@ -53,5 +76,11 @@ fn read(svnlook: &Svnlook, repository: &Path, revision: u64) -> Result<Option<Ve
         whole.extend_from_slice(chunk);
         Ok(())
     })?;
-    Ok(finished.succeeded().then_some(whole))
+    let mut reader = Reader::new(revision);
+    let is_whole = finished.succeeded()
+        && reader
+            .feed(&whole, &mut |_| ControlFlow::Continue(()))
+            .is_ok()
+        && reader.end().is_ok();
+    Ok(is_whole.then_some(whole))
 }

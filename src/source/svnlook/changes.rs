@@ -4,10 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{mem, thread};
 
 use super::super::repository_files::may_have_properties;
 use super::Repository;
+use super::begun::Begun;
 use super::listing::{Entry, Listing, Status, split_path};
 use super::process::run;
 use crate::domain::change::{Action, Change, SkipReason};
@@ -18,6 +20,8 @@ use crate::error::Result;
 const SPECIAL: &[u8] = b"svn:special";
 /// From so many added files on, one look at all their properties is cheaper than one for each.
 const MANY: usize = 8;
+/// How long a begun dump is waited for: it began when the listing did.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Processes that look properties up at the same time, at most.
 const LOOKUPS_MAX: usize = 4;
 
@@ -25,24 +29,26 @@ impl Repository {
     /// What a revision changed, in the order of the tree, and why paths are left out. With
     /// `copied_directories` the files inside a copied directory are listed as well.
     pub fn changes(&self, revision: u64, copied_directories: bool) -> Result<Vec<Change>> {
-        self.changes_wanted(revision, copied_directories, &|_| true)
+        self.changes_wanted(revision, copied_directories, &|_| true, None)
     }
 
     /// The same for somebody who cares about some paths alone, such as those that a rule matches:
     /// whether a file is a symbolic link may cost a process for each (3 ms, in a directory of 10,000
-    /// files 15), and is asked for `wanted` paths only. A link that is not wanted is not marked as one.
+    /// files 15), and is asked for `wanted` paths only. A link that is not wanted is not marked as one. The dump that was
+    /// `begun` may say that there is none.
     pub fn changes_wanted(
         &self,
         revision: u64,
         copied_directories: bool,
         wanted: &dyn Fn(&str) -> bool,
+        begun: Option<&mut Begun>,
     ) -> Result<Vec<Change>> {
         let mut entries = self.listing(revision)?;
         let replaced = take_replaced(&mut entries);
         if copied_directories {
             entries = self.expand(revision, entries)?;
         }
-        let links = self.links(revision, &entries, wanted, &replaced)?;
+        let links = self.links(revision, &entries, wanted, &replaced, begun)?;
         let mut changes = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let skipped = if links.contains(&index) {
@@ -169,6 +175,7 @@ impl Repository {
         entries: &[Entry],
         wanted: &dyn Fn(&str) -> bool,
         replaced: &HashSet<String>,
+        begun: Option<&mut Begun>,
     ) -> Result<HashSet<usize>> {
         let mut asked = Vec::new();
         let mut added = Vec::new();
@@ -189,7 +196,10 @@ impl Repository {
         if !is_copied && !may_have_properties(&self.path, revision) {
             return Ok(HashSet::new());
         }
-        if added.len() < MANY || self.mentions_special(revision)? {
+        // All properties of plainly added files are in the dump.
+        let dump = begun.and_then(|begun| begun.look(PATIENCE));
+        let is_none_special = dump.is_some_and(|dump| !mentions_special(dump));
+        if !is_none_special && (added.len() < MANY || self.mentions_special(revision)?) {
             asked.append(&mut added);
         }
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -240,7 +250,7 @@ impl Repository {
         let finished = run(&call, &mut |chunk| {
             // The word may be cut in two by the end of a chunk.
             window.extend_from_slice(chunk);
-            mentioned = mentioned || window.windows(SPECIAL.len()).any(|part| part == SPECIAL);
+            mentioned = mentioned || mentions_special(&window);
             let kept = window.len().saturating_sub(SPECIAL.len() - 1);
             window.drain(..kept);
             Ok(())
@@ -248,6 +258,10 @@ impl Repository {
         // This look is a short cut; where svnlook cannot take it, each file is asked about.
         Ok(mentioned || !finished.succeeded())
     }
+}
+
+fn mentions_special(bytes: &[u8]) -> bool {
+    bytes.windows(SPECIAL.len()).any(|part| part == SPECIAL)
 }
 
 /// Takes the deletions out whose path was added again, and returns those paths.
