@@ -238,7 +238,7 @@ def wait(ground, size, what, rounds, is_timed):
             ground.hook(made.repository, TIMED.format(hook=inner, place=place))
         return made
 
-    def side(name, made, ours=None):
+    def side(name, made, ours=None, worker=None):
         def run():
             _, took = made.commit()
             return int(place.read_text()) / 1e9 if is_timed else took
@@ -246,6 +246,9 @@ def wait(ground, size, what, rounds, is_timed):
         def after():
             if is_timed:
                 made.slim()
+            # What a worker makes of 200 MB is not to fall into the next side's turn.
+            if ours:
+                ours.wait_idle(worker)
             if ours and name == "up":
                 ours.wait_settled()
                 ground.empty(ground.far)
@@ -256,8 +259,7 @@ def wait(ground, size, what, rounds, is_timed):
              side("a line for cron", committer("cron", f'#!/bin/sh\necho "$1 $2" >> {ground.memory}/cron\n'))]
     for name, port in hosts.ports.items():
         ours = Ours(ground, name, rule(ground, ssh_port=port, retries=None))
-        sides.append(side(name, committer(name, ours.hook_text()), ours))
-        ours.worker()
+        sides.append(side(name, committer(name, ours.hook_text()), ours, ours.worker()))
     taken = race(sides, rounds, 0 if is_timed else 1)
     once = {} if is_timed else inline(ground, hosts, size)
     hosts.close()

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from .ground import until
 
@@ -63,8 +64,27 @@ class Ours:
     def wait_settled(self, limit=120):
         until("what is queued", self.is_settled, limit, pause=0.02)
 
+    def wait_idle(self, worker, limit=120):
+        """Until everything that was recorded is planned, and the worker runs no program of Subversion's."""
+        def is_idle():
+            shown = self.call("status", "--json").splitlines()
+            return not runs_a_program(worker.pid) and not any(json.loads(line).get("unplanned") for line in shown)
+
+        # Between two programs there is a moment without any.
+        until("a worker that rests", lambda: all(is_idle() for _ in range(5)), limit, pause=0.02)
+
     def forget(self):
         shutil.rmtree(self.state, ignore_errors=True)
+
+
+def runs_a_program(pid):
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            if path.read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            pass
+    return False
 
 
 def rule(ground, pattern=".*", **keys):
