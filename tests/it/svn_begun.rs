@@ -166,8 +166,10 @@ fn what_was_begun_says_that_no_file_is_a_link() {
         "echo \"$1\" >> {}\nexec \"$SVNLOOK\" \"$@\"",
         asked.display()
     );
-    let svnlook =
-        Svnlook::new(fake_svnlook(&env, "svnlook", &script)).with_svnadmin(program("svnadmin"));
+    let over = env.path("over");
+    let dump = format!("\"$SVNADMIN\" \"$@\"; mkdir {}", over.display());
+    let svnlook = Svnlook::new(fake_svnlook(&env, "svnlook", &script))
+        .with_svnadmin(fake_svnadmin(&env, "svnadmin", &dump));
     let opened = svnlook.repository(&svn.repository).expect("opened");
     // Which paths are links, and whether svnlook was asked for properties.
     let look = |revision| {
@@ -175,9 +177,7 @@ fn what_was_begun_says_that_no_file_is_a_link() {
         let mut begun = opened.begin_dump(revision, &|_| true);
         assert!(begun.is_some());
         // However busy the machine is.
-        wait_until("the dump is over", Duration::from_secs(60), || {
-            over.is_dir()
-        });
+        wait_until("the dump is over", Duration::from_mins(1), || over.is_dir());
         fs::remove_dir(&over).expect("rmdir");
         let changes = opened.changes_wanted(revision, false, &|_| true, begun.as_mut());
         let links = changes.expect("changes").into_iter();

@@ -173,10 +173,11 @@ fn script(
     let publish = publish_as.map_or_else(String::new, |name| {
         format!(
             "if [ \"$h\" = {} ] || [ \"$s $h\" = '{} ' ]; then\n{}[ \"$t\" = dd ] || dd if=/dev/null of=\"$f\" \
-             conv=notrunc,fsync >/dev/null 2>&1\n{} || exit 1\np=published\nfi\n",
+             conv=notrunc,fsync >/dev/null 2>&1\n{}{} || exit 1\np=published\nfi\n",
             upload.sha256,
             upload.size,
             shell::name_script(name),
+            shell::IS_HEARD,
             shell::RENAME
         )
     });
@@ -213,7 +214,7 @@ fn read(link: &mut Link, path: &str, said: &str) -> Option<Brought> {
 pub(super) const TAKE_PIECES: &str = r#"echo "ready $t"
 echo
 while IFS=' ' read -r k n && [ "$n" -gt 0 ]; do
-[ -f "$f" ] || exit 1
+[ -f "$f" ] || { echo 'it has gone meanwhile'; exit 1; }
 take "$n" "$k" '' || exit 1
 done
 "#;

@@ -315,6 +315,8 @@ pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault 
         "i/o error",
         "too many open files",
         "cannot allocate",
+        // What our own scripts say of a file that is renamed or removed under their hands.
+        "has gone meanwhile",
     ];
     if passes.iter().any(|phrase| lower.contains(phrase)) {
         Fault::transient(message)

@@ -1,19 +1,34 @@
 //! Logging in: keys first, and the password only when they did not do. Answers prompts, handles hosts that
 //! want several methods, and says what was tried when all is refused.
 
-use std::path::Path;
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::answers::Answers;
 use super::dial::stopped;
-use super::key_file::{self, KeyFile};
 use super::wire::{Code, Halt, Wire, code, is_lost};
 use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
 use crate::transport::{Dial, Stage};
 
+mod keys;
+
 /// Each refused key counts against the server's `MaxAuthTries` (6), and the password needs its turn.
 const MAX_KEYS: usize = 4;
+
+/// The method of keys.
+const KEYS: &str = "publickey";
+
+/// In which order a login tries what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// The key that the rule names, before the server is asked what it takes, which would cost a round trip.
+    NamedKeyFirst,
+    /// The server is asked first.
+    AskingFirst,
+    /// By password alone.
+    PasswordAlone,
+}
 
 /// How a login that failed ended.
 pub(super) enum Refusal {
@@ -21,6 +36,8 @@ pub(super) enum Refusal {
     Fault(Fault),
     /// The server hung up while keys were tried; another connection may try the password alone.
     CutAmongKeys(Fault),
+    /// It hung up before it had answered anything; another connection may ask first.
+    CutUnheard(Fault),
     /// The server takes no password.
     NoTurn(Fault),
 }
@@ -33,6 +50,10 @@ pub(super) struct Login<'a> {
     /// What was tried and what came of it, for the message.
     tried: Vec<String>,
     keys_left: usize,
+    /// Something was tried that the server may have refused.
+    is_attempted: Cell<bool>,
+    /// The server has answered something.
+    is_heard: Cell<bool>,
     /// The key that the rule names has had its turn.
     is_named_tried: bool,
     /// The public key of an encrypted `identity_file`, and its name: the agent may hold it.
@@ -58,35 +79,47 @@ impl<'a> Login<'a> {
             limit,
             tried: Vec::new(),
             keys_left: MAX_KEYS,
+            is_attempted: Cell::new(false),
+            is_heard: Cell::new(false),
             is_named_tried: false,
             encrypted: None,
             password: None,
         }
     }
 
-    /// Logs in; with `with_keys` false by password alone.
-    pub(super) fn run(mut self, with_keys: bool) -> Result<(), Refusal> {
-        // To ask first would cost a round trip.
-        if with_keys && matches!(self.named_key()?, Answer::In) {
-            return Ok(());
+    /// Logs in.
+    pub(super) fn run(mut self, manner: Manner) -> Result<(), Refusal> {
+        // Each turn takes a method out: a server that wants several offers the rest.
+        let mut done: Vec<&str> = Vec::new();
+        if manner == Manner::NamedKeyFirst {
+            let mut answer = self.named_key()?;
+            if self.is_attempted.get() {
+                // To ask now counts as one more failure: the other keys come first.
+                if matches!(answer, Answer::No) {
+                    answer = self.keys()?;
+                }
+                if matches!(answer, Answer::In) {
+                    return Ok(());
+                }
+                done.push(KEYS);
+            }
         }
         let mut offered = match self.methods() {
             Ok(Some(offered)) => offered,
             Ok(None) => return Ok(()),
-            Err(cut) if self.keys_left < MAX_KEYS && !self.dial.stop.is_raised() => {
+            Err(cut) if self.is_attempted.get() && !self.dial.stop.is_raised() => {
                 return Err(among_keys(cut));
             }
             Err(refusal) => return Err(refusal),
         };
-        // Each turn takes a method out: a server that wants several offers the rest.
-        let mut done: Vec<&str> = Vec::new();
+        let with_keys = manner != Manner::PasswordAlone;
         for _ in 0..3 {
             let Some(method) = next_method(&offered, &done, with_keys) else {
                 break;
             };
             done.push(method);
             let answer = match method {
-                "publickey" => self.keys()?,
+                KEYS => self.keys()?,
                 "password" => self.by_password()?,
                 _ => self.by_questions()?,
             };
@@ -100,7 +133,7 @@ impl<'a> Login<'a> {
                 Ok(Some(now)) => now,
                 Ok(None) => return Ok(()),
                 Err(_) if self.dial.stop.is_raised() => return Err(Refusal::Fault(stopped())),
-                Err(cut) if method == "publickey" => return Err(among_keys(cut)),
+                Err(cut) if method == KEYS => return Err(among_keys(cut)),
                 Err(_) => break,
             };
             // A refused password asked again in another way would count twice against the account; a
@@ -124,7 +157,10 @@ impl<'a> Login<'a> {
             self.wire.session.auth_methods(login).map(str::to_owned)
         });
         match listed {
-            Ok(methods) => Ok(Some(methods.split(',').map(str::to_owned).collect())),
+            Ok(methods) => {
+                self.is_heard.set(true);
+                Ok(Some(methods.split(',').map(str::to_owned).collect()))
+            }
             Err(_) if self.wire.session.authenticated() => Ok(None),
             Err(halt) => Err(self.broken(halt, "asking for the login methods")),
         }
@@ -135,6 +171,7 @@ impl<'a> Login<'a> {
         &self,
         operation: impl FnMut() -> Result<(), ssh2::Error>,
     ) -> Result<Result<(), ssh2::Error>, Halt> {
+        self.is_attempted.set(true);
         match self.wire.run(self.limit, operation) {
             Ok(()) => Ok(Ok(())),
             Err(Halt::Ssh(error)) if !is_lost(&error) => Ok(Err(error)),
@@ -142,177 +179,10 @@ impl<'a> Login<'a> {
         }
     }
 
-    fn keys(&mut self) -> Result<Answer, Refusal> {
-        match self.named_key()? {
-            Answer::No => {}
-            answer => return Ok(answer),
-        }
-        match self.agent()? {
-            Answer::No => {}
-            answer => return Ok(answer),
-        }
-        if let Some(home) = &self.dial.surroundings.home {
-            for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
-                let file = home.join(".ssh").join(name);
-                if Some(&file) == self.dial.terms.identity_file.as_ref() {
-                    continue;
-                }
-                match self.key_file(&file, false)? {
-                    Answer::No => {}
-                    answer => return Ok(answer),
-                }
-            }
-        }
-        Ok(Answer::No)
-    }
-
-    /// The key that the rule names, once.
-    fn named_key(&mut self) -> Result<Answer, Refusal> {
-        match self.dial.terms.identity_file.clone() {
-            Some(file) if !std::mem::replace(&mut self.is_named_tried, true) => {
-                self.key_file(&file, true)
-            }
-            _ => Ok(Answer::No),
-        }
-    }
-
-    fn key_file(&mut self, file: &Path, named: bool) -> Result<Answer, Refusal> {
-        let shown = file.display();
-        let text = match key_file::read(file) {
-            KeyFile::Open(text) => text,
-            KeyFile::Encrypted(Some(public)) if named && self.has_agent() => {
-                self.encrypted = Some((public, shown.to_string()));
-                return Ok(Answer::No);
-            }
-            KeyFile::Encrypted(_) => {
-                self.tried.push(format!(
-                    "key {shown}: skipped, it is encrypted (use an agent, or a key without pass phrase)"
-                ));
-                return Ok(Answer::No);
-            }
-            KeyFile::LeftOut(why) => {
-                self.tried.push(format!("key {shown}: {why}"));
-                return Ok(Answer::No);
-            }
-            KeyFile::Missing(error) => {
-                if named {
-                    self.tried
-                        .push(format!("identity_file {shown}: cannot be read ({error})"));
-                }
-                return Ok(Answer::No);
-            }
-        };
-        if self.keys_left == 0 {
-            return Ok(Answer::No);
-        }
-        self.keys_left -= 1;
-        let login = &self.dial.target.login;
-        let answer = self.attempt(|| {
-            self.wire
-                .session
-                .userauth_pubkey_memory(login, None, &text, None)
-        });
-        self.key_answer(answer, format!("key {shown}"))
-    }
-
-    fn key_answer(
-        &mut self,
-        answer: Result<Result<(), ssh2::Error>, Halt>,
-        what: String,
-    ) -> Result<Answer, Refusal> {
-        match answer {
-            Ok(Ok(())) => Ok(self.by(&what)),
-            // libssh2 gives a hang-up at this point the same code as a refused signature.
-            Ok(Err(error)) if error.message().starts_with("Waiting") => {
-                self.tried.push(what);
-                Err(self.cut_among_keys(Halt::Ssh(error)))
-            }
-            Ok(Err(error)) => {
-                let (why, answer) = match code(&error) {
-                    Code::Session(-18) => ("refused", Answer::No),
-                    Code::Session(-19) => ("not enough, or refused", Answer::Perhaps),
-                    _ => (error.message(), Answer::No),
-                };
-                self.tried.push(format!("{what}: {why}"));
-                Ok(answer)
-            }
-            Err(halt) => {
-                self.tried.push(what);
-                Err(self.cut_among_keys(halt))
-            }
-        }
-    }
-
     /// Says what let us in.
     fn by(&self, what: &str) -> Answer {
         (self.dial.reached)(Stage::LoggedIn(what.to_owned()));
         Answer::In
-    }
-
-    fn cut_among_keys(&self, halt: Halt) -> Refusal {
-        among_keys(self.broken(halt, "trying keys"))
-    }
-
-    fn has_agent(&self) -> bool {
-        self.dial.surroundings.agent_socket.is_some()
-    }
-
-    /// The agent's keys; that of an encrypted `identity_file` first, for it is the one that is meant.
-    fn agent(&mut self) -> Result<Answer, Refusal> {
-        let Some(socket) = self.dial.surroundings.agent_socket.clone() else {
-            return Ok(Answer::No);
-        };
-        let opened = self.open_agent(&socket);
-        let (agent, mut identities) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.tried.push(format!("agent: {}", error.message()));
-                return Ok(Answer::No);
-            }
-        };
-        let encrypted = self.encrypted.take();
-        let is_meant = |identity: &ssh2::PublicKey| {
-            let public = encrypted.as_ref().map(|(public, _)| public.as_slice());
-            public == Some(identity.blob())
-        };
-        if let Some((_, file)) = &encrypted
-            && !identities.iter().any(is_meant)
-        {
-            self.tried.push(format!(
-                "key {file}: skipped, it is encrypted and the agent does not hold it (ssh-add)"
-            ));
-        }
-        identities.sort_by_key(|identity| !is_meant(identity));
-        for identity in identities {
-            if self.keys_left == 0 {
-                break;
-            }
-            self.keys_left -= 1;
-            let answer = self.attempt(|| agent.userauth(&self.dial.target.login, &identity));
-            let what = match &encrypted {
-                Some((_, file)) if is_meant(&identity) => {
-                    format!("key {file}, encrypted, by the agent")
-                }
-                _ => format!("agent's key {}", identity.comment()),
-            };
-            match self.key_answer(answer, what)? {
-                Answer::No => {}
-                answer => return Ok(answer),
-            }
-        }
-        Ok(Answer::No)
-    }
-
-    fn open_agent(
-        &self,
-        socket: &Path,
-    ) -> Result<(ssh2::Agent, Vec<ssh2::PublicKey>), ssh2::Error> {
-        let mut agent = self.wire.session.agent()?;
-        agent.set_identity_path(socket)?;
-        agent.connect()?;
-        agent.list_identities()?;
-        let identities = agent.identities()?;
-        Ok((agent, identities))
     }
 
     /// The password, looked up at the first need.
@@ -383,7 +253,7 @@ impl<'a> Login<'a> {
                 "{place}: no answer within {} s (connect_timeout) while {doing}",
                 limit.as_secs()
             )),
-            Halt::Ssh(error) if self.tried.is_empty() => Fault::unreachable(format!(
+            Halt::Ssh(error) if !self.is_attempted.get() => Fault::unreachable(format!(
                 "{place}: the connection ended before the login: {}",
                 error.message()
             )),
@@ -427,10 +297,10 @@ fn among_keys(refusal: Refusal) -> Refusal {
 }
 
 fn next_method(offered: &[String], done: &[&str], with_keys: bool) -> Option<&'static str> {
-    ["publickey", "password", "keyboard-interactive"]
+    [KEYS, "password", "keyboard-interactive"]
         .into_iter()
         .find(|method| {
-            (with_keys || *method != "publickey")
+            (with_keys || *method != KEYS)
                 && !done.contains(method)
                 && offered.iter().any(|one| one == method)
         })

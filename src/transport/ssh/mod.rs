@@ -47,7 +47,7 @@ use crate::transport::{Dial, Session};
 pub use survey::{MissingKey, ShownKey, Standing, Survey, record_keys, survey};
 pub use trust::known_key;
 
-use login::{Login, Refusal};
+use login::{Login, Manner, Refusal};
 use session::SshSession;
 
 /// Why no session came about.
@@ -75,7 +75,14 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
     };
     let (mut wire, mut fingerprint) = dial::open(dial).map_err(before)?;
     let _at_work = dial.surroundings.traffic.begin();
-    match Login::new(&wire, dial).run(true) {
+    let mut login = Login::new(&wire, dial).run(Manner::NamedKeyFirst);
+    if let Err(Refusal::CutUnheard(_)) = login {
+        // Whether the key was too much or the connection broke is not known.
+        let proved = Some(fingerprint);
+        (wire, fingerprint) = dial::open(dial).map_err(|fault| ConnectError { fault, proved })?;
+        login = Login::new(&wire, dial).run(Manner::AskingFirst);
+    }
+    match login {
         Ok(()) => {}
         Err(Refusal::Fault(fault) | Refusal::NoTurn(fault)) => {
             return Err(ConnectError {
@@ -83,7 +90,7 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
                 proved: Some(fingerprint),
             });
         }
-        Err(Refusal::CutAmongKeys(fault)) => {
+        Err(Refusal::CutAmongKeys(fault) | Refusal::CutUnheard(fault)) => {
             // The server ran out of patience while keys were tried; the password had no turn yet.
             let proved = Some(fingerprint);
             let password = dial.credentials.password();
@@ -94,9 +101,13 @@ pub fn connect(dial: &Dial<'_>) -> Result<Box<dyn Session>, ConnectError> {
                 fault,
                 proved: proved.clone(),
             })?;
-            match Login::new(&wire, dial).run(false) {
+            match Login::new(&wire, dial).run(Manner::PasswordAlone) {
                 Ok(()) => {}
-                Err(Refusal::Fault(fault) | Refusal::CutAmongKeys(fault)) => {
+                Err(
+                    Refusal::Fault(fault)
+                    | Refusal::CutAmongKeys(fault)
+                    | Refusal::CutUnheard(fault),
+                ) => {
                     return Err(ConnectError { fault, proved });
                 }
                 Err(Refusal::NoTurn(_)) => return Err(ConnectError { fault, proved }),

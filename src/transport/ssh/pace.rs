@@ -14,6 +14,8 @@ const ALL_BYTES: u64 = 16 << 20;
 /// How long an upload that may not go on waits for the host to take some of what is under way. There are hosts that tell
 /// only of much at a time.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// After so many times it is not held up any more.
+const RAISED_MAX: u32 = 12;
 
 /// How many bytes one of those that are at work now may have under way.
 pub(super) fn share(traffic: &Traffic) -> u64 {
@@ -58,7 +60,13 @@ impl Pace {
 
     fn shared(&mut self, window: u64, share: u64, now: Instant) -> usize {
         self.widest = self.widest.max(window);
-        let most = self.line.min(share).max(LEAST_BYTES) << self.raised;
+        let most = self.line.min(share).max(LEAST_BYTES);
+        // In the end it is the host's business how much that is.
+        let most = if self.raised < RAISED_MAX {
+            most << self.raised
+        } else {
+            u64::MAX
+        };
         let left = most.saturating_sub(self.widest - window);
         if left > 0 {
             self.held = None;
@@ -67,7 +75,7 @@ impl Pace {
         match self.held {
             Some((seen, since)) if seen == window => {
                 if now.saturating_duration_since(since) >= PATIENCE {
-                    self.raised = (self.raised + 1).min(12);
+                    self.raised = (self.raised + 1).min(RAISED_MAX);
                     self.held = None;
                 }
             }
@@ -117,6 +125,20 @@ mod tests {
         assert_eq!(pace.shared(window - 1, 16 * MIB, at(190)), 0);
         assert_eq!(pace.shared(window - 1, 16 * MIB, at(200)), 0);
         assert!(pace.shared(window - 1, 16 * MIB, at(200)) > 0);
+    }
+
+    #[test]
+    fn a_host_that_tells_of_nothing_for_long_is_sent_all_that_it_takes() {
+        const WINDOW: u64 = u32::MAX as u64;
+        let begun = Instant::now();
+        let mut pace = Pace::over(SHORT, Traffic::default());
+        let (mut left, mut looks) = (WINDOW, 0);
+        while left > 0 {
+            let now = begun + PATIENCE * looks;
+            left -= (pace.shared(left, 16 * MIB, now) as u64).min(left);
+            looks += 1;
+            assert!(looks < 100, "{left} bytes are never sent");
+        }
     }
 
     #[test]

@@ -248,8 +248,9 @@ pub(super) fn by_dd(
         .map_err(|error| shell::local_fault(&error))?;
     // Cuts the file at `from` before it writes; a pipe's short reads become short writes.
     let script = format!(
-        "f={}\ndd of=\"$f\" bs={BLOCK_BYTES} seek={} || {{ rm -f \"$f\"; exit 1; }}\n{}",
+        "f={}\n{}dd of=\"$f\" bs={BLOCK_BYTES} seek={} || {{ rm -f \"$f\"; exit 1; }}\n{}",
         shell_quote(path),
+        shell::STAYS,
         from / BLOCK_BYTES,
         shell::mode_script(upload)
     );

@@ -263,6 +263,11 @@ pub(super) fn read_digest(said: &str) -> Option<(u64, Option<String>)> {
 
 /// The words that give `$f` the name `$n`.
 pub(super) const RENAME: &str = "mv -f \"$f\" \"$n\"";
+/// The words that end a script where `$f` is not there any more, which an earlier attempt's remains may have renamed: what
+/// comes next would make another one.
+pub(super) const STAYS: &str = "[ -f \"$f\" ] || { echo 'it has gone meanwhile'; exit 1; }\n";
+/// The words that end a script of which nobody hears any more: another attempt may be under way.
+pub(super) const IS_HEARD: &str = "echo || exit 1\n";
 /// A directory has the name.
 pub(super) const TAKEN_STATUS: i32 = 47;
 
@@ -286,13 +291,18 @@ pub(super) fn publish(
     let script = format!(
         "f={}\n{}",
         shell_quote(temporary),
-        publish_script(link, temporary, name, again)
+        publish_script(link, (temporary, name), again, "")
     );
     run(link, &script, "cannot publish", name).map(|_| ())
 }
 
-/// The words of a script that publish `$f`.
-fn publish_script(link: &mut Link, temporary: &str, name: &str, again: bool) -> String {
+/// The words of a script that publish `$f`; those of `check` run right before.
+fn publish_script(
+    link: &mut Link,
+    (temporary, name): (&str, &str),
+    again: bool,
+    check: &str,
+) -> String {
     let aside = if again {
         format!(" && rm -f {}", shell_quote(&replace::aside(temporary)))
     } else {
@@ -303,7 +313,7 @@ fn publish_script(link: &mut Link, temporary: &str, name: &str, again: bool) -> 
     } else {
         "dd if=/dev/null of=\"$f\" conv=notrunc,fsync >/dev/null 2>&1\n"
     };
-    format!("{}{sync}{RENAME}{aside}", name_script(name))
+    format!("{}{STAYS}{sync}{check}{RENAME}{aside}", name_script(name))
 }
 
 /// Publishes a file that has the right length and SHA-256, in one go. False where it has not, where the host cannot tell,
@@ -314,12 +324,17 @@ pub(super) fn publish_if_right(
     temporary: &str,
     name: &str,
 ) -> Result<bool, ExecError> {
+    let size = upload.size;
+    // The hash took long. Where nobody waits for it any more, the next attempt may have made the file anew.
+    let check = format!(
+        "{IS_HEARD}[ \"$(ls -i \"$f\")\" = \"$i\" ] && [ \"$(wc -c <\"$f\")\" -eq {size} ] || exit 45\n"
+    );
     let script = format!(
-        "{}[ \"$s\" -eq {} ] && [ \"$h\" = {} ] || exit 45\n{}",
+        "f={}\ni=$(ls -i \"$f\")\n{}[ \"$s\" -eq {size} ] && [ \"$h\" = {} ] || exit 45\n{}",
+        shell_quote(temporary),
         digest_script(temporary),
-        upload.size,
         shell_quote(upload.sha256),
-        publish_script(link, temporary, name, upload.resume)
+        publish_script(link, (temporary, name), upload.resume, &check)
     );
     let ran = link.script_within(hashing(upload.size), &script)?;
     Ok(ran.status == 0)

@@ -151,7 +151,6 @@ pub(super) fn upload(
         wanted: lanes,
         asked: None,
         stuck: None,
-        is_granted: false,
         tool: String::new(),
         sent: from,
         progress,
@@ -206,8 +205,6 @@ struct Stripes<'a> {
     asked: Option<Instant>,
     /// The lane that has sent a part of a packet: libssh2 has no other one send before it has sent the rest.
     stuck: Option<usize>,
-    /// Reading took in that a lane may go on.
-    is_granted: bool,
     /// What takes the bytes on the host.
     tool: String,
     sent: u64,
@@ -218,6 +215,7 @@ impl Stripes<'_> {
     fn run(&mut self, link: &Link) -> Result<(), Broke> {
         let mut last = Instant::now();
         while self.lanes.iter().any(|lane| lane.status.is_none()) {
+            let granted = self.granted();
             let mut moved = self.stuck.is_none() && self.open_another(link)?;
             for number in 0..self.lanes.len() {
                 if self.stuck.is_none_or(|stuck| stuck == number) {
@@ -225,11 +223,11 @@ impl Stripes<'_> {
                 }
                 moved |= self.read(link, number)?;
             }
-            let is_granted = std::mem::take(&mut self.is_granted);
             let paused = if moved {
                 last = Instant::now();
                 link.wire.heed_stop()
-            } else if is_granted {
+            } else if self.granted() > granted {
+                // Whichever lane was read, what came for the others was taken in as well.
                 link.wire.heed()
             } else {
                 link.wire.pause(last + link.stall, link.stall)
@@ -237,6 +235,13 @@ impl Stripes<'_> {
             paused.map_err(|halt| halted(link, &halt))?;
         }
         Ok(())
+    }
+
+    /// How much the lanes may write that have something to write.
+    fn granted(&self) -> u64 {
+        let lanes = self.lanes.iter();
+        let waiting = lanes.filter(|lane| lane.status.is_none() && lane.sent < lane.pending.len());
+        waiting.map(|lane| window(&lane.shell.channel)).sum()
     }
 
     /// Opens one channel after the other while there is something left for it.
@@ -364,10 +369,7 @@ impl Stripes<'_> {
         }
         let mut buffer = [0; 4096];
         let channel = &mut lane.shell.channel;
-        let window_before = window(channel);
-        let read = wire.transfer(link.stall, || channel.read(&mut buffer));
-        self.is_granted |= lane.sent < lane.pending.len() && window(channel) > window_before;
-        match read {
+        match wire.transfer(link.stall, || channel.read(&mut buffer)) {
             Ok(0) if channel.eof() => {
                 let error = ended(&lane.reading);
                 return self.lost(link, number, &error);

@@ -11,5 +11,7 @@ mod install_output;
 mod installs;
 mod logins;
 mod long_lines;
+mod orphans;
 mod sessions;
 mod stalls;
+mod unheard;

@@ -1,0 +1,209 @@
+//! Scripts that go on at a host when nobody hears of them any more, and files that change under the hands of one: nothing
+//! but the bytes that were verified ever gets the name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use auto_dispatcher::domain::fault::{Fault, FaultClass};
+use auto_dispatcher::transport::{Session, Upload, Verified};
+
+use crate::conformance::Package;
+use crate::servers::relay::Relay;
+use crate::servers::ssh::SshServer;
+use crate::testenv::{TestEnv, wait_until};
+
+const LIMIT: Duration = Duration::from_mins(1);
+const TEMPORARY: &str = ".ad-0123456789abcdef-7.part";
+const SIZE: usize = 5 << 20;
+
+/// A host whose `openssl` has the digest, and tells it only when it may, once.
+struct Slow {
+    env: TestEnv,
+    server: SshServer,
+}
+
+impl Slow {
+    fn new() -> Self {
+        let env = TestEnv::new();
+        let openssl = format!(
+            "#!/bin/sh\nh=$(/usr/bin/openssl \"$@\") || exit 1\n\
+             if mkdir {0} 2>/dev/null; then\necho $$ >{0}/pid\n\
+             while [ ! -e {1} ]; do sleep 0.05; done\nfi\necho \"$h\"\n",
+            env.path("hashed").display(),
+            env.path("go").display()
+        );
+        let path = env.write("bin/openssl", openssl);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let server = SshServer::sshd(&format!(
+            "Subsystem sftp /bin/false\n\
+             ForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",
+            env.path("bin").display()
+        ));
+        Self { env, server }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.server.home_on_disk().join("in").join(name)
+    }
+
+    /// A session over a line to the host.
+    fn over(&self, port: u16) -> Box<dyn Session> {
+        let mut caller = self.server.caller();
+        caller.target.ssh_port = port;
+        caller.connect()
+    }
+
+    /// The session, of processes, of the script that waits for its digest.
+    fn session_at_work(&self) -> Option<String> {
+        let mut session = None;
+        wait_until("it has said which it is", LIMIT, || {
+            let said = fs::read_to_string(self.env.path("hashed/pid")).unwrap_or_default();
+            session = session_of(said.trim());
+            session.is_some()
+        });
+        session
+    }
+
+    /// Has a package placed while `meanwhile` happens, between its digest and whatever comes of it.
+    fn place(
+        &self,
+        session: &mut dyn Session,
+        upload: &Upload<'_>,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Verified, Fault> {
+        thread::scope(|scope| {
+            let placing = scope.spawn(|| session.place(upload, &mut |_| {}, &mut |_| Ok(())));
+            wait_until("there is a digest", LIMIT, || {
+                self.env.path("hashed/pid").exists() || placing.is_finished()
+            });
+            meanwhile();
+            self.env.write("go", "");
+            placing.join().expect("no panic")
+        })
+    }
+}
+
+/// The numbers of all processes.
+fn processes() -> impl Iterator<Item = String> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The session that a process belongs to; none where there is no such process.
+fn session_of(process: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(3).map(str::to_owned)
+}
+
+fn is_transient(placed: Result<Verified, Fault>, why: &str) {
+    let fault = placed.expect_err("a fault");
+    assert_eq!(fault.class, FaultClass::Transient, "{fault}");
+    assert!(fault.message.contains(why), "{fault}");
+}
+
+#[test]
+fn who_is_not_heard_any_more_gives_nothing_its_name() {
+    let host = Slow::new();
+    let relay = Relay::to(host.server.running.port, u64::MAX);
+    let mut session = host.over(relay.port);
+    let package = Package::of_size(SIZE);
+    let dir = session.prepare_dir("~/in").expect("a directory");
+    let upload = package.upload(&dir, "app", TEMPORARY);
+    let pid = host.server.running.pid();
+    let mut script = None;
+    let placed = host.place(&mut *session, &upload, || {
+        relay.cut();
+        wait_until("sshd has noticed", LIMIT, || {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            children.expect("sshd lives").is_empty()
+        });
+        script = host.session_at_work();
+    });
+    is_transient(placed, "lost");
+    wait_until("the script is over", LIMIT, || {
+        processes().all(|process| session_of(&process) != script)
+    });
+    assert!(!host.file("app").exists());
+    assert_eq!(
+        fs::read(host.file(TEMPORARY)).ok().as_deref(),
+        Some(package.bytes())
+    );
+    // The next attempt goes on from there.
+    let mut session = host.server.caller().connect();
+    let upload = Upload {
+        resume: true,
+        ..upload
+    };
+    let placed = session.place(&upload, &mut |_| {}, &mut |_| Ok(()));
+    assert_eq!(placed, Ok(Verified::Digest));
+    assert_eq!(fs::read(host.file("app")).expect("read"), package.bytes());
+    assert!(!host.file(TEMPORARY).exists());
+}
+
+#[test]
+fn what_is_made_anew_after_the_digest_does_not_get_the_name() {
+    let host = Slow::new();
+    let mut session = host.server.caller().connect();
+    let package = Package::of_size(SIZE);
+    let dir = session.prepare_dir("~/in").expect("a directory");
+    let upload = package.upload(&dir, "app", TEMPORARY);
+    let placed = host.place(&mut *session, &upload, || {
+        // As the next attempt does.
+        fs::remove_file(host.file(TEMPORARY)).expect("rm");
+        fs::write(host.file(TEMPORARY), &package.bytes()[..100]).expect("write");
+    });
+    is_transient(placed, "arrived wrong: 100 bytes");
+    assert!(!host.file("app").exists());
+}
+
+#[test]
+fn what_grows_after_the_digest_does_not_get_the_name() {
+    let host = Slow::new();
+    let mut session = host.server.caller().connect();
+    let package = Package::of_size(SIZE);
+    let dir = session.prepare_dir("~/in").expect("a directory");
+    let upload = package.upload(&dir, "app", TEMPORARY);
+    let placed = host.place(&mut *session, &upload, || {
+        fs::write(host.file(TEMPORARY), vec![0; SIZE + 1]).expect("write");
+    });
+    is_transient(placed, "arrived wrong");
+    assert!(!host.file("app").exists());
+}
+
+#[test]
+fn of_what_has_gone_after_the_digest_no_empty_file_gets_the_name() {
+    let host = Slow::new();
+    let mut session = host.server.caller().connect();
+    let package = Package::of_size(SIZE);
+    let dir = session.prepare_dir("~/in").expect("a directory");
+    let upload = package.upload(&dir, "app", TEMPORARY);
+    let placed = host.place(&mut *session, &upload, || {
+        fs::rename(host.file(TEMPORARY), host.file("app")).expect("mv");
+    });
+    is_transient(placed, "has vanished");
+    // As remains of an earlier attempt have done it.
+    assert_eq!(fs::read(host.file("app")).expect("read"), package.bytes());
+}
+
+#[test]
+fn what_has_gone_is_not_gone_on_with() {
+    let host = Slow::new();
+    let mut session = host.server.caller().connect();
+    let package = Package::of_size(SIZE);
+    let dir = session.prepare_dir("~/in").expect("a directory");
+    fs::write(host.file(TEMPORARY), &package.bytes()[..SIZE - 100_000]).expect("write");
+    let upload = Upload {
+        resume: true,
+        ..package.upload(&dir, "app", TEMPORARY)
+    };
+    let placed = host.place(&mut *session, &upload, || {
+        fs::remove_file(host.file(TEMPORARY)).expect("rm");
+    });
+    is_transient(placed, "has gone meanwhile");
+    assert!(!host.file(TEMPORARY).exists() && !host.file("app").exists());
+}
