@@ -255,27 +255,33 @@ impl Shell {
         };
         let mut buffer = vec![0; 64 * 1024];
         let mut last = begun;
+        let mut unread = None;
         loop {
             let mut moved = false;
             self.has_started(wire, stall).map_err(Broke::Refused)?;
             let channel = &mut self.channel;
             if !writing.done {
-                match writing.step((wire, stall), channel, &mut self.pace, input.as_mut()) {
+                let input = input.as_mut().filter(|_| unread.is_none());
+                match writing.step((wire, stall), channel, &mut self.pace, input) {
                     Ok(step) => moved |= step,
                     // A script that ended early closes its input: what it said tells why.
                     Err(Unwritten::There) => writing.done = true,
-                    Err(Unwritten::Here(error)) => return Err(Broke::Here(error)),
+                    // It may still make what its input was for: who removes that has to wait until it has ended.
+                    Err(Unwritten::Here(error)) => {
+                        unread = Some(error);
+                        writing.closes = true;
+                    }
                 }
             }
             let window_before = window(channel);
             match wire.transfer(stall, || channel.read(&mut buffer)) {
-                Ok(0) if channel.eof() => return Ok(()),
+                Ok(0) if channel.eof() => return unread.map_or(Ok(()), |e| Err(Broke::Here(e))),
                 Ok(0) => {}
                 Ok(count) => {
                     moved |= most.is_some();
                     reading.take(&buffer[..count], sink);
                     if reading.status.is_some() {
-                        return Ok(());
+                        return unread.map_or(Ok(()), |e| Err(Broke::Here(e)));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

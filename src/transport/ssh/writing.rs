@@ -35,7 +35,8 @@ pub(super) struct Writing {
     pending: Vec<u8>,
     from: usize,
     pub(super) done: bool,
-    closes: bool,
+    /// The end of the file follows on the input.
+    pub(super) closes: bool,
     handed: u64,
     head: usize,
 }
