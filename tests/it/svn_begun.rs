@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use auto_dispatcher::domain::change::SkipReason;
 use auto_dispatcher::error::Result;
 use auto_dispatcher::source::svnlook::{Begun, Choice, Dumped, End, Revision, Svnlook};
 
-use crate::servers::svn::{Svn, fake_svnadmin, fake_svnlook, program};
+use crate::servers::svn::{FORMATS, Svn, fake_svnadmin, fake_svnlook, program};
 use crate::testenv::{TestEnv, wait_until};
 
 /// Subversion whose svnadmin notes that it was called, and does what `script` says.
@@ -45,6 +44,14 @@ fn read(svnlook: &Svnlook, svn: &Svn, begun: Option<Begun>) -> (Result<End>, Vec
     (end, files)
 }
 
+/// Begins to read the last revision, which names `app`, and reads it.
+fn begin_and_read(svnlook: &Svnlook, svn: &Svn) -> (Result<End>, Vec<(String, usize)>) {
+    let opened = svnlook.repository(&svn.repository).expect("opened");
+    let begun = opened.begin_dump(svn.youngest(), &|path| path == "app");
+    assert!(begun.is_some());
+    read(svnlook, svn, begun)
+}
+
 #[test]
 fn the_newest_revision_is_begun_where_it_may_bring_what_is_wanted() {
     let env = TestEnv::new();
@@ -55,20 +62,8 @@ fn the_newest_revision_is_begun_where_it_may_bring_what_is_wanted() {
     svn.write("trunk/other", "/trunk/named");
     svn.commit();
     let svnlook = noting(&env, REAL);
-    for version in ["1.14", "1.8", "1.6", "1.4", "packed"] {
-        let repository = env.path(version);
-        let compatible = if version == "packed" { "1.14" } else { version };
-        let script = format!(
-            "set -e; svnadmin create --compatible-version {compatible} \"$2\"\n\
-             [ {version} != packed ] || sed -i 's/sharded 1000/sharded 3/' \"$2/db/format\"\n\
-             svnadmin dump -q \"$1\" | svnadmin load -q \"$2\"\n\
-             [ {version} != packed ] || svnadmin pack -q \"$2\""
-        );
-        let made = Command::new("sh")
-            .args(["-c", &script, "sh"])
-            .args([&svn.repository, &repository])
-            .status();
-        assert!(made.expect("sh").success(), "{version}");
+    for version in FORMATS {
+        let repository = svn.in_format(&env, version, 3);
         let opened = svnlook.repository(&repository).expect("opened");
         let begins = |revision, wanted: &dyn Fn(&str) -> bool| {
             let begun = opened.begin_dump(revision, wanted);
@@ -96,13 +91,9 @@ fn what_was_begun_is_read_once() {
     let env = TestEnv::new();
     let svn = Svn::create(&env);
     svn.write("app", "content");
-    let revision = svn.commit();
-    let svnlook = noting(&env, REAL);
-    let opened = svnlook.repository(&svn.repository).expect("opened");
-    let begun = opened.begin_dump(revision, &|path| path == "app");
-    assert!(begun.is_some());
-    let (end, files) = read(&svnlook, &svn, begun);
-    assert_eq!((end, files), (Ok(End::Whole), vec![("app".to_owned(), 7)]));
+    svn.commit();
+    let read = begin_and_read(&noting(&env, REAL), &svn);
+    assert_eq!(read, (Ok(End::Whole), vec![("app".to_owned(), 7)]));
     assert_eq!(calls(&env), 1);
 }
 
@@ -112,16 +103,10 @@ fn a_dump_that_is_longer_than_the_revision_looks_is_not_held() {
     let svn = Svn::create(&env);
     // Compressed it is small.
     svn.write("app", vec![b'x'; 3 << 20]);
-    let revision = svn.commit();
+    svn.commit();
     let svnlook = noting(&env, REAL);
-    let opened = svnlook.repository(&svn.repository).expect("opened");
-    let begun = opened.begin_dump(revision, &|path| path == "app");
-    assert!(begun.is_some());
-    let (end, files) = read(&svnlook, &svn, begun);
-    assert_eq!(
-        (end, files),
-        (Ok(End::Whole), vec![("app".to_owned(), 3 << 20)])
-    );
+    let read = begin_and_read(&svnlook, &svn);
+    assert_eq!(read, (Ok(End::Whole), vec![("app".to_owned(), 3 << 20)]));
     assert_eq!(calls(&env), 2);
     // What cannot be compressed is not begun at all.
     let mut random = fastrand::Rng::with_seed(1);
@@ -130,6 +115,7 @@ fn a_dump_that_is_longer_than_the_revision_looks_is_not_held() {
         .collect();
     svn.write("app", bytes);
     let revision = svn.commit();
+    let opened = svnlook.repository(&svn.repository).expect("opened");
     assert!(opened.begin_dump(revision, &|_| true).is_none());
 }
 
@@ -144,15 +130,12 @@ fn a_begun_dump_that_goes_wrong_is_read_again() {
         let env = TestEnv::new();
         let svn = Svn::create(&env);
         svn.write("app", "content");
-        let revision = svn.commit();
+        svn.commit();
         let first = env.path("first");
         let script = format!("if mkdir {}; then {once}; else {REAL}; fi", first.display());
-        let svnlook = noting(&env, &script);
-        let opened = svnlook.repository(&svn.repository).expect("opened");
-        let begun = opened.begin_dump(revision, &|_| true);
-        let (end, files) = read(&svnlook, &svn, begun);
+        let read = begin_and_read(&noting(&env, &script), &svn);
         let whole = (Ok(End::Whole), vec![("app".to_owned(), 7)]);
-        assert_eq!((end, files), whole, "{once}");
+        assert_eq!(read, whole, "{once}");
         assert_eq!(calls(&env), 2, "{once}");
     }
 }

@@ -1,12 +1,11 @@
 //! Copied directories and symbolic links, which no single line of svnlook's listing gives away.
 
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use auto_dispatcher::domain::change::{Action, Change, SkipReason};
 use auto_dispatcher::source::svnlook::Svnlook;
 
-use crate::servers::svn::{Svn, fake_svnlook};
+use crate::servers::svn::{FORMATS, Svn, fake_svnlook};
 use crate::svn_source::{added, assert_changes, bytes, change, directory};
 use crate::testenv::TestEnv;
 
@@ -258,21 +257,8 @@ fn where_nothing_has_properties_no_process_looks_for_links() {
     let log = env.path("asked");
     let script = format!("echo \"$1\" >>{}\nexec $SVNLOOK \"$@\"", log.display());
     let counting = Svnlook::new(fake_svnlook(&env, "counting", &script));
-    // All formats that are in use, the oldest with all revisions in one directory.
-    for version in ["1.14", "1.8", "1.6", "1.4", "packed"] {
-        let repository = env.path(version);
-        let compatible = if version == "packed" { "1.14" } else { version };
-        let script = format!(
-            "set -e; svnadmin create --compatible-version {compatible} \"$2\"\n\
-             [ {version} != packed ] || sed -i 's/sharded 1000/sharded 7/' \"$2/db/format\"\n\
-             svnadmin dump -q \"$1\" | svnadmin load -q \"$2\"\n\
-             [ {version} != packed ] || svnadmin pack -q \"$2\""
-        );
-        let made = Command::new("sh")
-            .args(["-c", &script, "sh"])
-            .args([&svn.repository, &repository])
-            .status();
-        assert!(made.expect("sh").success(), "{version}");
+    for version in FORMATS {
+        let repository = svn.in_format(&env, version, 7);
         let opened = counting.repository(&repository).expect("opened");
         let look = |revision: u64| {
             std::fs::write(&log, "").expect("write");

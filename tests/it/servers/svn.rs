@@ -19,6 +19,9 @@ pub struct Svn {
     home: PathBuf,
 }
 
+/// The formats of repositories that are in use, the oldest with all revisions in one directory.
+pub const FORMATS: [&str; 5] = ["1.14", "1.8", "1.6", "1.4", "packed"];
+
 /// A program of Subversion's; the test fails where it is missing.
 pub fn program(name: &str) -> PathBuf {
     let places = ["/usr/bin", "/usr/local/bin", "/bin"];
@@ -89,6 +92,25 @@ impl Svn {
         Svnlook::new(program("svnlook"))
             .repository(&self.repository)
             .expect("a repository")
+    }
+
+    /// A copy of the repository in one of [`FORMATS`]; a packed one has shards of so many revisions.
+    #[track_caller]
+    pub fn in_format(&self, env: &TestEnv, format: &str, shard: u32) -> PathBuf {
+        let repository = env.path(format);
+        let version = if format == "packed" { "1.14" } else { format };
+        let script = format!(
+            "set -e; svnadmin create --compatible-version {version} \"$2\"\n\
+             [ {format} != packed ] || sed -i 's/sharded 1000/sharded {shard}/' \"$2/db/format\"\n\
+             svnadmin dump -q \"$1\" | svnadmin load -q \"$2\"\n\
+             [ {format} != packed ] || svnadmin pack -q \"$2\""
+        );
+        let made = Command::new("sh")
+            .args(["-c", &script, "sh"])
+            .args([&self.repository, &repository])
+            .status();
+        assert!(made.expect("sh").success(), "{format}");
+        repository
     }
 
     /// Runs `svn` in the working copy.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use auto_dispatcher::domain::fault::{Fault, FaultClass};
-use auto_dispatcher::transport::{Session, Upload, Verified};
+use auto_dispatcher::transport::{Upload, Verified};
 
 use crate::conformance::Package;
 use crate::servers::relay::Relay;
@@ -23,6 +23,7 @@ const SIZE: usize = 5 << 20;
 struct Slow {
     env: TestEnv,
     server: SshServer,
+    package: Package,
 }
 
 impl Slow {
@@ -42,18 +43,15 @@ impl Slow {
              ForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",
             env.path("bin").display()
         ));
-        Self { env, server }
+        Self {
+            env,
+            server,
+            package: Package::of_size(SIZE),
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.server.home_on_disk().join("in").join(name)
-    }
-
-    /// A session over a line to the host.
-    fn over(&self, port: u16) -> Box<dyn Session> {
-        let mut caller = self.server.caller();
-        caller.target.ssh_port = port;
-        caller.connect()
     }
 
     /// The session, of processes, of the script that waits for its digest.
@@ -67,15 +65,28 @@ impl Slow {
         session
     }
 
-    /// Has a package placed while `meanwhile` happens, between its digest and whatever comes of it.
-    fn place(
+    /// Has the package placed while `meanwhile` happens, between its digest and whatever comes of it.
+    fn place(&self, resume: bool, meanwhile: impl FnOnce()) -> Result<Verified, Fault> {
+        self.place_over(self.server.running.port, resume, meanwhile)
+    }
+
+    /// The same over a line to the host.
+    fn place_over(
         &self,
-        session: &mut dyn Session,
-        upload: &Upload<'_>,
+        port: u16,
+        resume: bool,
         meanwhile: impl FnOnce(),
     ) -> Result<Verified, Fault> {
+        let mut caller = self.server.caller();
+        caller.target.ssh_port = port;
+        let mut session = caller.connect();
+        let dir = session.prepare_dir("~/in").expect("a directory");
+        let upload = Upload {
+            resume,
+            ..self.package.upload(&dir, "app", TEMPORARY)
+        };
         thread::scope(|scope| {
-            let placing = scope.spawn(|| session.place(upload, &mut |_| {}, &mut |_| Ok(())));
+            let placing = scope.spawn(|| session.place(&upload, &mut |_| {}, &mut |_| Ok(())));
             wait_until("there is a digest", LIMIT, || {
                 self.env.path("hashed/pid").exists() || placing.is_finished()
             });
@@ -110,13 +121,9 @@ fn is_transient(placed: Result<Verified, Fault>, why: &str) {
 fn who_is_not_heard_any_more_gives_nothing_its_name() {
     let host = Slow::new();
     let relay = Relay::to(host.server.running.port, u64::MAX);
-    let mut session = host.over(relay.port);
-    let package = Package::of_size(SIZE);
-    let dir = session.prepare_dir("~/in").expect("a directory");
-    let upload = package.upload(&dir, "app", TEMPORARY);
     let pid = host.server.running.pid();
     let mut script = None;
-    let placed = host.place(&mut *session, &upload, || {
+    let placed = host.place_over(relay.port, false, || {
         relay.cut();
         wait_until("sshd has noticed", LIMIT, || {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
@@ -129,33 +136,21 @@ fn who_is_not_heard_any_more_gives_nothing_its_name() {
         processes().all(|process| session_of(&process) != script)
     });
     assert!(!host.file("app").exists());
-    assert_eq!(
-        fs::read(host.file(TEMPORARY)).ok().as_deref(),
-        Some(package.bytes())
-    );
+    let bytes = host.package.bytes();
+    assert_eq!(fs::read(host.file(TEMPORARY)).expect("read"), bytes);
     // The next attempt goes on from there.
-    let mut session = host.server.caller().connect();
-    let upload = Upload {
-        resume: true,
-        ..upload
-    };
-    let placed = session.place(&upload, &mut |_| {}, &mut |_| Ok(()));
-    assert_eq!(placed, Ok(Verified::Digest));
-    assert_eq!(fs::read(host.file("app")).expect("read"), package.bytes());
+    assert_eq!(host.place(true, || {}), Ok(Verified::Digest));
+    assert_eq!(fs::read(host.file("app")).expect("read"), bytes);
     assert!(!host.file(TEMPORARY).exists());
 }
 
 #[test]
 fn what_is_made_anew_after_the_digest_does_not_get_the_name() {
     let host = Slow::new();
-    let mut session = host.server.caller().connect();
-    let package = Package::of_size(SIZE);
-    let dir = session.prepare_dir("~/in").expect("a directory");
-    let upload = package.upload(&dir, "app", TEMPORARY);
-    let placed = host.place(&mut *session, &upload, || {
+    let placed = host.place(false, || {
         // As the next attempt does.
         fs::remove_file(host.file(TEMPORARY)).expect("rm");
-        fs::write(host.file(TEMPORARY), &package.bytes()[..100]).expect("write");
+        fs::write(host.file(TEMPORARY), &host.package.bytes()[..100]).expect("write");
     });
     is_transient(placed, "arrived wrong: 100 bytes");
     assert!(!host.file("app").exists());
@@ -164,11 +159,7 @@ fn what_is_made_anew_after_the_digest_does_not_get_the_name() {
 #[test]
 fn what_grows_after_the_digest_does_not_get_the_name() {
     let host = Slow::new();
-    let mut session = host.server.caller().connect();
-    let package = Package::of_size(SIZE);
-    let dir = session.prepare_dir("~/in").expect("a directory");
-    let upload = package.upload(&dir, "app", TEMPORARY);
-    let placed = host.place(&mut *session, &upload, || {
+    let placed = host.place(false, || {
         fs::write(host.file(TEMPORARY), vec![0; SIZE + 1]).expect("write");
     });
     is_transient(placed, "arrived wrong");
@@ -178,30 +169,22 @@ fn what_grows_after_the_digest_does_not_get_the_name() {
 #[test]
 fn of_what_has_gone_after_the_digest_no_empty_file_gets_the_name() {
     let host = Slow::new();
-    let mut session = host.server.caller().connect();
-    let package = Package::of_size(SIZE);
-    let dir = session.prepare_dir("~/in").expect("a directory");
-    let upload = package.upload(&dir, "app", TEMPORARY);
-    let placed = host.place(&mut *session, &upload, || {
+    let placed = host.place(false, || {
+        // As remains of an earlier attempt may do.
         fs::rename(host.file(TEMPORARY), host.file("app")).expect("mv");
     });
     is_transient(placed, "has vanished");
-    // As remains of an earlier attempt have done it.
-    assert_eq!(fs::read(host.file("app")).expect("read"), package.bytes());
+    let there = fs::read(host.file("app")).expect("read");
+    assert_eq!(there, host.package.bytes());
 }
 
 #[test]
 fn what_has_gone_is_not_gone_on_with() {
     let host = Slow::new();
-    let mut session = host.server.caller().connect();
-    let package = Package::of_size(SIZE);
-    let dir = session.prepare_dir("~/in").expect("a directory");
-    fs::write(host.file(TEMPORARY), &package.bytes()[..SIZE - 100_000]).expect("write");
-    let upload = Upload {
-        resume: true,
-        ..package.upload(&dir, "app", TEMPORARY)
-    };
-    let placed = host.place(&mut *session, &upload, || {
+    fs::create_dir(host.server.home_on_disk().join("in")).expect("mkdir");
+    let begun = &host.package.bytes()[..SIZE - 100_000];
+    fs::write(host.file(TEMPORARY), begun).expect("write");
+    let placed = host.place(true, || {
         fs::remove_file(host.file(TEMPORARY)).expect("rm");
     });
     is_transient(placed, "has gone meanwhile");
