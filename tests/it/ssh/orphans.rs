@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 const TEMPORARY: &str = ".ad-0123456789abcdef-7.part";
 const SIZE: usize = 5 << 20;
 
-/// A host whose `openssl` has the digest, and tells it only when it may, once.
+/// A host whose tools have a digest, and tell it only when they may, once.
 struct Slow {
     env: TestEnv,
     server: SshServer,
@@ -28,16 +28,22 @@ struct Slow {
 
 impl Slow {
     fn new() -> Self {
+        Self::for_size(SIZE)
+    }
+
+    fn for_size(size: usize) -> Self {
         let env = TestEnv::new();
-        let openssl = format!(
-            "#!/bin/sh\nh=$(/usr/bin/openssl \"$@\") || exit 1\n\
+        let tool = format!(
+            "#!/bin/sh\nh=$(\"/usr/bin/${{0##*/}}\" \"$@\") || exit 1\n\
              if mkdir {0} 2>/dev/null; then\necho $$ >{0}/pid\n\
              while [ ! -e {1} ]; do sleep 0.05; done\nfi\necho \"$h\"\n",
             env.path("hashed").display(),
             env.path("go").display()
         );
-        let path = env.write("bin/openssl", openssl);
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        for name in ["openssl", "sha256sum"] {
+            let path = env.write(format!("bin/{name}"), &tool);
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
         let server = SshServer::sshd(&format!(
             "Subsystem sftp /bin/false\n\
              ForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",
@@ -46,7 +52,7 @@ impl Slow {
         Self {
             env,
             server,
-            package: Package::of_size(SIZE),
+            package: Package::of_size(size),
         }
     }
 
@@ -117,9 +123,9 @@ fn is_transient(placed: Result<Verified, Fault>, why: &str) {
     assert!(fault.message.contains(why), "{fault}");
 }
 
-#[test]
-fn who_is_not_heard_any_more_gives_nothing_its_name() {
-    let host = Slow::new();
+/// Cuts the line while the host has the digest of a package of this size.
+fn cut_off(size: usize) {
+    let host = Slow::for_size(size);
     let relay = Relay::to(host.server.running.port, u64::MAX);
     let pid = host.server.running.pid();
     let mut script = None;
@@ -142,6 +148,16 @@ fn who_is_not_heard_any_more_gives_nothing_its_name() {
     assert_eq!(host.place(true, || {}), Ok(Verified::Digest));
     assert_eq!(fs::read(host.file("app")).expect("read"), bytes);
     assert!(!host.file(TEMPORARY).exists());
+}
+
+#[test]
+fn who_is_not_heard_any_more_gives_nothing_its_name() {
+    cut_off(SIZE);
+}
+
+#[test]
+fn nor_does_the_script_that_has_brought_a_small_file() {
+    cut_off(5000);
 }
 
 #[test]
