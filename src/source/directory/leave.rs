@@ -1,20 +1,20 @@
 //! How a file leaves a drop directory, only if it is still the one that was dispatched: it steps aside under a name
 //! of ours, which takes whatever lies there in one go; only then is it looked at, and goes, or gets its name back.
-//! Whoever is killed in between begins again with the same token.
+//! Its marker steps aside before it: whoever sees that the file has gone, and drops the next one, finds no marker of
+//! the last one to write to. Whoever is killed in between begins again with the same token.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchown, fstat, openat, renameat_with,
-    statat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, openat, unlinkat};
 use rustix::io::Errno;
 
+use super::marker::Marker;
+use super::spot::{Spot, rename};
 use super::{Root, is_nothing, name_of, writers_of};
 use crate::domain::drop_directory::{FileStamp, parent_of};
 use crate::source::contents;
@@ -61,18 +61,63 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
         }
         other => other?,
     };
-    let name = name_of(departure.path)?;
-    let aside = aside_name(departure.token);
-    let look = |name: &str| {
-        statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
-            .ok()
-            .map(|stat| (root.stamp_of(&stat), stat))
+    let file = departure.file(root, &parent)?;
+    let marker = departure.marker(root, &parent)?;
+    let left = leave(root, &parent, &file, marker.as_ref(), departure);
+    let Some(marker) = marker else {
+        return left;
     };
+    let settled = match &left {
+        Ok(Left::Gone(_) | Left::Missing) => marker.remove(),
+        _ => marker.comes_back(file.has_content_of(departure.stamp)),
+    };
+    left.and_then(|left| settled.map(|()| left))
+}
+
+/// What stepped aside when somebody was killed gets its name back: it is to stay now. Whether there was a file.
+pub fn cancel_departure(root: &Root, departure: &Departure<'_>) -> io::Result<bool> {
+    let parent = root.directory(parent_of(departure.path))?;
+    let file = departure.file(root, &parent)?;
+    let is_aside = file.look_aside().is_some();
+    if is_aside {
+        file.give_back()?;
+    }
+    if let Some(marker) = departure.marker(root, &parent)? {
+        marker.comes_back(file.has_content_of(departure.stamp))?;
+    }
+    Ok(is_aside)
+}
+
+impl<'a> Departure<'a> {
+    /// Where it lies, and stands aside.
+    fn file(&'a self, root: &'a Root, parent: &'a OwnedFd) -> io::Result<Spot<'a>> {
+        let aside = format!(".ad-{}.leaving", self.token);
+        Ok(Spot::new(root, parent, name_of(self.path)?, aside))
+    }
+
+    /// Its marker as it is now: to be asked for before the file is looked at.
+    fn marker(&'a self, root: &'a Root, parent: &'a OwnedFd) -> io::Result<Option<Marker<'a>>> {
+        let Some(marker) = self.marker else {
+            return Ok(None);
+        };
+        let aside = format!(".ad-{}.marker", self.token);
+        let spot = Spot::new(root, parent, name_of(marker)?, aside);
+        Ok(Some(Marker::seen(spot)))
+    }
+}
+
+fn leave(
+    root: &Root,
+    parent: &OwnedFd,
+    file: &Spot<'_>,
+    marker: Option<&Marker<'_>>,
+    departure: &Departure<'_>,
+) -> io::Result<Left> {
     // Else somebody was killed when it had stepped aside.
-    if look(&aside).is_none() {
-        match look(name) {
+    if file.look_aside().is_none() {
+        match file.look() {
             None => {
-                let is_there = root.stamp_of(&fstat(&parent)?).device == departure.stamp.device;
+                let is_there = root.stamp_of(&fstat(parent)?).device == departure.stamp.device;
                 return if is_there {
                     Ok(Left::Missing)
                 } else {
@@ -82,10 +127,16 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
             // Whoever changes it is not disturbed.
             Some((stamp, _)) if stamp != departure.stamp => return Ok(Left::Changed),
             Some((stamp, _)) if is_written(root, stamp) => return Ok(Left::Written),
-            Some(_) => rename(&parent, name, &parent, &aside)?,
+            Some(_) => {}
         }
+        if let Some(marker) = marker
+            && !marker.steps_aside()?
+        {
+            return Ok(Left::Changed);
+        }
+        file.step_aside()?;
     }
-    let Some((stamp, stat)) = look(&aside) else {
+    let Some((stamp, stat)) = file.look_aside() else {
         return Ok(Left::Missing);
     };
     let stays = if !stamp.has_content_of(&departure.stamp) {
@@ -96,97 +147,30 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
         None
     };
     if let Some(stays) = stays {
-        give_back(&parent, &aside, name)?;
+        file.give_back()?;
         return Ok(stays);
     }
-    let to = match departure.destination {
-        None => {
-            unlinkat(&parent, aside.as_str(), AtFlags::empty())?;
-            None
-        }
-        Some(destination) => match go_to(root, &parent, &aside, &stat, destination, departure) {
-            Ok(to) => Some(to),
-            Err(error) => {
-                give_back(&parent, &aside, name)?;
-                return Err(error);
-            }
-        },
+    let Some(destination) = departure.destination else {
+        file.remove()?;
+        return Ok(Left::Gone(None));
     };
-    if let Some(marker) = departure.marker {
-        // Only if it was there when the file stepped aside: the next file's marker is not this one's.
-        remove_marker(
-            root,
-            &parent,
-            name_of(marker)?,
-            departure.token,
-            stamp.changed_ns,
-        )?;
+    match go_to(root, parent, file, &stat, destination, departure) {
+        Ok(to) => Ok(Left::Gone(Some(to))),
+        Err(error) => {
+            file.give_back()?;
+            Err(error)
+        }
     }
-    Ok(Left::Gone(to))
-}
-
-/// A file that stepped aside when somebody was killed gets its name back: it is to stay now. Whether there was one.
-pub fn cancel_departure(root: &Root, path: &str, token: &str) -> io::Result<bool> {
-    let parent = root.directory(parent_of(path))?;
-    let aside = aside_name(token);
-    if statat(&parent, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_err() {
-        return Ok(false);
-    }
-    give_back(&parent, &aside, name_of(path)?).map(|()| true)
-}
-
-fn aside_name(token: &str) -> String {
-    format!(".ad-{token}.leaving")
 }
 
 fn is_written(root: &Root, stamp: FileStamp) -> bool {
     !writers_of(&HashSet::from([root.file_of(stamp)])).is_empty()
 }
 
-/// Removes a marker that is older than `before_ns`, when its file stepped aside: a newer one is another file's.
-fn remove_marker(
-    root: &Root,
-    parent: &OwnedFd,
-    name: &str,
-    token: &str,
-    before_ns: i64,
-) -> io::Result<()> {
-    let look = |name: &str| {
-        statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-            .ok()
-            .map(|stat| root.stamp_of(&stat))
-    };
-    let Some(seen) = look(name).filter(|seen| seen.changed_ns < before_ns) else {
-        return Ok(());
-    };
-    let aside = format!(".ad-{token}.marker");
-    // What lies there was left by somebody who was killed.
-    let _ = unlinkat(parent, aside.as_str(), AtFlags::empty());
-    match rename(parent, name, parent, &aside) {
-        Err(error) if is_nothing(&error) => return Ok(()),
-        other => other?,
-    }
-    if look(&aside).is_some_and(|taken| taken.has_content_of(&seen)) {
-        return Ok(unlinkat(parent, aside.as_str(), AtFlags::empty())?);
-    }
-    give_back(parent, &aside, name)
-}
-
-/// The name back. Where somebody has taken it meanwhile, nothing is overwritten, and no package is made of a name that
-/// nobody chose: it stays aside.
-fn give_back(parent: &OwnedFd, aside: &str, name: &str) -> io::Result<()> {
-    rename(parent, aside, parent, name).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => io::Error::other(format!(
-            "it had changed when it was to leave, and another file has its name by now: it stays as {aside}"
-        )),
-        _ => error,
-    })
-}
-
 fn go_to(
     root: &Root,
     parent: &OwnedFd,
-    aside: &str,
+    file: &Spot<'_>,
     stat: &Stat,
     destination: &Path,
     departure: &Departure<'_>,
@@ -210,7 +194,7 @@ fn go_to(
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = openat(CWD, &directory, flags, Mode::empty())?;
-    let name = name_of(departure.path)?;
+    let (name, aside) = (file.name(), file.aside());
     let moved = free_name(name, |name| rename(parent, aside, &target, name));
     let name = match moved {
         Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
@@ -223,7 +207,7 @@ fn go_to(
             copied?;
             let name = free_name(name, |name| rename(&target, &part, &target, name))?;
             rustix::fs::fsync(&target)?;
-            unlinkat(parent, aside, AtFlags::empty())?;
+            file.remove()?;
             name
         }
         other => other?,
@@ -273,103 +257,5 @@ fn free_name(name: &str, attempt: impl Fn(&str) -> io::Result<()>) -> io::Result
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Renames onto no existing name.
-fn rename(from: &OwnedFd, name: &str, to: &OwnedFd, new: &str) -> io::Result<()> {
-    match renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
-        // A file system that cannot: as near to it as can be had.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            if statat(to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            Ok(rustix::fs::renameat(from.as_fd(), name, to.as_fd(), new)?)
-        }
-        other => Ok(other?),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Place {
-        dir: tempfile::TempDir,
-        root: Root,
-    }
-
-    impl Place {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().expect("a directory");
-            let inbox = dir.path().join("in");
-            fs::create_dir_all(inbox.join("sub")).expect("mkdir");
-            let root = Root::open(&inbox, false).expect("open");
-            Self { dir, root }
-        }
-
-        fn write(&self, path: &str, text: &str) -> FileStamp {
-            fs::write(self.root.absolute(path), text).expect("write");
-            self.root.stamp(path).expect("stat").expect("a file")
-        }
-
-        fn leaves(&self, path: &str, stamp: FileStamp, to: Option<&Path>) -> Left {
-            let departure = Departure {
-                path,
-                marker: None,
-                stamp,
-                token: "7",
-                destination: to,
-                go_on: &|| true,
-            };
-            finish_departure(&self.root, &departure).expect("no error")
-        }
-    }
-
-    #[test]
-    fn the_file_that_was_dispatched_goes_and_another_one_stays() {
-        let place = Place::new();
-        let stamp = place.write("sub/a", "one");
-        assert_eq!(place.leaves("sub/a", stamp, None), Left::Gone(None));
-        assert_eq!(place.leaves("sub/a", stamp, None), Left::Missing);
-        place.write("sub/a", "another");
-        assert_eq!(place.leaves("sub/a", stamp, None), Left::Changed);
-        let text = fs::read_to_string(place.root.absolute("sub/a")).expect("read");
-        assert_eq!(text, "another");
-    }
-
-    #[test]
-    fn what_is_moved_takes_no_name_that_is_taken() {
-        let place = Place::new();
-        let done = place.dir.path().join("done");
-        for name in ["sub/a", "sub/a.1", "sub/a.2"] {
-            let stamp = place.write("sub/a", name);
-            let left = place.leaves("sub/a", stamp, Some(&done));
-            assert_eq!(left, Left::Gone(Some(done.join(name))));
-            assert_eq!(fs::read_to_string(done.join(name)).expect("read"), name);
-        }
-    }
-
-    #[test]
-    fn what_stepped_aside_when_somebody_was_killed_leaves_and_a_newer_one_stays() {
-        let place = Place::new();
-        let stamp = place.write("sub/a", "one");
-        let aside = place.root.absolute("sub/.ad-7.leaving");
-        fs::rename(place.root.absolute("sub/a"), &aside).expect("rename");
-        place.write("sub/a", "two");
-        assert_eq!(place.leaves("sub/a", stamp, None), Left::Gone(None));
-        assert!(!aside.exists());
-        let text = fs::read_to_string(place.root.absolute("sub/a")).expect("read");
-        assert_eq!(text, "two");
-    }
-
-    #[test]
-    fn what_somebody_writes_to_stays() {
-        let place = Place::new();
-        let stamp = place.write("a", "one");
-        let writing = fs::OpenOptions::new()
-            .append(true)
-            .open(place.root.absolute("a"))
-            .expect("open");
-        assert_eq!(place.leaves("a", stamp, None), Left::Written);
-        drop(writing);
-        assert_eq!(place.leaves("a", stamp, None), Left::Gone(None));
-    }
-}
+mod tests;

@@ -18,7 +18,9 @@ use crate::domain::drop_directory::{FileStamp, parent_of};
 
 mod leave;
 mod listing;
+mod marker;
 mod mounts;
+mod spot;
 mod watch;
 mod writers;
 

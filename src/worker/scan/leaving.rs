@@ -103,7 +103,16 @@ impl Scanner<'_> {
     fn let_stay(&mut self, root: &Root) -> Result<()> {
         for row in self.journal.ready_to_leave(self.row.id)? {
             self.returned.insert(row.path.clone());
-            if let Err(error) = cancel_departure(root, &row.path, &self.token(&row)) {
+            let (marker, token) = (self.terms.filter.marker_of(&row.path), self.token(&row));
+            let departure = Departure {
+                path: &row.path,
+                marker: marker.as_deref(),
+                stamp: row.stamp,
+                token: &token,
+                destination: None,
+                go_on: &|| true,
+            };
+            if let Err(error) = cancel_departure(root, &departure) {
                 self.complain(&row.path, &format!("cannot get its name back: {error}"));
             }
         }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use auto_dispatcher::domain::delivery::State;
+use rustix::fs::inotify;
 
 use super::Inbox;
 use crate::crash::disks::Disk;
@@ -87,6 +88,30 @@ fn a_delivered_file_is_moved_with_its_path_and_takes_nobodys_name() {
     assert!(inbox.names().is_empty(), "{:?}", inbox.names());
     holds(&done.join("sub/app-one"), b"first");
     holds(&done.join("sub/app-one.1"), b"other");
+}
+
+#[test]
+fn whoever_sees_that_a_file_has_gone_finds_nothing_of_its_marker() {
+    let inbox = Inbox::new();
+    let args = ["--settle", "0", "--marker", ".ok", "--after", "delete"];
+    inbox.once(&args).exits(0);
+    inbox.write("app-one", b"one");
+    inbox.write("app-one.ok", b"");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
+    let going = inotify::WatchFlags::MOVED_FROM | inotify::WatchFlags::DELETE;
+    inotify::add_watch(&watch, &inbox.dir, going).expect("a watch");
+    inbox.once(&args).exits(0);
+    inbox.settled(&["app-one"]);
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut gone = Vec::new();
+    while let Ok(event) = events.next() {
+        let name = event.file_name().expect("a name");
+        gone.push(name.to_str().expect("UTF-8").to_owned());
+    }
+    gone.retain(|name| name.starts_with("app-one"));
+    assert_eq!(gone, ["app-one.ok", "app-one"]);
+    assert!(inbox.names().is_empty(), "{:?}", inbox.names());
 }
 
 #[test]
