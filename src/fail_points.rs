@@ -35,6 +35,7 @@ pub const ALL: &[&str] = &[
     "attempt.verified",
     "attempt.published",
     "attempt.upload_noted",
+    "attempt.install_prepared",
     "attempt.install_noted",
     "attempt.installing",
     "attempt.installed",

@@ -22,17 +22,29 @@ impl Journal {
     }
 
     /// Notes that the package lies verified at `remote_path`, brought by `transport`: from here on only
-    /// the install is left, and nothing of `file`.
+    /// the install is left, whose record on the host `token` will name, and nothing of `file`.
     pub fn note_uploaded(
         &mut self,
         claim: &Claim,
-        remote_path: &str,
-        transport: &str,
+        (remote_path, transport): (&str, &str),
         file: &TemporaryFile<'_>,
+        token: Option<&str>,
     ) -> Result<()> {
         let what = "step = 'install', remote_path = ?4, transport = ?5, replaced = 0";
         self.update_running_and(claim, what, &[&remote_path, &transport], |tx| {
-            leftovers::delete_upload(tx, claim.delivery, file)
+            leftovers::delete_upload(tx, claim.delivery, file)?;
+            token.map_or(Ok(()), |token| {
+                leftovers::insert_install(tx, claim.delivery, token)
+            })
+        })
+    }
+
+    /// Notes that the host is about to be told of an install: whether it begins or not, its record may lie there, and
+    /// `token` names it.
+    pub fn note_install_prepared(&mut self, claim: &Claim, token: &str) -> Result<()> {
+        let what = "step = 'install'";
+        self.update_running_and(claim, what, &[], |tx| {
+            leftovers::insert_install(tx, claim.delivery, token)
         })
     }
 
@@ -82,11 +94,9 @@ impl Journal {
     }
 
     /// Notes that a detached install command is about to be started: from here on its outcome may be on
-    /// the host, in the record that `token` names.
-    pub fn note_install_began(&mut self, claim: &Claim, token: &str) -> Result<()> {
-        self.update_running_and(claim, "install_began = ?4", &[&1], |tx| {
-            leftovers::insert_install(tx, claim.delivery, token)
-        })
+    /// the host, in the record that was noted before.
+    pub fn note_install_began(&mut self, claim: &Claim) -> Result<()> {
+        self.update_running(claim, "install_began = ?4", &[&1])
     }
 
     /// `assignment` uses `?4` and up for `values`.

@@ -121,7 +121,11 @@ impl<'a> Attempt<'a> {
 
     fn steps(&mut self) -> Result<Outcome, Fault> {
         let remote_path = if let (Step::Install, Some(path)) = (self.step, &self.work.remote_path) {
-            path.clone()
+            let path = path.clone();
+            if let Some(token) = self.tracked_token() {
+                self.prepares(&token)?;
+            }
+            path
         } else {
             self.begin(Step::Export)?;
             let artifact = self.artifact_and_session()?;
@@ -130,7 +134,7 @@ impl<'a> Attempt<'a> {
         let Some(command) = self.work.service.install_command.clone() else {
             return Ok(Outcome::Delivered);
         };
-        // The journal knows: it was told so together with where the package lies.
+        // The journal knows: it was told so together with where the package lies, or before.
         self.enter(Step::Install)?;
         self.install(command, &remote_path).map(Outcome::Installed)
     }

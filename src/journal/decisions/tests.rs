@@ -209,7 +209,7 @@ fn a_package_that_was_replaced_on_the_host_is_brought_again() {
         .note_replacing(&claim, "h", "/in/app")
         .expect("noted");
     journal
-        .note_uploaded(&claim, "/in/app", "ssh", &file)
+        .note_uploaded(&claim, ("/in/app", "ssh"), &file, None)
         .expect("noted");
     let replaced = |journal: &Journal, id: i64| {
         journal.number(&format!("SELECT replaced FROM deliveries WHERE id = {id}")) == Some(1)

@@ -104,8 +104,14 @@ impl<'a> Attempt<'a> {
         let remote_path = path_in(&dir, &work.package);
         let verified = self.place(&upload, &file, &remote_path)?;
         let transport = self.record.transport.unwrap_or_default();
+        let token = self.tracked_token();
         self.journal
-            .note_uploaded(self.claim, &remote_path, transport, &file)
+            .note_uploaded(
+                self.claim,
+                (&remote_path, transport),
+                &file,
+                token.as_deref(),
+            )
             .map_err(ours)?;
         fail_points::hit("attempt.upload_noted");
         self.uploaded = true;

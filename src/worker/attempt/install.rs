@@ -22,6 +22,7 @@ impl Attempt<'_> {
         if is_lost && self.work.rerun && spec.mode == InstallMode::Tracked {
             let lost = std::mem::replace(&mut spec.token, self.token_of_rerun()?);
             spec.recorded = false;
+            self.prepares(&spec.token)?;
             // A record without an outcome helps nobody.
             let session = self.sessions.for_commands(self.caller())?;
             let _ = session.forget_install(&lost);
@@ -54,9 +55,8 @@ impl Attempt<'_> {
         })?;
         let (journal, claim, began) = (&mut *self.journal, self.claim, &mut self.install_began);
         let mut may_begin = || {
-            journal
-                .note_install_began(claim, &spec.token)
-                .map_err(ours)?;
+            fail_points::hit("attempt.install_prepared");
+            journal.note_install_began(claim).map_err(ours)?;
             *began = true;
             fail_points::hit("attempt.install_noted");
             Ok(())
@@ -71,6 +71,21 @@ impl Attempt<'_> {
         let run = self.journal.note_rerun(self.claim).map_err(ours)?;
         self.install_began = false;
         Ok(self.token(run))
+    }
+
+    /// The token of the install, if its command will be tracked.
+    pub(super) fn tracked_token(&self) -> Option<String> {
+        let service = &self.work.service;
+        let is_tracked =
+            service.install_command.is_some() && service.install_mode == InstallMode::Tracked;
+        is_tracked.then(|| self.token(self.work.run))
+    }
+
+    /// Before the host hears of an install: whatever becomes of this worker then, what the host keeps is found.
+    pub(super) fn prepares(&mut self, token: &str) -> Result<(), Fault> {
+        self.journal
+            .note_install_prepared(self.claim, token)
+            .map_err(ours)
     }
 
     fn token(&self, run: u32) -> String {

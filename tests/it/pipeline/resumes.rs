@@ -371,6 +371,20 @@ fn the_record_of_an_install_whose_outcome_is_had_goes_when_the_lane_is_next_work
 }
 
 #[test]
+fn the_record_of_an_install_that_never_began_goes_with_its_cancelled_delivery() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app").with("install_command", "true")]);
+    dies_at(&pipeline, "attempt.install_prepared", "app-1", b"x");
+    assert_eq!(names(&host.file(".auto-dispatcher")).len(), 1);
+    // As the next worker does, who finds it.
+    sql(&pipeline, "UPDATE deliveries SET state = 'queued'");
+    decide(&pipeline, &["cancel"]);
+    next_one_removes_it(&pipeline, &host.file("in"), &["app-1", "app-2"]);
+    assert!(!host.file(".auto-dispatcher").exists());
+}
+
+#[test]
 fn the_record_of_an_unknown_install_stays_until_that_is_dismissed() {
     let mut host = Host::up();
     let pipeline = Pipeline::bare();
