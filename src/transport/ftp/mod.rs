@@ -20,6 +20,7 @@ use crate::transport::{Dial, Session, SessionFacts, Stage};
 
 mod digest;
 mod login;
+mod names;
 mod path;
 #[cfg(feature = "probes")]
 #[doc(hidden)]

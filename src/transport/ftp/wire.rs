@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use suppaftp::{DataStream, Encoding, FtpError, ImplFtpStream, Mode, TransferStream};
+use suppaftp::{DataStream, FtpError, ImplFtpStream, Mode, TransferStream};
 
+use super::names::{Names, PLACEHOLDER};
 use super::reply::Reply;
 use super::tls::{self, Connector, SharedRecord, Tls};
 use super::trouble::{cause, cut_fault, no_banner, no_tls};
@@ -16,42 +17,8 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
 use crate::transport::StopFlag;
 
-/// Stands in a command where [`Names::encode`] puts the secret.
-const PLACEHOLDER: &str = "***";
-
 /// How long cleaning up and parting may take.
 const PARTING: Duration = Duration::from_secs(1);
-
-/// File names and commands as UTF-8. suppaftp logs each command before it is encoded, so a secret takes its
-/// place only here.
-#[derive(Debug, Clone, Default)]
-struct Names {
-    secret: Arc<Mutex<Option<Secret>>>,
-}
-
-impl Names {
-    fn put(&self, secret: Option<Secret>) {
-        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = secret;
-    }
-}
-
-impl Encoding for Names {
-    fn decode(&self, bytes: &[u8]) -> String {
-        String::from_utf8_lossy(bytes).into_owned()
-    }
-
-    fn encode(&self, text: &str) -> io::Result<Vec<u8>> {
-        let secret = self
-            .secret
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        Ok(match secret {
-            Some(secret) => text.replacen(PLACEHOLDER, secret.expose(), 1).into_bytes(),
-            None => text.as_bytes().to_vec(),
-        })
-    }
-}
 
 /// What became of the last attempt at a data connection.
 #[derive(Debug, Default)]
@@ -74,6 +41,7 @@ pub(super) struct Wire {
     ftp: ImplFtpStream<Tls>,
     watch: Watch,
     names: Names,
+    is_in_clear: bool,
     data_dial: Arc<Mutex<DataDial>>,
     record: SharedRecord,
     limits: Limits,
@@ -98,11 +66,13 @@ impl Wire {
         };
         let watch = Watch::start(&socket, stop).map_err(local)?;
         let end = EndOfWatch(watch.clone());
+        let is_in_clear = tls.is_none();
         let (ftp, names, data_dial) = Self::greet(socket, tls, record, &watch, (peer, limits))?;
         Ok(Self {
             ftp,
             watch,
             names,
+            is_in_clear,
             data_dial,
             record: Arc::clone(record),
             limits,
@@ -179,9 +149,14 @@ impl Wire {
         verb: &str,
         secret: &Secret,
     ) -> Result<Reply, Fault> {
-        self.names.put(Some(secret.clone()));
+        if self.is_in_clear {
+            let sent = self.names.send_ahead(&self.ftp.get_ref(), verb, secret);
+            sent.map_err(|error| self.lost(what, &FtpError::ConnectionError(error)))?;
+        } else {
+            self.names.put(secret.clone());
+        }
         let answer = self.ask_within(self.limits.connect, what, &format!("{verb} {PLACEHOLDER}"));
-        self.names.put(None);
+        self.names.clear();
         Ok(answer?.without(secret))
     }
 
@@ -429,18 +404,4 @@ fn dial_data(
         .err()
         .map(|error| format!("{address}: {error}"));
     dialled
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_takes_its_place_once_and_only_on_the_wire() {
-        let names = Names::default();
-        names.put(Some(Secret::new("hunter2".to_owned())));
-        assert!(!format!("{names:?}").contains("hunter2"));
-        assert_eq!(names.encode("PASS ***\r\n").unwrap(), b"PASS hunter2\r\n");
-        assert_eq!(names.encode("STOR ***\r\n").unwrap(), b"STOR ***\r\n");
-    }
 }
