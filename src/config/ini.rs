@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use configparser::ini::{Ini, IniDefault};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use interpolation::BadReference;
 pub(crate) use layout::shown_key;
@@ -87,33 +87,26 @@ impl Document {
             defaults: Section::default(),
             sections: Vec::with_capacity(layout.places.len()),
         };
-        let mut parser = parser();
-        // The crate hands out a copy and keeps one.
-        let parsed = parser.read(layout.text.to_string()).map_err(|error| {
+        let disagrees = |why: &str| {
             Finding::about(
                 file,
-                format!("the INI parser disagrees with the layout: {error}"),
+                format!("the INI parser disagrees with the layout: {why}"),
             )
-        })?;
-        for value in parser
-            .get_mut_map()
-            .values_mut()
-            .flat_map(|keys| keys.values_mut())
-        {
-            value.zeroize();
-        }
-        for ((name, keys), place) in parsed.into_iter().zip(layout.places) {
+        };
+        let parsed = parser().read(layout.text.clone());
+        let parsed = parsed.map_err(|error| disagrees(&error))?;
+        for ((name, keys), place) in parsed.into_iter().zip(&layout.places) {
             let name = unguard(&name);
             let name = name.strip_suffix(layout::GUARD).unwrap_or(name).to_owned();
-            let entries = keys
-                .into_iter()
-                .zip(place.key_lines)
-                .map(|((key, value), line)| Entry {
+            let mut entries = Vec::with_capacity(keys.len());
+            for ((key, number), &line) in keys.into_iter().zip(&place.key_lines) {
+                let raw = number.and_then(|number| layout.value(&number));
+                entries.push(Entry {
                     key: unguard(&key).to_owned(),
-                    raw: unguard_value(value),
+                    raw: raw.ok_or_else(|| disagrees("a value is missing"))?,
                     line,
-                })
-                .collect();
+                });
+            }
             let section = Section {
                 name,
                 line: place.line,
@@ -199,26 +192,10 @@ fn parser() -> Ini {
     settings.comment_symbols = Vec::new();
     settings.delimiters = vec!['='];
     settings.case_sensitive = true;
-    settings.multiline = true;
     settings.enable_inline_comments = false;
     Ini::new_from_defaults(settings)
 }
 
 fn unguard(text: &str) -> &str {
     text.strip_prefix(layout::GUARD).unwrap_or(text)
-}
-
-/// A value without the guards of its lines, and without the empty lines at its end.
-fn unguard_value(value: Option<String>) -> Zeroizing<String> {
-    let guarded = Zeroizing::new(value.unwrap_or_default());
-    let mut text = Zeroizing::new(String::with_capacity(guarded.len()));
-    for (index, line) in guarded.split('\n').enumerate() {
-        if index > 0 {
-            text.push('\n');
-        }
-        text.push_str(unguard(line));
-    }
-    let length = text.trim_end_matches('\n').len();
-    text.truncate(length);
-    text
 }

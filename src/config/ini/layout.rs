@@ -2,10 +2,11 @@
 //! section and key, finds every mistake, and writes normalised text that the configparser crate cannot
 //! misread.
 //!
-//! In the normalised text every name, key, value and continuation line carries [`GUARD`], so that blanks
-//! are kept and a continuation line such as `[ -f x ] && y` is not taken for a section.
+//! In the normalised text every name and key carries [`GUARD`], so that blanks are kept. For each value stands its
+//! number: a value may be a password, and the crate gives memory up as it is.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
@@ -26,12 +27,33 @@ pub(super) struct Place {
 }
 
 /// What the pre-scan found.
-pub(super) struct Layout {
+pub(super) struct Layout<'a> {
     /// For the configparser crate.
-    pub(super) text: Zeroizing<String>,
+    pub(super) text: String,
+    /// The lines of each value, in the order of the keys.
+    values: Vec<Vec<&'a str>>,
     /// The sections in the order of their first appearance.
     pub(super) places: Vec<Place>,
     pub(super) mistakes: Vec<LineMistake>,
+}
+
+impl Layout<'_> {
+    /// The value of this number, without the empty lines at its end.
+    pub(super) fn value(&self, number: &str) -> Option<Zeroizing<String>> {
+        let lines = self.values.get(number.parse::<usize>().ok()?)?;
+        let filled = lines.iter().rposition(|line| !line.is_empty());
+        let lines = lines.get(..=filled.unwrap_or(0)).unwrap_or_default();
+        // With room for all of it: what grows is moved, and left behind.
+        let bytes = lines.iter().map(|line| line.len() + 1).sum();
+        let mut value = Zeroizing::new(String::with_capacity(bytes));
+        for (index, line) in lines.iter().enumerate() {
+            if index > 0 {
+                value.push('\n');
+            }
+            value.push_str(line);
+        }
+        Some(value)
+    }
 }
 
 /// Python's `str.isspace`, which is also what `str.strip` and `\s` go by.
@@ -39,8 +61,8 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-struct Scan {
-    layout: Layout,
+struct Scan<'a> {
+    layout: Layout<'a>,
     sections: HashMap<String, usize>,
     keys: HashMap<(usize, String), usize>,
     /// The section that keys go to; none before the first header and in a section that is refused.
@@ -54,10 +76,11 @@ struct Scan {
 }
 
 /// Lays `text` out; its line ends are plain.
-pub(super) fn scan(text: &str) -> Layout {
+pub(super) fn scan(text: &str) -> Layout<'_> {
     let mut scan = Scan {
         layout: Layout {
-            text: Zeroizing::new(String::with_capacity(text.len() * 2 + 64)),
+            text: String::new(),
+            values: Vec::new(),
             places: Vec::new(),
             mistakes: Vec::new(),
         },
@@ -75,8 +98,8 @@ pub(super) fn scan(text: &str) -> Layout {
     scan.layout
 }
 
-impl Scan {
-    fn line(&mut self, number: usize, line: &str) {
+impl<'a> Scan<'a> {
+    fn line(&mut self, number: usize, line: &'a str) {
         let content = line.trim_matches(is_space);
         if content.starts_with(['#', ';']) {
             return;
@@ -106,11 +129,11 @@ impl Scan {
         }
     }
 
-    fn continuation(&mut self, content: &str) {
-        if self.current.is_some() {
-            for part in [" ", "|", content, "\n"] {
-                self.layout.text.push_str(part);
-            }
+    fn continuation(&mut self, content: &'a str) {
+        if self.current.is_some()
+            && let Some(value) = self.layout.values.last_mut()
+        {
+            value.push(content);
         }
     }
 
@@ -149,7 +172,7 @@ impl Scan {
         }
     }
 
-    fn option(&mut self, number: usize, content: &str) {
+    fn option(&mut self, number: usize, content: &'a str) {
         let Some((key, value)) = content.split_once(['=', ':']) else {
             let what = if content == "[]" {
                 "a section without a name: as a regular expression it would take every package"
@@ -177,9 +200,9 @@ impl Scan {
             self.mistake(number, &what);
             return;
         }
-        for part in ["|", &key, "=|", value.trim_matches(is_space), "\n"] {
-            self.layout.text.push_str(part);
-        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.layout.text, "|{key}={}", self.layout.values.len());
+        self.layout.values.push(vec![value.trim_matches(is_space)]);
         self.keys.insert((section, key), number);
         if let Some(place) = self.layout.places.get_mut(section) {
             place.key_lines.push(number);
