@@ -259,20 +259,26 @@ impl World {
     /// its next work and the ledger its end; a healthy worker until all is settled; then nobody lives.
     pub fn finish(&mut self) {
         self.heal();
+        self.work_every_lane(&Hook::Real);
+        self.end_all(Signal::TERM);
+        // Alone, it finds what two that swept at the same time left to each other, and what one left that was to die
+        // at a fail point even now.
+        self.work_every_lane(&Hook::DiesAt("hook.recorded"));
+    }
+
+    /// One more commit for every place, and a healthy worker until all is settled.
+    fn work_every_lane(&mut self, hook: &Hook) {
         let letters = ('a'..).take(self.places.len());
         let letters: Vec<String> = letters.map(String::from).collect();
         let files = letters
             .iter()
             .map(|letter| (self.name(letter, "ok"), b"the last one".to_vec()))
             .collect();
-        self.commit(&Hook::Real, files);
+        self.commit(hook, files);
         self.work();
         while self.lets_a_lane_go_on() {
             self.work();
         }
-        self.end_all(Signal::TERM);
-        // Alone, it finds what two that swept at the same time left to each other.
-        self.work();
     }
 
     /// Ends every process of ours, and waits until none lives.
