@@ -74,7 +74,7 @@ impl Document {
     /// Parses the bytes of `file`, or tells every mistake.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, Mistakes> {
         let text = private::decode(file, bytes)?;
-        let layout = layout::scan(&text);
+        let mut layout = layout::scan(&text);
         if !layout.mistakes.is_empty() {
             let findings = layout
                 .mistakes
@@ -93,7 +93,7 @@ impl Document {
                 format!("the INI parser disagrees with the layout: {why}"),
             )
         };
-        let parsed = parser().read(layout.text.clone());
+        let parsed = parser().read(std::mem::take(&mut layout.text));
         let parsed = parsed.map_err(|error| disagrees(&error))?;
         for ((name, keys), place) in parsed.into_iter().zip(&layout.places) {
             let name = unguard(&name);

@@ -130,9 +130,8 @@ impl<'a> Scan<'a> {
     }
 
     fn continuation(&mut self, content: &'a str) {
-        if self.current.is_some()
-            && let Some(value) = self.layout.values.last_mut()
-        {
+        // Of a key that was refused: then the file is, and nobody reads its values.
+        if let Some(value) = self.layout.values.last_mut() {
             value.push(content);
         }
     }
@@ -229,4 +228,19 @@ pub(crate) fn shown_key(key: &str) -> Option<&str> {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte)
         });
     plain.then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_value_is_in_the_text_for_the_crate() {
+        let layout = scan("[rule]\npassword = one\n  two\n\nhost : three\n\n");
+        assert_eq!(layout.text, "[|rule|]\n|password=0\n|host=1\n");
+        let value = |number| layout.value(number).map(|value| value.to_string());
+        assert_eq!(value("0").as_deref(), Some("one\ntwo"));
+        assert_eq!(value("1").as_deref(), Some("three"));
+        assert_eq!(value("2"), None);
+    }
 }

@@ -33,7 +33,12 @@ pub struct Departure<'a> {
     pub stamp: FileStamp,
     /// Its own among all that ever leave.
     pub token: &'a str,
-    /// Where it goes to; none: it is deleted.
+}
+
+/// Where a file goes to that leaves.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// None: it is deleted.
     pub destination: Option<&'a Path>,
     /// Asked while it is copied: whether to go on.
     pub go_on: &'a dyn Fn() -> bool,
@@ -53,7 +58,7 @@ pub enum Left {
 }
 
 /// Has a file leave.
-pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Left> {
+pub fn finish_departure(root: &Root, departure: &Departure<'_>, way: Way<'_>) -> io::Result<Left> {
     let parent = match root.directory(parent_of(departure.path)) {
         // Of a file system that is not mounted nothing is missing.
         Err(error) if is_nothing(&error) && departure.stamp.device == 0 => {
@@ -63,7 +68,7 @@ pub fn finish_departure(root: &Root, departure: &Departure<'_>) -> io::Result<Le
     };
     let file = departure.file(root, &parent)?;
     let marker = departure.marker(root, &parent)?;
-    let left = leave(root, &parent, &file, marker.as_ref(), departure);
+    let left = leave(root, (&file, marker.as_ref()), departure, way, &parent);
     let Some(marker) = marker else {
         return left;
     };
@@ -108,10 +113,10 @@ impl<'a> Departure<'a> {
 
 fn leave(
     root: &Root,
-    parent: &OwnedFd,
-    file: &Spot<'_>,
-    marker: Option<&Marker<'_>>,
+    (file, marker): (&Spot<'_>, Option<&Marker<'_>>),
     departure: &Departure<'_>,
+    way: Way<'_>,
+    parent: &OwnedFd,
 ) -> io::Result<Left> {
     // Else somebody was killed when it had stepped aside.
     if file.look_aside().is_none() {
@@ -150,11 +155,16 @@ fn leave(
         file.give_back()?;
         return Ok(stays);
     }
-    let Some(destination) = departure.destination else {
+    let Some(destination) = way.destination else {
         file.remove()?;
         return Ok(Left::Gone(None));
     };
-    match go_to(root, parent, file, &stat, destination, departure) {
+    let directory = match parent_of(departure.path) {
+        "" => destination.to_owned(),
+        below => destination.join(below),
+    };
+    let part = format!(".ad-{}.part", departure.token);
+    match go_to(root, (parent, file, &stat), (&directory, &part), way.go_on) {
         Ok(to) => Ok(Left::Gone(Some(to))),
         Err(error) => {
             file.give_back()?;
@@ -169,19 +179,11 @@ fn is_written(root: &Root, stamp: FileStamp) -> bool {
 
 fn go_to(
     root: &Root,
-    parent: &OwnedFd,
-    file: &Spot<'_>,
-    stat: &Stat,
-    destination: &Path,
-    departure: &Departure<'_>,
+    (parent, file, stat): (&OwnedFd, &Spot<'_>, &Stat),
+    (directory, part): (&Path, &str),
+    go_on: &dyn Fn() -> bool,
 ) -> io::Result<PathBuf> {
-    let below = parent_of(departure.path);
-    let directory = if below.is_empty() {
-        destination.to_owned()
-    } else {
-        destination.join(below)
-    };
-    fs::create_dir_all(&directory)?;
+    fs::create_dir_all(directory)?;
     // By a mount, too, nothing comes back to where it came from.
     let leads_back = |above: &Path| {
         fs::metadata(above).is_ok_and(|found| (found.dev(), found.ino()) == root.identity)
@@ -193,19 +195,18 @@ fn go_to(
         )));
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target = openat(CWD, &directory, flags, Mode::empty())?;
+    let target = openat(CWD, directory, flags, Mode::empty())?;
     let (name, aside) = (file.name(), file.aside());
     let moved = free_name(name, |name| rename(parent, aside, &target, name));
     let name = match moved {
         Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
-            let part = format!(".ad-{}.part", departure.token);
-            let copied = copy_to((parent, aside), stat, (&target, &part), departure.go_on);
+            let copied = copy_to((parent, aside), stat, (&target, part), go_on);
             if copied.is_err() {
                 // What is half there takes room, and is of no use.
-                let _ = unlinkat(&target, part.as_str(), AtFlags::empty());
+                let _ = unlinkat(&target, part, AtFlags::empty());
             }
             copied?;
-            let name = free_name(name, |name| rename(&target, &part, &target, name))?;
+            let name = free_name(name, |name| rename(&target, part, &target, name))?;
             rustix::fs::fsync(&target)?;
             file.remove()?;
             name

@@ -98,6 +98,14 @@ mod tests {
         Spot::new(root, parent, "a.ok", ".ad-7.marker".to_owned())
     }
 
+    /// A marker that has stepped aside.
+    fn aside<'a>(root: &'a Root, parent: &'a OwnedFd, write: &dyn Fn(&str)) -> Marker<'a> {
+        write("");
+        let marker = Marker::seen(spot(root, parent));
+        assert!(marker.steps_aside().expect("the one that was seen"));
+        marker
+    }
+
     #[test]
     fn a_marker_that_was_written_since_it_was_seen_keeps_its_name() {
         with_marker(|root, parent, write| {
@@ -120,29 +128,23 @@ mod tests {
     #[test]
     fn a_marker_that_is_written_to_aside_is_of_what_comes() {
         with_marker(|root, parent, write| {
-            write("");
-            let place = spot(root, parent);
-            let marker = Marker::seen(spot(root, parent));
-            assert!(marker.steps_aside().expect("the one that was seen"));
-            let aside = root.absolute(place.aside());
-            fs::write(aside, "whoever had found it by its name").expect("write");
+            let marker = aside(root, parent, write);
+            let place = root.absolute(marker.spot.aside());
+            fs::write(place, "whoever had found it by its name").expect("write");
             marker.comes_back(false).expect("no error");
-            assert!(place.look().is_some() && place.look_aside().is_none());
+            assert!(marker.spot.look().is_some() && marker.spot.look_aside().is_none());
         });
     }
 
     #[test]
     fn a_marker_never_takes_the_place_of_the_next_one() {
         with_marker(|root, parent, write| {
-            write("");
-            let place = spot(root, parent);
-            let marker = Marker::seen(spot(root, parent));
-            assert!(marker.steps_aside().expect("the one that was seen"));
+            let marker = aside(root, parent, write);
             write("the next one's");
             marker.comes_back(true).expect("no error");
             let text = fs::read_to_string(root.absolute("a.ok")).expect("there");
             assert_eq!(text, "the next one's");
-            assert!(place.look_aside().is_none());
+            assert!(marker.spot.look_aside().is_none());
         });
     }
 }

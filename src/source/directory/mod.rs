@@ -24,7 +24,7 @@ mod spot;
 mod watch;
 mod writers;
 
-pub use leave::{Departure, Left, cancel_departure, finish_departure};
+pub use leave::{Departure, Left, Way, cancel_departure, finish_departure};
 pub use listing::{Entry, Interest, Kind, Listing, list};
 pub use mounts::{eventless_file_system, missing_mount, mount_point_of};
 pub use watch::{Happening, Watch, What};

@@ -11,7 +11,7 @@ use crate::domain::event::Event;
 use crate::error::Result;
 use crate::fail_points;
 use crate::journal::DroppedRow;
-use crate::source::directory::{Departure, Left, Root, cancel_departure, finish_departure};
+use crate::source::directory::{Departure, Left, Root, Way, cancel_departure, finish_departure};
 
 /// How often it is looked whether deliveries are done: seldom where they never are.
 const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -109,8 +109,6 @@ impl Scanner<'_> {
                 marker: marker.as_deref(),
                 stamp: row.stamp,
                 token: &token,
-                destination: None,
-                go_on: &|| true,
             };
             if let Err(error) = cancel_departure(root, &departure) {
                 self.complain(&row.path, &format!("cannot get its name back: {error}"));
@@ -164,6 +162,8 @@ impl Scanner<'_> {
                 marker: marker.as_deref(),
                 stamp: row.stamp,
                 token: &token,
+            },
+            Way {
                 destination,
                 go_on: &|| !self.context.stop.is_raised(),
             },

@@ -358,25 +358,27 @@ fn the_first_attempt_asks_nothing_about_what_is_there() {
     assert_eq!((count("REST"), count("DELE")), (0, 0), "{commands:?}");
 }
 
-#[test]
-fn the_record_of_an_install_whose_outcome_is_had_goes_when_the_lane_is_next_worked() {
+/// A process that was killed at a fail point, when the host had a record of the install of `app-1`.
+fn leaves_a_record(point: &str) -> (Host, Pipeline) {
     let host = Host::up();
     let pipeline = Pipeline::bare();
     pipeline.rules(&[host.rule("app").with("install_command", "true")]);
-    dies_at(&pipeline, "lane.settled", "app-1", b"x");
-    assert_eq!(pipeline.delivery("app-1")["state"], "done");
+    dies_at(&pipeline, point, "app-1", b"x");
     assert_eq!(names(&host.file(".auto-dispatcher")).len(), 1);
+    (host, pipeline)
+}
+
+#[test]
+fn the_record_of_an_install_whose_outcome_is_had_goes_when_the_lane_is_next_worked() {
+    let (host, pipeline) = leaves_a_record("lane.settled");
+    assert_eq!(pipeline.delivery("app-1")["state"], "done");
     next_one_removes_it(&pipeline, &host.file("in"), &["app-1", "app-2"]);
     assert!(!host.file(".auto-dispatcher").exists());
 }
 
 #[test]
 fn the_record_of_an_install_that_never_began_goes_with_its_cancelled_delivery() {
-    let host = Host::up();
-    let pipeline = Pipeline::bare();
-    pipeline.rules(&[host.rule("app").with("install_command", "true")]);
-    dies_at(&pipeline, "attempt.install_prepared", "app-1", b"x");
-    assert_eq!(names(&host.file(".auto-dispatcher")).len(), 1);
+    let (host, pipeline) = leaves_a_record("attempt.install_prepared");
     // As the next worker does, who finds it.
     sql(&pipeline, "UPDATE deliveries SET state = 'queued'");
     decide(&pipeline, &["cancel"]);

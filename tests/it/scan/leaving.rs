@@ -114,6 +114,25 @@ fn whoever_sees_that_a_file_has_gone_finds_nothing_of_its_marker() {
 }
 
 #[test]
+fn a_file_that_cannot_leave_keeps_its_marker_and_leaves_with_it_later() {
+    let inbox = Inbox::new();
+    let done = inbox.pipeline.env.write("done", "a file in the way");
+    let after = format!("move {}", done.display());
+    let args = ["--settle", "0", "--marker", ".ok", "--after", &after];
+    inbox.once(&args).exits(0);
+    inbox.write("app-one", b"one");
+    inbox.write("app-one.ok", b"");
+    inbox.once(&args).exits(0);
+    assert!(inbox.log().contains("cannot leave the directory"));
+    assert_eq!(inbox.names(), ["app-one", "app-one.ok"]);
+    fs::remove_file(&done).expect("rm");
+    inbox.once(&args).exits(0);
+    holds(&done.join("app-one"), b"one");
+    assert!(inbox.names().is_empty(), "{:?}", inbox.names());
+    inbox.settled(&["app-one"]);
+}
+
+#[test]
 fn a_delivered_file_is_moved_to_another_file_system() {
     needs_root!();
     let inbox = Inbox::new();

@@ -22,16 +22,16 @@ impl Place {
     }
 
     fn leaves(&self, path: &str, stamp: FileStamp, to: Option<&Path>) -> Left {
-        finish_departure(&self.root, &departure(path, stamp, to)).expect("no error")
+        finish_departure(&self.root, &departure(path, stamp), way(to)).expect("no error")
     }
 
     /// `sub/a`, which has the marker `sub/a.ok`.
     fn marked_leaves(&self, stamp: FileStamp, to: Option<&Path>) -> io::Result<Left> {
         let departure = Departure {
             marker: Some("sub/a.ok"),
-            ..departure("sub/a", stamp, to)
+            ..departure("sub/a", stamp)
         };
-        finish_departure(&self.root, &departure)
+        finish_departure(&self.root, &departure, way(to))
     }
 
     /// The names in `sub`.
@@ -47,13 +47,18 @@ impl Place {
     }
 }
 
-fn departure<'a>(path: &'a str, stamp: FileStamp, to: Option<&'a Path>) -> Departure<'a> {
+fn departure(path: &str, stamp: FileStamp) -> Departure<'_> {
     Departure {
         path,
         marker: None,
         stamp,
         token: "7",
-        destination: to,
+    }
+}
+
+fn way(destination: Option<&Path>) -> Way<'_> {
+    Way {
+        destination,
         go_on: &|| true,
     }
 }
@@ -185,7 +190,7 @@ fn what_is_to_stay_after_all_gets_its_name_and_its_marker_back() {
     place.write("sub/.ad-7.marker", "");
     let departure = Departure {
         marker: Some("sub/a.ok"),
-        ..departure("sub/a", stamp, None)
+        ..departure("sub/a", stamp)
     };
     assert!(cancel_departure(&place.root, &departure).expect("no error"));
     assert_eq!(place.names(), ["a", "a.ok"]);
