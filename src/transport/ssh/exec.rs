@@ -331,13 +331,6 @@ pub(super) fn sends(wire: &Wire) -> bool {
     )
 }
 
-/// Closes a channel and waits for the other side a moment, so that it no longer counts as a session there.
-pub(super) fn finish(wire: &Wire, channel: &mut Channel) {
-    let limit = Duration::from_secs(5);
-    let _ = wire.run(limit, || channel.close());
-    let _ = wire.run(limit, || channel.wait_close());
-}
-
 /// Why a script's input or output ended early.
 enum Broke {
     /// The connection.

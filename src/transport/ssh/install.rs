@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
+use super::closing;
 use super::exec::{self, ExecError, Input, Patient};
 use super::follow::{Ending, Follow};
 use super::link::{Link, refused};
@@ -248,7 +249,7 @@ fn bare(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         if Instant::now() >= end {
-            exec::finish(&link.wire, &mut channel);
+            closing::finish(&link.wire, &mut channel);
             return Ok(tail.into_outcome(InstallEnd::TimedOut));
         }
         link.wire

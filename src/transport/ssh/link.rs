@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use ssh2::{Channel, ErrorCode, Sftp};
+use ssh2::Sftp;
 
+use super::closing::Closing;
 use super::counted::Tool;
 use super::dial::stopped;
 use super::exec::{self, ExecError, Fed, Input, MOST_SAID, Patience, Patient, Ran, Shell};
-use super::wire::{EAGAIN, Halt, Wire, code, is_lost};
+use super::wire::{Halt, Wire, code, is_lost};
 use crate::domain::fault::Fault;
 
 /// How long a server may take to notice that a channel was closed.
@@ -27,8 +28,7 @@ pub(super) struct Link {
     pub(super) sftp: Option<Sftp>,
     /// The shell that takes our scripts, one after the other, where one is open.
     pub(super) standing: Option<Shell>,
-    /// Channels that the host has not closed yet.
-    closing: Vec<Channel>,
+    closing: Closing,
     /// Whether the host runs scripts; nothing while that is not known.
     pub(super) shell: Option<bool>,
     /// What a host said that runs none.
@@ -46,13 +46,14 @@ pub(super) struct Link {
 impl Link {
     /// Nothing is open on this connection yet.
     pub(super) fn new(wire: Wire, place: String, stall: Duration) -> Self {
+        let closing = Closing::with(wire.session.banner());
         Self {
             wire,
             place,
             stall,
             sftp: None,
             standing: None,
-            closing: Vec::new(),
+            closing,
             shell: None,
             refusal: String::new(),
             round_trip: Duration::MAX,
@@ -234,27 +235,14 @@ impl Link {
         }
     }
 
-    /// Closes a shell; that the host does so, too, is not waited for.
+    /// Closes a shell.
     pub(super) fn let_go(&mut self, shell: Shell) {
-        self.closing.push(shell.channel);
-        self.let_close();
+        self.closing.add(shell.channel, &self.wire, self.stall);
     }
 
     /// Lets those channels go that the host has closed by now.
     fn let_close(&mut self) {
-        let (wire, end) = (&self.wire, Instant::now() + self.stall);
-        self.closing.retain_mut(|channel| {
-            loop {
-                match wire.call(self.stall, || channel.close()) {
-                    Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
-                    _ => return false,
-                }
-                // What is partly sent has to be sent before anything else is.
-                if !exec::sends(wire) || wire.pause(end, self.stall).is_err() {
-                    return true;
-                }
-            }
-        });
+        self.closing.go_on(&self.wire, self.stall);
     }
 
     /// Opens SFTP where it is closed, with the same patience.

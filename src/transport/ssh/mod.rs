@@ -9,6 +9,7 @@ mod abilities;
 mod algorithms;
 mod answers;
 mod archive;
+mod closing;
 mod counted;
 mod dial;
 mod disagreement;

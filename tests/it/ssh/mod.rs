@@ -2,6 +2,7 @@
 
 mod ciphers;
 mod disks;
+mod dropbear;
 mod group_remains;
 mod groups;
 mod host_keys;
