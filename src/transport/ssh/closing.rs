@@ -13,7 +13,7 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 /// The channels of a connection that are being closed.
 pub(super) struct Closing {
     channels: Vec<Channel>,
-    /// Whether nothing may be opened before they are closed.
+    /// Whether nothing is to be opened before they are closed.
     is_waited_for: bool,
 }
 
@@ -26,10 +26,14 @@ impl Closing {
         }
     }
 
-    /// Closes a channel. That the host does so, too, is waited for only where it has to be.
+    /// Closes a channel. That the host does so, too, is not waited for.
     pub(super) fn add(&mut self, channel: Channel, wire: &Wire, stall: Duration) {
         self.channels.push(channel);
         self.go_on(wire, stall);
+    }
+
+    /// Before a channel is opened: waits a moment for those that are being closed, where the server would confuse them.
+    pub(super) fn clear(&mut self, wire: &Wire, stall: Duration) {
         let end = Instant::now() + CLOSES_WITHIN;
         // To be late is no reason to cut the connection, as a pause that ends would.
         let late = end + CLOSES_WITHIN;
@@ -66,7 +70,7 @@ pub(super) fn finish(wire: &Wire, channel: &mut Channel) {
 }
 
 /// Closes a channel on both sides. (What libssh2 calls closing waits for one packet of the other side, whichever it is.)
-fn close(channel: &mut Channel) -> Result<(), ssh2::Error> {
+pub(super) fn close(channel: &mut Channel) -> Result<(), ssh2::Error> {
     channel.close()?;
     channel.wait_eof()?;
     channel.wait_close()

@@ -221,6 +221,7 @@ fn bare(
 ) -> Result<InstallOutcome, Fault> {
     let doing = "running the install command";
     let limit = Duration::from_secs(spec.timeout_s);
+    link.clear();
     let session = &link.wire.session;
     let halted = |halt: Halt| link.halt_fault(&halt, doing);
     let mut channel = link
@@ -276,10 +277,7 @@ fn bare(
             }
         }
     }
-    let closed = link
-        .wire
-        .run(link.stall, || channel.close())
-        .and_then(|()| link.wire.run(link.stall, || channel.wait_close()));
+    let closed = link.wire.run(link.stall, || closing::close(&mut channel));
     closed.map_err(|halt| attached_fault(link, spec, &ExecError::Halt(halt)))?;
     ended(link, spec, &channel, tail)
 }

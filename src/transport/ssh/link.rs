@@ -213,6 +213,7 @@ impl Link {
         }
         let end = Instant::now() + BUSY;
         loop {
+            self.clear();
             match Shell::open(&self.wire, self.stall) {
                 Ok(shell) => {
                     self.round_trip = self.round_trip.min(shell.round_trip);
@@ -235,7 +236,12 @@ impl Link {
         }
     }
 
-    /// Closes a shell.
+    /// To be called before a channel is opened.
+    pub(super) fn clear(&mut self) {
+        self.closing.clear(&self.wire, self.stall);
+    }
+
+    /// Closes a shell; that the host does so, too, is not waited for.
     pub(super) fn let_go(&mut self, shell: Shell) {
         self.closing.add(shell.channel, &self.wire, self.stall);
     }
@@ -249,6 +255,7 @@ impl Link {
     pub(super) fn open_sftp(&mut self) -> Result<(), Halt> {
         let end = Instant::now() + BUSY;
         while self.sftp.is_none() {
+            self.clear();
             match self.wire.run(self.stall, || self.wire.session.sftp()) {
                 Ok(opened) => self.sftp = Some(opened),
                 Err(Halt::Ssh(error))

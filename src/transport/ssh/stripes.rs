@@ -139,6 +139,8 @@ pub(super) fn upload(
     let shell = link
         .stand()
         .map_err(|error| link.exec_fault(&error, "uploading"))?;
+    // Further channels follow.
+    link.clear();
     let mut stripes = Stripes {
         path,
         rest: Rest {

@@ -13,9 +13,12 @@ use crate::testenv::{TestEnv, needs_root};
 #[test]
 fn a_channel_opens_while_the_program_of_the_one_before_ends() {
     needs_root!();
-    // The program ends after the next channel is opened, and before a program is asked for there.
+    // The program says no more, ends after the next channel is opened, and before a program is asked for there.
     let env = TestEnv::new();
-    let shell = env.write("slow", "#!/bin/sh\n/bin/sh \"$@\"\nsleep 0.3\n");
+    let shell = env.write(
+        "slow",
+        "#!/bin/sh\n/bin/sh \"$@\"\nexec >&- 2>&-\nsleep 0.3\n",
+    );
     fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("chmod");
     let server = SshServer::dropbear_with_user(shell.to_str().expect("UTF-8"));
     let line = Relay::far(server.running.port, Duration::from_millis(100), u64::MAX);
