@@ -3,32 +3,21 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use auto_dispatcher::domain::delivery::State;
 
 use super::say;
 use super::world::{Hook, Way, World};
+use crate::servers::mounts::Mounted;
 use crate::testenv::needs_root;
 
-/// A file system of its own, unmounted at the end.
-pub struct Disk(PathBuf);
+/// A small file system that can be filled.
+pub struct Disk(Mounted);
 
 impl Disk {
     pub fn mount(at: &Path, size: &str, mode: &str) -> Self {
-        fs::create_dir_all(at).expect("mkdir");
-        let options = format!("size={size},mode={mode}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(at)
-            .status();
-        assert!(
-            mounted.expect("mount").success(),
-            "cannot mount at {}",
-            at.display()
-        );
-        Self(at.to_owned())
+        Self(Mounted::disk(at, &format!("size={size},mode={mode}")))
     }
 
     /// Takes all the room that is left. Somebody may take or leave some meanwhile.
@@ -44,13 +33,7 @@ impl Disk {
     }
 
     fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+        self.0.at().join("filler")
     }
 }
 

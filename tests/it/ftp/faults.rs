@@ -14,7 +14,7 @@ use super::{Caller, assert_says};
 use crate::conformance::{Package, deliver, install_spec};
 use crate::servers::certificates::Certificate;
 use crate::servers::pyftpdlib::{self, Pyftpdlib};
-use crate::servers::vsftpd::{self, SmallDisk, Vsftpd};
+use crate::servers::vsftpd::{self, Vsftpd};
 use crate::testenv::{TestEnv, needs_root};
 
 fn peculiar(env: &TestEnv, peculiar: Value) -> (Pyftpdlib, Caller) {
@@ -46,7 +46,7 @@ fn names_in(dir: &Path) -> Vec<String> {
 fn fill_a_disk(certificate: Option<&Certificate>, env: &TestEnv) {
     let server = Vsftpd::start(env.root(), certificate, "");
     let disk = server.home().join("small");
-    let _mounted = SmallDisk::mount(&disk, "1m");
+    let _mounted = vsftpd::small_disk(&disk, "1m");
     let mut caller = Caller::new("127.0.0.1", server.port, vsftpd::LOGIN, vsftpd::PASSWORD);
     caller.terms.ftps_fingerprint = certificate.map(Certificate::fingerprint);
     let kind = if certificate.is_some() {

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::host::Host;
 use super::{Pipeline, field, holds, processes_of, signal};
+use crate::servers::mounts::Mounted;
 use crate::testenv::{Ran, run_under};
 
 const FILES: [&str; 3] = ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"];
@@ -277,16 +278,11 @@ fn a_journal_that_cannot_be_written_says_what_has_to_be_so() {
     let (pipeline, kept) = journal_with_a_history(&host);
     put_back(&pipeline, &kept);
     let state = pipeline.state();
-    let mount = |args: &[&str]| {
-        let mut mount = Command::new("mount");
-        Ran::of(mount.args(args).arg(&state)).exits(0);
-    };
-    mount(&["--bind", state.to_str().expect("UTF-8")]);
-    mount(&["-o", "remount,bind,ro"]);
+    let bound = Mounted::by(&["--bind", state.to_str().expect("UTF-8")], &state);
+    bound.remount("bind,ro");
     let hook = pipeline.ad(&["hook", pipeline.repository(), "4"]);
     let history = pipeline.ad(&["history"]);
-    let mut umount = Command::new("umount");
-    Ran::of(umount.arg(&state)).exits(0);
+    drop(bound);
     let hook = hook.exits(5);
     assert!(hook.stderr.contains("journal.sqlite"), "{hook}");
     let history = history.exits(5);

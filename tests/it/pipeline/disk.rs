@@ -9,17 +9,12 @@ use auto_dispatcher::domain::delivery::State;
 
 use super::host::Host;
 use super::{LIMIT, Pipeline, field, holds};
-use crate::servers::vsftpd::SmallDisk;
+use crate::servers::mounts::Mounted;
 use crate::testenv::{Ran, needs_root, run_under, wait_until};
 
 /// A state directory on a disk of its own.
-fn on_a_small_disk(pipeline: &Pipeline, size: &str) -> SmallDisk {
-    let state = pipeline.state();
-    std::fs::create_dir(&state).expect("mkdir");
-    let disk = SmallDisk::mount(&state, size);
-    rustix::fs::chown(&state, Some(rustix::fs::Uid::ROOT), None).expect("chown");
-    rustix::fs::chmod(&state, rustix::fs::Mode::RWXU).expect("chmod");
-    disk
+fn on_a_small_disk(pipeline: &Pipeline, size: &str) -> Mounted {
+    Mounted::disk(&pipeline.state(), &format!("size={size},mode=700"))
 }
 
 #[test]

@@ -4,9 +4,9 @@ use auto_dispatcher::domain::delivery::State;
 
 use super::host::Host;
 use super::{Pipeline, field, holds};
+use crate::servers::mounts::Mounted;
 use crate::servers::pyftpdlib::Pyftpdlib;
 use crate::servers::running::free_port;
-use crate::servers::vsftpd::SmallDisk;
 use crate::testenv::needs_root;
 
 #[test]
@@ -274,7 +274,7 @@ fn an_install_that_takes_too_long_is_ended_with_its_children() {
 fn a_full_disk_at_the_far_end_waits_for_room_and_shows_no_half_file() {
     needs_root!();
     let host = Host::up();
-    let _disk = SmallDisk::mount(&host.file("in"), "1m");
+    let _disk = Mounted::disk(&host.file("in"), "size=1m,mode=755");
     std::fs::write(host.file("in/ballast"), vec![b'b'; 700_000]).unwrap();
     let pipeline = Pipeline::new(&[host.rule("app").with("retries", 50)]);
     let bytes = vec![b'x'; 600_000];

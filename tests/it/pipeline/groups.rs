@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::host::Host;
 use super::rule::Rule;
 use super::{LIMIT, Pipeline};
+use crate::servers::mounts::Mounted;
 use crate::servers::relay::Relay;
 use crate::testenv::{Ran, needs_root, run_under, wait_until};
 
@@ -379,16 +380,12 @@ fn a_worker_that_dies_amid_a_group_leaves_all_of_it_to_the_next() {
 fn a_full_disk_on_the_host_is_each_packages_own_trouble() {
     needs_root!();
     let host = Host::up();
-    let disk = host.file("in");
-    fs::create_dir_all(&disk).expect("mkdir");
-    let mount = ["-t", "tmpfs", "-o", "size=64k", "none"];
-    Ran::of(Command::new("mount").args(mount).arg(&disk)).exits(0);
+    let _disk = Mounted::disk(&host.file("in"), "size=64k");
     let pipeline = pipeline(&[host.rule("p").with("retries", 0)]);
     let files = files(&pipeline, "p", COUNT);
     let ran = pipeline.ad(&words("send", &files)).exits(1);
     let done = pipeline.sql("SELECT count(*) FROM deliveries WHERE state = 'done'");
     let names = host.list("in");
-    Ran::of(Command::new("umount").arg(&disk)).exits(0);
     assert!(
         log(&pipeline).contains("cannot be brought together"),
         "{ran}"

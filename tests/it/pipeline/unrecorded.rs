@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusqlite::Connection;
 
 use super::host::Host;
 use super::{LIMIT, Pipeline, field, processes_of};
+use crate::servers::mounts::Mounted;
 use crate::testenv::{Ran, needs_root, wait_until};
 
 /// What the hook of this commit said.
@@ -84,30 +84,9 @@ fn a_journal_that_is_locked_for_long_is_told_and_the_printed_command_records_it(
     all_are_done(&pipeline, &["1", "2", "3"]);
 }
 
-/// A small file system under the state directory, unmounted at the end.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn under(state: &Path) -> Self {
-        fs::create_dir(state).unwrap();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"])
-            .arg(state);
-        Ran::of(&mut mount).exits(0);
-        Self(state.to_owned())
-    }
-
-    fn remount(&self, how: &str) {
-        let mut mount = Command::new("mount");
-        Ran::of(mount.args(["-o", &format!("remount,{how}")]).arg(&self.0)).exits(0);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
+/// A small file system under the state directory.
+fn small_disk(pipeline: &Pipeline) -> Mounted {
+    Mounted::disk(&pipeline.state(), "size=2m,mode=700")
 }
 
 #[test]
@@ -115,7 +94,7 @@ fn a_full_disk_is_told_and_the_next_hook_or_worker_catches_up() {
     needs_root!();
     let host = Host::up();
     let pipeline = Pipeline::new(&[host.rule("app")]);
-    let _disk = Disk::under(&pipeline.state());
+    let _disk = small_disk(&pipeline);
     pipeline.commit(&[("app-1", b"x")]);
     pipeline.settled(1);
     pipeline.no_worker_lives();
@@ -152,7 +131,7 @@ fn a_state_directory_that_cannot_be_written_is_told_and_the_printed_command_reco
     needs_root!();
     let host = Host::up();
     let pipeline = Pipeline::new(&[host.rule("app")]);
-    let disk = Disk::under(&pipeline.state());
+    let disk = small_disk(&pipeline);
     pipeline.commit(&[("app-1", b"x")]);
     pipeline.settled(1);
     pipeline.no_worker_lives();

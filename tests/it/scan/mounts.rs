@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::Inbox;
 use crate::crash::disks::Disk;
 use crate::pipeline::{LIMIT, Pipeline, signal};
+use crate::servers::mounts::Mounted;
 use crate::testenv::{Ran, needs_root, run_under, wait_until};
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -98,12 +99,7 @@ fn where_no_events_come_that_is_noticed_and_the_walk_finds_what_is_new() {
         "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work",
         below.display()
     );
-    let mut mount = Command::new("mount");
-    mount
-        .args(["-t", "overlay", "-o", &options, "overlay"])
-        .arg(&inbox.dir);
-    Ran::of(&mut mount).exits(0);
-    let _unmounted = Unmounted(&inbox);
+    let _over = Mounted::by(&["-t", "overlay", "-o", &options, "overlay"], &inbox.dir);
     let _scan = inbox.scan(&["--interval", "1"]);
     // Another machine's writer, as it were: this directory is not told of it.
     fs::write(below.join("upper/app-one"), "one").expect("write");
@@ -113,14 +109,6 @@ fn where_no_events_come_that_is_noticed_and_the_walk_finds_what_is_new() {
     });
     fs::write(below.join("upper/app-one"), "another").expect("write");
     inbox.settled(&["app-one", "app-one"]);
-}
-
-struct Unmounted<'a>(&'a Inbox);
-
-impl Drop for Unmounted<'_> {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0.dir).status());
-    }
 }
 
 #[test]

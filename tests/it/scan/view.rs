@@ -9,6 +9,7 @@ use rustix::fs::{Gid, Uid, chown};
 use super::Inbox;
 use crate::crash::disks::Disk;
 use crate::pipeline::{LIMIT, Pipeline};
+use crate::servers::mounts::Mounted;
 use crate::testenv::{is_root, needs_root, wait_until};
 
 #[test]
@@ -40,14 +41,9 @@ fn a_file_system_that_is_mounted_after_the_first_start_is_taken_stock_of() {
     inbox
         .pipeline
         .sql("UPDATE drop_directories SET first_at = first_at + 3600000 RETURNING id");
-    let mut bind = std::process::Command::new("mount");
-    bind.arg("--bind").arg(&kept).arg(&inbox.dir);
-    crate::testenv::Ran::of(&mut bind).exits(0);
+    let bound = Mounted::by(&["--bind", kept.to_str().expect("UTF-8")], &inbox.dir);
     let ran = inbox.once(&[]).exits(0);
-    let _ = std::process::Command::new("umount")
-        .arg("-l")
-        .arg(&inbox.dir)
-        .status();
+    drop(bound);
     drop(disk);
     assert_eq!(inbox.installed(), Vec::<String>::new(), "{ran}");
     assert!(ran.stderr.contains("come into view: 1;"), "{ran}");

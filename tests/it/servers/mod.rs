@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod certificates;
 pub mod hostile_ftp;
+pub mod mounts;
 pub mod pyftpdlib;
 pub mod python;
 pub mod receivers;

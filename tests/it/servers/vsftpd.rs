@@ -3,7 +3,6 @@
 //! in a mount namespace of its own, so it needs root.
 
 use std::fs;
-use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
@@ -17,6 +16,7 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::certificates::Certificate;
+use super::mounts::Mounted;
 use crate::testenv::secret;
 
 /// The login that the server knows.
@@ -186,33 +186,7 @@ fn serve(dir: &Path, connection: TcpStream) -> Child {
         .unwrap_or_else(|error| panic!("cannot run unshare (Debian package util-linux): {error}"))
 }
 
-/// A small file system that is soon full; unmounted at the end.
-pub struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    pub fn mount(at: &Path, size: &str) -> Self {
-        give_to_login(at);
-        let options = format!("size={size},uid={UID},gid={UID},mode=755");
-        let mut command = Command::new("mount");
-        command
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(at)
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("mount");
-        let mut complaint = String::new();
-        child
-            .stderr
-            .take()
-            .expect("stderr")
-            .read_to_string(&mut complaint)
-            .expect("stderr");
-        assert!(child.wait().expect("mount").success(), "mount: {complaint}");
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
+/// A small file system of the login's own.
+pub fn small_disk(at: &Path, size: &str) -> Mounted {
+    Mounted::disk(at, &format!("size={size},uid={UID},gid={UID},mode=755"))
 }
