@@ -73,6 +73,14 @@ impl TestEnv {
         path
     }
 
+    /// Writes a program (mode 0755) below the root, making its directories.
+    pub fn program(&self, name: impl AsRef<Path>, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+        write_program(&path, text);
+        path
+    }
+
     /// The binary under test, in an environment that holds nothing but HOME and PATH.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auto-dispatcher"));
@@ -149,6 +157,22 @@ impl std::fmt::Display for Ran {
             self.what, self.code, self.stdout, self.stderr
         )
     }
+}
+
+/// Writes a program (mode 0755). A process of its own does: what another test forks meanwhile would inherit the open
+/// file, and as long as it has not become something else nobody could run the program ("Text file busy").
+pub fn write_program(path: &Path, text: impl AsRef<[u8]>) {
+    let mut writing = Command::new("sh")
+        .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh");
+    let mut input = writing.stdin.take().expect("stdin");
+    input.write_all(text.as_ref()).expect("write");
+    drop(input);
+    let status = writing.wait().expect("wait");
+    assert!(status.success(), "{} is not written", path.display());
 }
 
 /// Has `wrapper` run what `ours` would, in the same environment.

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use crate::servers::certificates::Certificate;
 use crate::servers::pyftpdlib::{PASSWORD, Pyftpdlib};
 use crate::servers::running::free_port;
 use crate::servers::svn::program;
-use crate::testenv::{Ran, TestEnv, wait_until};
+use crate::testenv::{Ran, TestEnv, wait_until, write_program};
 
 /// Ports for FTP's data connections; one upload is under way at a time, and a closed port rests.
 const PASSIVE_PORTS: u16 = 12;
@@ -219,8 +218,7 @@ impl World {
                 ),
             ),
         };
-        fs::write(path, text).expect("write");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(path, text);
     }
 
     /// Starts the binary under test; it dies at `fail_point` (`NAME` or `NAME:COUNT`) if there is one.

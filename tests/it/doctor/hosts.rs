@@ -1,7 +1,6 @@
 //! Faults of SSH hosts, each real, and that every host is afterwards as it was.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -9,7 +8,7 @@ use std::path::Path;
 use super::{Clinic, found, picture, says};
 use crate::crash::disks::Disk;
 use crate::pipeline::host::Host;
-use crate::testenv::needs_root;
+use crate::testenv::{needs_root, write_program};
 
 #[test]
 fn a_host_that_is_down_silent_or_nowhere_is_told_and_holds_up_nobody() {
@@ -215,11 +214,8 @@ fn a_clock_that_is_off_and_a_host_without_digests_are_told() {
     ] {
         symlink(Path::new("/bin").join(name), programs.join(name)).expect("symlink");
     }
-    let mut date = fs::File::create(programs.join("date")).expect("create");
-    date.write_all(b"#!/bin/sh\nexec /bin/date -d '+5 minutes' \"$@\"\n")
-        .expect("write");
-    drop(date);
-    fs::set_permissions(programs.join("date"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let date = "#!/bin/sh\nexec /bin/date -d '+5 minutes' \"$@\"\n";
+    write_program(&programs.join("date"), date);
     with_programs(&host, &programs);
     let clinic = Clinic::new(&[host.rule("app")]);
     let ran = clinic.doctor(&[]).exits(0);

@@ -8,7 +8,7 @@ use super::{Clinic, found, says};
 use crate::crash::disks::Disk;
 use crate::pipeline::rule::Rule;
 use crate::servers::svn::fake_svnlook;
-use crate::testenv::needs_root;
+use crate::testenv::{needs_root, write_program};
 
 fn rule() -> Rule {
     Rule::new("app").with("host", "h").with("login", "l")
@@ -24,7 +24,7 @@ impl Clinic {
     }
 
     fn hook_says(&self, text: &str, mode: u32) {
-        fs::write(self.hook(), text).expect("write");
+        write_program(&self.hook(), text);
         fs::set_permissions(self.hook(), fs::Permissions::from_mode(mode)).expect("chmod");
     }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -153,8 +152,7 @@ impl Drop for Ended {
 fn host_with_programs(programs: &[(&str, &str)]) -> (TestEnv, Host) {
     let env = TestEnv::new();
     for (name, script) in programs {
-        let path = env.write(format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        env.program(format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
     }
     let host = Host::with(&format!(
         "ForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",

@@ -258,8 +258,7 @@ fn over_scp() {
 #[test]
 fn over_cat() {
     let env = TestEnv::new();
-    let file = env.write("bin/scp", "#!/bin/sh\nexit 1\n");
-    fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    env.program("bin/scp", "#!/bin/sh\nexit 1\n");
     let config = format!(
         "Subsystem sftp /bin/false\nForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",
         env.path("bin").display()

@@ -2,7 +2,6 @@
 //! `--json` raw, and none of it forges a line.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
@@ -188,14 +187,13 @@ fn of_hosts_that_complain() {
     let env = TestEnv::new();
     let text = env.write("text", format!("{TEXT}\nFORGED\n"));
     for name in ["mkdir", "mv"] {
-        let path = env.write(
+        env.program(
             format!("bin-{name}/{name}"),
             format!(
                 "#!/bin/sh\nprintf '\\001'; cat {}; exit 1\n",
                 text.display()
             ),
         );
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
         let host = Host::with(&format!(
             "ForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",
             env.path(format!("bin-{name}")).display()

@@ -20,7 +20,7 @@ use crate::servers::running::Running;
 use crate::servers::ssh::new_key;
 use crate::servers::svn::program;
 use crate::servers::users::PrivateUser;
-use crate::testenv::Ran;
+use crate::testenv::{Ran, write_program};
 
 /// Whom no machine knows.
 const DISPATCHER: u32 = 64_010;
@@ -161,8 +161,7 @@ impl Site {
         let text = fs::read_to_string(hook).expect("the hook");
         let text = text.replace("\nPATH=", &format!("\nPATH={}:", bin.display()));
         let path = self.pipeline.svn.repository.join("hooks/post-commit");
-        fs::write(&path, text).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(&path, text);
     }
 
     fn path(&self, name: &str) -> PathBuf {

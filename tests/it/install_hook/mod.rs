@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::host::Host;
-use crate::testenv::Ran;
+use crate::testenv::{Ran, write_program};
 
 const KEPT: &str = "post-commit.before-auto-dispatcher";
 
@@ -59,7 +59,7 @@ impl Site {
 
     /// Puts somebody's hook in.
     fn with_hook(&self, bytes: impl AsRef<[u8]>, mode: u32) {
-        fs::write(self.hook(), bytes).expect("write");
+        write_program(&self.hook(), bytes);
         fs::set_permissions(self.hook(), fs::Permissions::from_mode(mode)).expect("chmod");
     }
 

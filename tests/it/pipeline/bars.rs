@@ -1,7 +1,5 @@
 //! Progress on a real terminal (tmux): bars that fit, go, and leave nothing behind; and lines where there is none.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,7 @@ use auto_dispatcher::domain::delivery::State;
 use super::host::Host;
 use super::{LIMIT, Pipeline};
 use crate::servers::relay::Relay;
-use crate::testenv::{Ran, wait_until};
+use crate::testenv::{Ran, wait_until, write_program};
 
 /// What the shell shows behind everything: root's and anybody's.
 const PROMPTS: [char; 2] = ['#', '$'];
@@ -55,8 +53,7 @@ impl<'a> Terminal<'a> {
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
         let script = self.pipeline.env.home().join("run");
-        fs::write(&script, format!("#!/bin/sh\nexec {}\n", words.join(" "))).expect("write");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(&script, format!("#!/bin/sh\nexec {}\n", words.join(" ")));
         self.types(&format!("clear; {before} ./run; echo \"EXIT=$?\""));
     }
 
@@ -197,14 +194,13 @@ fn planning_that_takes_long_is_shown_and_may_be_interrupted_cleanly() {
     let host = Host::up();
     let pipeline = three_lanes(&host);
     pipeline.commit(&[("app-1.0.tar", b"1")]);
-    let slow = pipeline.env.write(
+    let slow = pipeline.env.program(
         "slow-svnlook",
         format!(
             "#!/bin/sh\n[ \"$1\" != changed ] || sleep 1000\nexec {} \"$@\"\n",
             super::svnlook().display()
         ),
     );
-    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).expect("chmod");
     pipeline.settings(&format!("svnlook = {}", slow.display()));
     let terminal = Terminal::new(&pipeline, 80);
     terminal.runs("", &["replay", pipeline.repository(), "1"]);

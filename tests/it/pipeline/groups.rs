@@ -12,7 +12,7 @@ use super::rule::Rule;
 use super::{LIMIT, Pipeline};
 use crate::servers::mounts::Mounted;
 use crate::servers::relay::Relay;
-use crate::testenv::{Ran, needs_root, run_under, wait_until};
+use crate::testenv::{Ran, needs_root, run_under, wait_until, write_program};
 
 /// How many packages there are, as a rule.
 const COUNT: usize = 60;
@@ -256,8 +256,7 @@ fn a_group_that_cannot_be_unpacked_goes_one_by_one() {
     let bin = tempfile::tempdir().expect("a directory");
     let tar = bin.path().join("tar");
     let script = "#!/bin/sh\ncase $1 in --version) echo 'tar (GNU tar)';; *) echo 'tar: broken'; exit 2;; esac\n";
-    fs::write(&tar, script).expect("write");
-    Ran::of(Command::new("chmod").arg("755").arg(&tar)).exits(0);
+    write_program(&tar, script);
     let home = tempfile::tempdir().expect("a directory");
     let host = Host::with(&format!(
         "SetEnv PATH={}:/usr/bin:/bin HOME={}",

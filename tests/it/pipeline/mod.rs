@@ -32,7 +32,7 @@ mod unrecorded;
 mod uuids;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -44,7 +44,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::servers::svn::{Svn, program};
-use crate::testenv::{Ran, TestEnv, in_processes, run_under, wait_until};
+use crate::testenv::{Ran, TestEnv, in_processes, run_under, wait_until, write_program};
 use rule::Rule;
 
 /// Longer than anything takes that works.
@@ -118,8 +118,7 @@ impl Pipeline {
         let ours = text.replace("\nPATH=", &format!("\nPATH={}:", bin.display()));
         assert_ne!(text, ours, "the hook sets PATH");
         let path = self.svn.repository.join("hooks/post-commit");
-        fs::write(&path, ours).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(&path, ours);
     }
 
     /// Commits these files and returns what `svn commit` printed.

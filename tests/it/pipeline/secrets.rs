@@ -1,7 +1,6 @@
 //! A password leaves memory to its own host alone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use auto_dispatcher::domain::delivery::State;
@@ -55,8 +54,7 @@ fn passwords_of_every_origin_serve_and_are_seen_nowhere() {
     let ftp = Pyftpdlib::start(root, None, json!({"address": "0.0.0.0"}));
     let command = pipeline
         .env
-        .write("vault", format!("#!/bin/sh\necho '{PASSWORD}'\n"));
-    fs::set_permissions(&command, fs::Permissions::from_mode(0o700)).unwrap();
+        .program("vault", format!("#!/bin/sh\necho '{PASSWORD}'\n"));
     let netrc = format!("machine 127.0.0.2 login {LOGIN} password \"{PASSWORD}\"\n");
     pipeline.env.write("home/.netrc", netrc);
     pipeline.rules(&[

@@ -49,15 +49,12 @@ fn send(pipeline: &Pipeline) -> Process {
 
 /// A program that sleeps for so long instead of svnlook, when asked for `word` (any, if it is empty).
 fn sleepy_svnlook(pipeline: &Pipeline, word: &str, seconds: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
     let real = super::svnlook();
     let real = real.display();
     let text = format!(
         "#!/bin/sh\ncase $1 in {word}*) exec sleep {seconds};; *) exec {real} \"$@\";; esac\n"
     );
-    let path = pipeline.env.write("sleepy", text);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("chmod");
-    path
+    pipeline.env.program("sleepy", text)
 }
 
 fn is_queued(pipeline: &Pipeline) {

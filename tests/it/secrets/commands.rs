@@ -1,7 +1,6 @@
 //! What a `password_command` is given, and what of it is told.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,11 +12,9 @@ use crate::servers::pyftpdlib::{LOGIN, PASSWORD, Pyftpdlib};
 use crate::testenv::{Ran, run_under};
 
 fn vault(pipeline: &Pipeline, script: &str) -> PathBuf {
-    let path = pipeline
+    pipeline
         .env
-        .write("vault", format!("#!/bin/sh\n{script}\n"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("chmod");
-    path
+        .program("vault", format!("#!/bin/sh\n{script}\n"))
 }
 
 fn rule(command: &Path, port: u16) -> Rule {

@@ -19,12 +19,14 @@ const NOBODY: &str = "65534";
 struct Process(Child);
 
 impl Process {
-    fn start(command: &mut Command) -> Self {
-        let silent = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self(silent.spawn().expect("setpriv (Debian package util-linux)"))
+    fn start(command: &mut Command, stderr: Stdio) -> Self {
+        let silent = command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self(
+            silent
+                .stderr(stderr)
+                .spawn()
+                .expect("setpriv (Debian package util-linux)"),
+        )
     }
 }
 
@@ -49,7 +51,9 @@ fn worker(env: &TestEnv, cores: bool) -> Process {
     // Where the tests are built, he may not go.
     let program = env.path("auto-dispatcher");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_auto-dispatcher"), &program).expect("copy");
+        // By another process, as with `write_program`.
+        let ours = env!("CARGO_BIN_EXE_auto-dispatcher");
+        Ran::of(Command::new("cp").arg(ours).arg(&program)).exits(0);
     }
     let home = env.home();
     let state = env.path("home/state");
@@ -75,8 +79,12 @@ fn worker(env: &TestEnv, cores: bool) -> Process {
         .env("HOME", &home)
         .env("PATH", "/usr/bin:/bin");
     run_under(&mut command, &ours);
-    let worker = Process::start(command.current_dir(&home));
+    let told = env.path("told");
+    let stderr = fs::File::create(&told).expect("create");
+    let mut worker = Process::start(command.current_dir(&home), stderr.into());
     wait_until("the worker lives", LIMIT, || {
+        let ended = worker.0.try_wait().expect("wait");
+        assert_eq!(ended, None, "{:?}", fs::read_to_string(&told));
         let locks = fs::read_dir(state.join("workers"));
         locks.is_ok_and(|locks| locks.flatten().any(|lock| is_numbered(&lock.path())))
     });
@@ -100,7 +108,7 @@ fn reads(pid: u32, what: &str) -> bool {
 #[test]
 fn nobody_but_root_reads_memory_environment_and_descriptors_of_a_worker() {
     let env = TestEnv::new();
-    let other = Process::start(ordinary().args(["sleep", "600"]));
+    let other = Process::start(ordinary().args(["sleep", "600"]), Stdio::null());
     let worker = worker(&env, false);
     let seen = |pid| ["environ", "maps", "fd", "exe", "mem"].map(|what| reads(pid, what));
     wait_until("it is the sleep", LIMIT, || {

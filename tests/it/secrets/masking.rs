@@ -1,7 +1,6 @@
 //! A host that knows the password of a delivery, and says it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
@@ -88,8 +87,7 @@ fn a_password_that_a_command_gave_is_hidden_as_one_of_the_rules() {
     let ftp = Pyftpdlib::start(pipeline.env.root(), None, json!({"login": me()}));
     let vault = pipeline
         .env
-        .write("vault", format!("#!/bin/sh\necho '{PASSWORD}'\n"));
-    fs::set_permissions(&vault, fs::Permissions::from_mode(0o700)).expect("chmod");
+        .program("vault", format!("#!/bin/sh\necho '{PASSWORD}'\n"));
     let vault = vault.display();
     pipeline.rules(&[host
         .rule("app")

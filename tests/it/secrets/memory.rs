@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -65,8 +64,7 @@ fn is_wiped(pipeline: &Pipeline, rule: Rule, what: &str, kept: usize) {
 fn vault(pipeline: &Pipeline, password: &str) -> String {
     pipeline.env.write("vault.password", password);
     let script = "#!/bin/sh\ncat \"$0.password\"\n";
-    let path = pipeline.env.write("vault", script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("chmod");
+    let path = pipeline.env.program("vault", script);
     path.display().to_string()
 }
 

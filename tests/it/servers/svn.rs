@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,12 +43,10 @@ pub fn fake_svnadmin(env: &TestEnv, name: &str, script: &str) -> PathBuf {
 
 fn fake(env: &TestEnv, name: &str, (variable, real): (&str, &str), script: &str) -> PathBuf {
     let real = program(real);
-    let path = env.write(
+    env.program(
         name,
         format!("#!/bin/sh\n{variable}={}\n{script}\n", real.display()),
-    );
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
-    path
+    )
 }
 
 impl Svn {

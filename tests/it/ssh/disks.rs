@@ -1,10 +1,10 @@
 //! What a power cut on the host would find: published files are written through to its disk.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use crate::conformance::{Package, deliver};
 use crate::servers::ssh::SshServer;
+use crate::testenv::write_program;
 
 #[test]
 fn sftp_writes_a_package_through_to_the_disk_before_it_gets_its_name() {
@@ -34,8 +34,7 @@ fn a_shell_writes_a_package_through_to_the_disk_and_lives_without_dd() {
     );
     let broken = "#!/bin/sh\necho 'dd: bad conv fsync' >&2\nexit 1\n";
     for (works, script) in [(true, script.as_str()), (false, broken)] {
-        fs::write(&dd, script).expect("write");
-        fs::set_permissions(&dd, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(&dd, script);
         let server = SshServer::sshd(&format!(
             "Subsystem sftp /bin/false\nSetEnv PATH={}:/usr/bin:/bin",
             bin.path().display()

@@ -1,8 +1,6 @@
 //! What dropbear does otherwise. Up to 2024.85 it closes a channel that it has just opened when the program of another
 //! channel of the connection ends before one is asked for on the new channel.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::groups::{Files, bring, names};
@@ -15,11 +13,10 @@ fn a_channel_opens_while_the_program_of_the_one_before_ends() {
     needs_root!();
     // The program says no more, ends after the next channel is opened, and before a program is asked for there.
     let env = TestEnv::new();
-    let shell = env.write(
+    let shell = env.program(
         "slow",
         "#!/bin/sh\n/bin/sh \"$@\"\nexec >&- 2>&-\nsleep 0.3\n",
     );
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("chmod");
     let server = SshServer::dropbear_with_user(shell.to_str().expect("UTF-8"));
     let line = Relay::far(server.running.port, Duration::from_millis(100), u64::MAX);
     let mut caller = server.caller();

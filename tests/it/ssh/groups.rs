@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::servers::ssh::SshServer;
 use crate::servers::users::PrivateUser;
-use crate::testenv::{needs_root, wait_until};
+use crate::testenv::{needs_root, wait_until, write_program};
 
 pub(super) const TEMPORARY: &str = ".ad-0123456789abcdef-7-group.part";
 
@@ -245,9 +245,7 @@ fn a_host_with_the_oldest_tools_takes_groups() {
         "shift; for f in \"$@\"; do s=$(/usr/bin/sha256sum <\"$f\"); echo \"${s%% *}\"; done";
     let dd = format!("echo \"$*\" >>{}; exec /usr/bin/dd \"$@\"", log.display());
     for (name, text) in [("sync", "exit 0"), ("sha256", digest), ("dd", &dd)] {
-        let path = bin.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(&bin.path().join(name), format!("#!/bin/sh\n{text}\n"));
     }
     takes_groups(&with_path(&bin, |_| {}));
     let synced = fs::read_to_string(&log).expect("the log");
@@ -290,8 +288,7 @@ fn the_modes_of_a_group_are_those_of_the_rule_or_of_the_umask() {
         .expect("a directory");
     fs::set_permissions(shell.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     let shell = shell.path().join("sh");
-    fs::write(&shell, "#!/bin/sh\numask 027\nexec /bin/sh \"$@\"\n").expect("write");
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("chmod");
+    write_program(&shell, "#!/bin/sh\numask 027\nexec /bin/sh \"$@\"\n");
     let server = SshServer::sshd_with_user(shell.to_str().expect("UTF-8"), "");
     let files = Files::new(3);
     let (mut session, dir, local) = connected(&server);

@@ -12,7 +12,7 @@ use auto_dispatcher::transport::Session;
 
 use crate::conformance::{Package, install_spec};
 use crate::servers::ssh::SshServer;
-use crate::testenv::{needs_root, wait_until};
+use crate::testenv::{needs_root, wait_until, write_program};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -412,13 +412,11 @@ fn a_chroot_without_commands_says_that_it_cannot_install() {
 fn a_full_disk_is_transient_whatever_language_the_host_speaks() {
     let bin = tempfile::tempdir().expect("a directory");
     let mkdir = bin.path().join("mkdir");
-    fs::write(
+    write_program(
         &mkdir,
         "#!/bin/sh\ncase $LC_ALL in C) echo 'No space left on device';; \
          *) echo 'Auf dem Ger\u{e4}t ist kein Speicherplatz mehr';; esac\nexit 1\n",
-    )
-    .expect("write");
-    fs::set_permissions(&mkdir, fs::Permissions::from_mode(0o755)).expect("chmod");
+    );
     let server = SshServer::sshd(&format!(
         "Subsystem sftp /usr/lib/openssh/sftp-server\nSetEnv LC_ALL=de_DE.UTF-8 PATH={}:/usr/bin:/bin",
         bin.path().display()

@@ -2,7 +2,6 @@
 //! but the bytes that were verified ever gets the name.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -41,8 +40,7 @@ impl Slow {
             env.path("go").display()
         );
         for name in ["openssl", "sha256sum"] {
-            let path = env.write(format!("bin/{name}"), &tool);
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+            env.program(format!("bin/{name}"), &tool);
         }
         let server = SshServer::sshd(&format!(
             "Subsystem sftp /bin/false\n\

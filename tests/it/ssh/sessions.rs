@@ -1,7 +1,6 @@
 //! What a session has learned of a host, it does not ask again.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use auto_dispatcher::domain::install::InstallEnd;
 
@@ -17,8 +16,7 @@ fn one_shell_brings_and_installs_one_package_after_the_other_and_tries_no_tool_t
         "#!/bin/sh\necho x >>{}\nexec /bin/dd \"$@\"\n",
         ran.display()
     );
-    let path = env.write("bin/dd", dd);
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    env.program("bin/dd", dd);
     let server = SshServer::sshd(&format!(
         "LogLevel VERBOSE\nForceCommand PATH={}:$PATH; export PATH; eval \"$SSH_ORIGINAL_COMMAND\"",
         env.path("bin").display()
