@@ -50,14 +50,16 @@ ours() {
 # the time, which stays until the command is gone.
 gone() {
   if [ ! -s "$d/ran/pid" ]; then
+    # A slow host may still be about to start what we started.
+    [ -n "$j" ] && kill -s 0 "$j" 2>/dev/null && return 1
     q=$((q+1))
     [ "$q" -gt 20 ]
     return
   fi
   read -r x y <"$d/ran/pid"
-  w=0
+  w=
   [ -s "$d/watch" ] && read -r w <"$d/watch"
-  for y in "$x" "$y" "$w"; do ours "$y" && return 1; done
+  for y in "$x" "$y" $w; do ours "$y" && return 1; done
   return 0
 }
 ended() {

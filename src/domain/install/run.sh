@@ -34,9 +34,17 @@ watch() {
   put late
   exit 99
 }
-# Runs the command: whoever makes `ran` does, nobody else ever. Also outlives the wrapper.
+# Runs the command: whoever makes `ran` does, nobody else ever. Also outlives the wrapper, which has to have somebody
+# watch the time first.
 i='mkdir "$1/ran" || exit 0
-echo "$$ $2" >"$1/ran/pid" || { rm -f "$1/ran/pid"; rmdir "$1/ran"; exit 0; }
+no() { rm -f "$1/ran/pid"; rmdir "$1/ran"; exit 0; }
+echo "$$ $2" >"$1/ran/pid" || no "$1"
+n=0
+until [ -s "$1/watch" ]; do
+  if [ "$n" -eq 500 ] || ! kill -s 0 "$2"; then no "$1"; fi
+  n=$((n+1))
+  sleep 0.01 || sleep 1
+done
 "$3" -c "$4" 2>&1
 s=$?
 echo "$s" >"$1/status.in" && mv -f "$1/status.in" "$1/status"

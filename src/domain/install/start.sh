@@ -34,6 +34,8 @@ else
   IFS= read -r x
   [ "$x" = "$N" ] || exit 0
 fi
+j=
 if [ ! -d "$d/ran" ]; then
   detach /bin/sh "$d/run" </dev/null >/dev/null 2>&1 &
+  j=$!
 fi

@@ -137,6 +137,19 @@ fn nothing_of_ours_stays_behind_a_command_that_was_killed_with_all_that_watched_
 }
 
 #[test]
+fn a_record_that_names_nobody_who_watches_is_found_lost() {
+    let server = SshServer::sshd("");
+    let all = "cd .auto-dispatcher/unwatched; read x y <ran/pid; read w <watch; : >watch; kill -KILL $w $y $x; \
+               cd; touch started";
+    let spec = install_spec("unwatched", all);
+    assert_eq!(
+        interrupted(&server, &spec, |_| {}),
+        FaultClass::Unknown,
+        "how it ended, nobody knows"
+    );
+}
+
+#[test]
 fn a_limit_that_passes_while_nobody_looks_is_told_to_the_next_caller() {
     let server = SshServer::sshd("");
     let mut spec = install_spec("late", WAITS);

@@ -1,7 +1,6 @@
 //! Install commands: their ends, their output, and that they run at most once whatever happens.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
