@@ -165,7 +165,7 @@ impl Session for FtpSession {
             Unsent::Cut(fault) => fault,
             Unsent::Ended(fault) | Unsent::NotFromThere(fault) => {
                 let remote = path::join(upload.dir, upload.temporary);
-                self.wire.ask_in_passing(&format!("DELE {remote}"));
+                self.wire.remove(&remote);
                 fault
             }
         })
@@ -178,7 +178,7 @@ impl Session for FtpSession {
         match digest::length(&mut self.wire, &remote)? {
             Some(length) if length == upload.size => {}
             Some(length) => {
-                self.wire.ask_in_passing(&format!("DELE {remote}"));
+                self.wire.remove(&remote);
                 return Err(Fault::transient(format!(
                     "{remote} at {peer} has {length} bytes instead of {}: removed, to be sent again",
                     upload.size
@@ -194,7 +194,7 @@ impl Session for FtpSession {
             None => Ok(Verified::Length),
             Some(sha256) if sha256.eq_ignore_ascii_case(upload.sha256) => Ok(Verified::Digest),
             Some(sha256) => {
-                self.wire.ask_in_passing(&format!("DELE {remote}"));
+                self.wire.remove(&remote);
                 Err(Fault::transient(format!(
                     "{remote} at {peer} has the SHA-256 {sha256} instead of {}: removed, to be sent again",
                     upload.sha256

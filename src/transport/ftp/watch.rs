@@ -72,7 +72,7 @@ impl Watch {
         self.set(limit, true);
     }
 
-    /// The same for what has to be done even when the worker is told to stop: cleaning up, parting.
+    /// The same for what has to be done even when the worker is told to stop: parting.
     pub(super) fn arm_regardless(&self, limit: Duration) {
         self.set(limit, false);
     }

@@ -17,7 +17,7 @@ use crate::domain::fault::{Fault, FaultClass};
 use crate::domain::secret::Secret;
 use crate::transport::StopFlag;
 
-/// How long cleaning up and parting may take.
+/// How long parting may take.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// What became of the last attempt at a data connection.
@@ -243,6 +243,13 @@ impl Wire {
     /// `host:port`.
     pub(super) fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// Takes a file away that is not to stay; where that fails the next attempt finds it.
+    pub(super) fn remove(&mut self, remote: &str) {
+        self.watch.arm(self.limits.stall);
+        drop(self.ftp.custom_command(format!("DELE {remote}"), &[]));
+        self.watch.disarm();
     }
 
     /// A command whose outcome does not matter, on a connection that may be lost, within a second even when

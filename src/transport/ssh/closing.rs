@@ -7,12 +7,16 @@ use ssh2::{Channel, ErrorCode};
 use super::exec::sends;
 use super::wire::{EAGAIN, Wire};
 
+/// How long a server that counts nothing of ours is asked again for a channel.
+const BUSY: Duration = Duration::from_secs(1);
 /// How long a host may take to end what ran on a channel and to close it.
 const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The channels of a connection that are being closed.
 pub(super) struct Closing {
     channels: Vec<Channel>,
+    /// When something was last let go.
+    noted: Option<Instant>,
     /// Whether nothing is to be opened before they are closed.
     is_waited_for: bool,
 }
@@ -22,6 +26,7 @@ impl Closing {
     pub(super) fn with(banner: Option<&str>) -> Self {
         Self {
             channels: Vec::new(),
+            noted: None,
             is_waited_for: banner.is_some_and(confuses_channels),
         }
     }
@@ -29,7 +34,19 @@ impl Closing {
     /// Closes a channel. That the host does so, too, is not waited for.
     pub(super) fn add(&mut self, channel: Channel, wire: &Wire, stall: Duration) {
         self.channels.push(channel);
+        self.note();
         self.go_on(wire, stall);
+    }
+
+    /// What was open is being closed: its program may take a while to end, and counts as long as it has not.
+    pub(super) fn note(&mut self) {
+        self.noted = Some(Instant::now());
+    }
+
+    /// Until when a server that refused a channel at `refused` may still count one that was let go.
+    pub(super) fn counts_until(&self, refused: Instant) -> Instant {
+        let noted = self.noted.map(|noted| noted + CLOSES_WITHIN);
+        noted.unwrap_or(refused).max(refused + BUSY)
     }
 
     /// Before a channel is opened: waits a moment for those that are being closed, where the server would confuse them.

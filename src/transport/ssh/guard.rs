@@ -18,6 +18,8 @@ const IDLE_LOOKS: u32 = 100;
 const GRACE: Duration = Duration::from_secs(1);
 /// How much the process may grow while one call runs; what is asked for comes in pieces of 2 MiB at most.
 const GROWTH_MAX_BYTES: u64 = 64 << 20;
+/// What has to lie unread then, too: who grew may have been another connection, while this one's thread was not run.
+const MORE_BYTES: u64 = 4 << 10;
 /// How much may come in that nobody asked for.
 const UNASKED_MAX_BYTES: u64 = 16 << 20;
 /// What may come in for each byte that is handed over or sent: envelopes, acknowledgements.
@@ -126,7 +128,7 @@ fn watch(shared: &Shared, socket: &TcpStream) {
             let is_late = Instant::now() >= until;
             if seen.0 != state.number {
                 seen = (state.number, resident_bytes());
-            } else if is_late || resident_bytes().saturating_sub(seen.1) > GROWTH_MAX_BYTES {
+            } else if is_late || has_grown(seen.1, socket) {
                 state.is_tripped = true;
                 // A socket that is not connected any more has nothing to shut down.
                 drop(socket.shutdown(Shutdown::Both));
@@ -142,6 +144,11 @@ fn watch(shared: &Shared, socket: &TcpStream) {
         };
         state.is_asleep = false;
     }
+}
+
+/// Whether a call that found the process with so many bytes has made it grow beyond measure, and is not done.
+fn has_grown(from_bytes: u64, socket: &TcpStream) -> bool {
+    resident_bytes().saturating_sub(from_bytes) > GROWTH_MAX_BYTES && waiting(socket) > MORE_BYTES
 }
 
 /// How many bytes can be read.

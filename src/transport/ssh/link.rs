@@ -12,8 +12,8 @@ use super::exec::{self, ExecError, Fed, Input, MOST_SAID, Patience, Patient, Ran
 use super::wire::{Halt, Wire, code, is_lost};
 use crate::domain::fault::Fault;
 
-/// How long a server may take to notice that a channel was closed.
-const BUSY: Duration = Duration::from_secs(1);
+/// How soon a server that refused a channel is asked again.
+const ASKED_AGAIN: Duration = Duration::from_millis(20);
 /// How many characters of what a host says stand in a message.
 const QUOTED_MAX_CHARS: usize = 500;
 
@@ -211,7 +211,7 @@ impl Link {
         if self.shell == Some(false) {
             return Err(ExecError::NoShell(self.refusal.clone()));
         }
-        let end = Instant::now() + BUSY;
+        let begun = Instant::now();
         loop {
             self.clear();
             match Shell::open(&self.wire, self.stall) {
@@ -221,14 +221,16 @@ impl Link {
                 }
                 Err(ExecError::Busy(said)) => {
                     let standing = self.standing.take();
-                    let freed = self.sftp.take().is_some() || standing.is_some();
+                    if self.sftp.take().is_some() {
+                        self.closing.note();
+                    }
                     if let Some(shell) = standing {
                         self.let_go(shell);
                     }
-                    if !freed && Instant::now() >= end {
+                    if Instant::now() >= self.closing.counts_until(begun) {
                         return self.learn(Err(ExecError::NoShell(said)));
                     }
-                    std::thread::sleep(BUSY / 50);
+                    std::thread::sleep(ASKED_AGAIN);
                     self.let_close();
                 }
                 Err(error) => return self.learn(Err(error)),
@@ -253,19 +255,20 @@ impl Link {
 
     /// Opens SFTP where it is closed, with the same patience.
     pub(super) fn open_sftp(&mut self) -> Result<(), Halt> {
-        let end = Instant::now() + BUSY;
+        let begun = Instant::now();
         while self.sftp.is_none() {
             self.clear();
             match self.wire.run(self.stall, || self.wire.session.sftp()) {
                 Ok(opened) => self.sftp = Some(opened),
                 Err(Halt::Ssh(error))
-                    if code(&error) == exec::CHANNEL_FAILURE && Instant::now() < end =>
+                    if code(&error) == exec::CHANNEL_FAILURE
+                        && Instant::now() < self.closing.counts_until(begun) =>
                 {
                     let standing = self.standing.take();
                     if let Some(shell) = standing {
                         self.let_go(shell);
                     }
-                    std::thread::sleep(BUSY / 50);
+                    std::thread::sleep(ASKED_AGAIN);
                     self.let_close();
                 }
                 Err(halt) => return Err(halt),

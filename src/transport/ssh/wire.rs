@@ -49,6 +49,8 @@ pub(super) struct Wire {
     pub(super) traffic: Traffic,
     /// When something last came in while it was waited for.
     heard: Cell<Instant>,
+    /// When it was last looked at whether something came.
+    looked: Cell<Instant>,
     /// Whether both ways were closed, and everything read, when it was last waited for.
     is_over: Cell<bool>,
     guard: Guard,
@@ -74,6 +76,7 @@ impl Wire {
             stop,
             traffic,
             heard: Cell::new(Instant::now()),
+            looked: Cell::new(Instant::now()),
             is_over: Cell::new(false),
             guard,
         })
@@ -184,6 +187,11 @@ impl Wire {
             Ok(_) => {}
             Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
             Err(error) => return Err(Halt::Ssh(error)),
+        }
+        // What came while this thread was kept from looking was not silence, and neither was that time.
+        let was_away = self.looked.replace(Instant::now()).elapsed() > SLICE * 20;
+        if was_away || guard::waiting(&self.socket) > 0 {
+            self.heard.set(Instant::now());
         }
         if self.heard.get().max(since).elapsed() >= quiet {
             self.cut();

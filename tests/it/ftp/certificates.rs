@@ -9,6 +9,7 @@ use crate::conformance::{Package, deliver};
 use crate::servers::certificates::{Certificate, Make};
 use crate::servers::hostile_ftp::HostileFtp;
 use crate::servers::pyftpdlib::{LOGIN, PASSWORD};
+use crate::servers::running::free_port;
 use crate::testenv::TestEnv;
 
 /// A server that records what it hears, and a caller.
@@ -279,9 +280,9 @@ fn a_server_that_refuses_to_protect_data_connections_gets_no_login() {
 #[test]
 fn the_address_that_pasv_tells_is_never_dialled() {
     let env = TestEnv::new();
-    let third = std::net::TcpListener::bind("127.0.0.3:0").expect("a third party");
+    let port = free_port();
+    let third = std::net::TcpListener::bind(("127.0.0.3", port)).expect("a third party");
     third.set_nonblocking(true).expect("nonblocking");
-    let port = third.local_addr().expect("an address").port();
     let server = HostileFtp::start(env.root(), None, json!({ "bounce": ["127.0.0.3", port] }));
     let caller = Caller::new("127.0.0.1", server.port, LOGIN, PASSWORD);
     let mut session = caller.connect(TransportKind::Ftp).expect("a session");

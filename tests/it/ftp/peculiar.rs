@@ -11,6 +11,7 @@ use super::{Caller, assert_says};
 use crate::conformance::{Package, deliver};
 use crate::servers::certificates::Certificate;
 use crate::servers::pyftpdlib::{self, Pyftpdlib};
+use crate::servers::running::free_port;
 use crate::testenv::TestEnv;
 
 /// Delivers two packages to a server with that peculiarity, and gives it back.
@@ -62,14 +63,8 @@ fn pasv_takes_over_once_and_for_all_where_epsv_is_refused() {
 #[test]
 fn pasv_takes_over_where_the_port_that_epsv_tells_leads_nowhere() {
     let env = TestEnv::new();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("an address");
-    let lie = format!(
-        "229 Entering extended passive mode (|||{}|).",
-        closed.port()
-    );
+    let closed = free_port();
+    let lie = format!("229 Entering extended passive mode (|||{closed}|).");
     let server = delivered(&env, json!({ "refuse": { "EPSV": lie } }));
     assert_eq!((count(&server, "EPSV"), count(&server, "PASV")), (1, 2));
 }

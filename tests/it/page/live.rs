@@ -79,12 +79,13 @@ fn the_figures_are_those_of_history_in_the_words_of_prometheus() {
     let rows = pipeline.settled(3);
     let count = |state: &str| rows.iter().filter(|row| row["state"] == state).count() as f64;
     let mut text = String::new();
-    // Answers are given again for a moment.
+    // Answers are given again for a moment, and the worker that the hook started finds that there is one, and ends.
     wait_until("the figures know of the failure", LIMIT, || {
         let answer = site.get("/metrics");
         assert_eq!(answer.status, 200, "{answer:?}");
         text = answer.body;
         text.contains("settled_total{outcome=\"failed\"} 1")
+            && text.contains("\nauto_dispatcher_workers 1\n")
     });
     let figures = Figures::parse(&text);
     for outcome in ["done", "failed", "unknown", "cancelled"] {

@@ -102,11 +102,12 @@ impl Drop for Relay {
 
 impl Flow {
     fn cut(&self) {
-        self.holds.store(false, Ordering::SeqCst);
+        // What is held back does not pass before its connection is ended.
         for stream in self.open.lock().expect("a lock").drain(..) {
             // It may have ended by itself.
             let _ = stream.shutdown(Shutdown::Both);
         }
+        self.holds.store(false, Ordering::SeqCst);
     }
 
     /// Counts what a client sends, and waits while it must not pass.

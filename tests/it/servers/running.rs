@@ -1,10 +1,15 @@
 //! A server's process: started on a port that the kernel picked, awaited, and ended with its group.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 use crate::testenv::wait_until;
 
@@ -15,17 +20,30 @@ pub struct Running {
     pub port: u16,
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A port that nobody listens on, and that nobody else is given as long as the tests run.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-    listener.local_addr().expect("an address").port()
+    static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+    let (kept, port) = reserved();
+    KEPT.lock().expect("a lock").push(kept);
+    port
+}
+
+/// A socket that holds a port without listening there. Whoever names the port may listen on it, as servers do: they
+/// share it with what is closed (`SO_REUSEADDR`).
+fn reserved() -> (OwnedFd, u16) {
+    let kind = (AddressFamily::INET, SocketType::STREAM);
+    let socket = socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, None).expect("a socket");
+    set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).expect("bind");
+    let address = SocketAddrV4::try_from(getsockname(&socket).expect("a name"));
+    (socket, address.expect("an address").port())
 }
 
 impl Running {
     /// Starts what `command` makes of a port, again with another one if somebody was faster.
     pub fn start(log: &Path, package: &str, command: impl Fn(u16) -> Command) -> Self {
         for _ in 0..5 {
-            let port = free_port();
+            let (_kept, port) = reserved();
             match Self::launch(log, package, port, command(port)) {
                 Ok(running) => return running,
                 Err(said) => assert!(

@@ -138,7 +138,7 @@ impl SshServer {
         };
         let common = format!(
             "ListenAddress 127.0.0.1\nHostKey {0}/host\nHostKey {0}/host_rsa\nAuthorizedKeysFile {0}/client.pub\n\
-             StrictModes no\nPidFile none\n{level}\nUseDNS no\n{config}\n",
+             StrictModes no\nPidFile none\n{level}\nUseDNS no\n{config}\nMaxStartups 100\n",
             root.display()
         );
         let file = root.join("sshd_config");

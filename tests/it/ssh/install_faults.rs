@@ -153,7 +153,7 @@ fn a_record_that_names_nobody_who_watches_is_found_lost() {
 fn a_limit_that_passes_while_nobody_looks_is_told_to_the_next_caller() {
     let server = SshServer::sshd("");
     let mut spec = install_spec("late", WAITS);
-    spec.timeout_s = 3;
+    spec.timeout_s = 10;
     interrupted(&server, &spec, StopFlag::raise);
     let status = server.home_on_disk().join(".auto-dispatcher/late/status");
     wait_until("the limit has passed", LONG, || status.exists());
@@ -167,6 +167,9 @@ fn a_record_that_was_removed_makes_unknown_and_the_command_does_not_run_again() 
     let home = server.home_on_disk();
     let mut spec = install_spec("removed", "echo run >>runs; exit 3");
     install(&server.caller(), &spec).expect("an outcome");
+    let record = home.join(".auto-dispatcher/removed");
+    let mark = record.to_str().expect("UTF-8");
+    wait_until("nothing of ours runs", LONG, || processes(mark).is_empty());
     fs::remove_dir_all(home.join(".auto-dispatcher")).expect("rm");
     spec.recorded = true;
     assert_eq!(fault_of(&server.caller(), &spec), FaultClass::Unknown);

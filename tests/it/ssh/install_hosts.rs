@@ -90,7 +90,7 @@ fn is_collected_after_a_cut(server: &SshServer, status: i32) {
 fn is_ended_with_its_family(server: &SshServer) {
     script(server, "stubborn", STUBBORN);
     let mut spec = install_spec("late", "sh stubborn 2");
-    spec.timeout_s = 3;
+    spec.timeout_s = 6;
     assert_eq!(collected(server, &spec).end, InstallEnd::TimedOut);
     let family = fs::read_to_string(server.home_on_disk().join("family")).expect("the family");
     assert_eq!(family.lines().count(), 3, "{family}");

@@ -157,7 +157,7 @@ fn the_time_limit_ends_the_command_and_its_children() {
             "late",
             "sh -c 'trap \"\" TERM; echo $$ >child; while :; do sleep 0.1; done'",
         );
-        spec.timeout_s = 1;
+        spec.timeout_s = 3;
         spec.mode = mode;
         let mut session = server.caller().connect();
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Logins that work and logins that are refused; and hosts that are no SSH hosts.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use auto_dispatcher::domain::fault::FaultClass;
 
@@ -185,6 +185,8 @@ fn a_server_that_is_no_ssh_server_or_silent_is_unreachable() {
             FaultClass::Unreachable,
             "{greeting:?}: {error}"
         );
+        // Where nobody came, one does now.
+        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
         server.join().expect("the server");
     }
 }

@@ -76,7 +76,7 @@ fn a_plain_command_is_silent_by_right_while_the_host_is_there() {
     let (port, frozen) = frozen_on_demand(&server);
     let mut caller = server.caller();
     caller.target.ssh_port = port;
-    caller.terms.stall_timeout_s = 2;
+    caller.terms.stall_timeout_s = 4;
     let mut session = caller.connect();
     let mut spec = install_spec("quiet", "sleep 8; echo end; exit 3");
     spec.mode = InstallMode::Plain;
@@ -99,7 +99,7 @@ fn a_host_that_falls_silent_is_a_transient_fault() {
         let (port, frozen) = frozen_on_demand(&server);
         let mut caller = server.caller();
         caller.target.ssh_port = port;
-        caller.terms.stall_timeout_s = 2;
+        caller.terms.stall_timeout_s = 4;
         let mut session = caller.connect();
         let dir = session.prepare_dir("~/silent").expect("prepare_dir");
         let package = Package::of_size(3_000_000);
@@ -109,7 +109,7 @@ fn a_host_that_falls_silent_is_a_transient_fault() {
             session.upload(&upload, &mut |_| {}).expect_err("a fault")
         } else {
             // The host falls silent when the command has begun to talk; it is cut off, not ended.
-            let spec = install_spec("silent", "echo begun; sleep 4; echo run >>runs; exit 5");
+            let spec = install_spec("silent", "echo begun; sleep 10; echo run >>runs; exit 5");
             let fault = session
                 .install(&spec, &mut |_| frozen.store(true, Ordering::SeqCst))
                 .expect_err("a fault");

@@ -72,7 +72,7 @@ impl Scene {
             .with("ssh_port", port)
             .with("ftp_port", ftp.port)
             .with("dest_dir", "~/in")
-            .with("connect_timeout", 1)
+            .with("connect_timeout", 3)
             .with("retries", 1)
             .with("retry_delay", 1);
         Self {
