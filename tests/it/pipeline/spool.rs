@@ -239,7 +239,8 @@ fn files_that_find_no_room_are_not_sent_and_leave_nothing() {
 #[test]
 fn a_worker_that_begins_with_work_sweeps_what_the_dead_left() {
     let host = Host::down();
-    let pipeline = Pipeline::new(&[host.rule("app").with("retries", 50)]);
+    let rule = host.rule("app").with("retries", 50);
+    let pipeline = Pipeline::new(&[rule.with("retry_delay", "1h")]);
     pipeline.commit(&[("app", b"x")]);
     pipeline.awaits("app", State::Waiting);
     for pid in pipeline.workers() {
