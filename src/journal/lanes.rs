@@ -106,14 +106,16 @@ impl Journal {
         })
     }
 
-    /// Claims the lane's next delivery for a worker, or nothing when there is none to claim now.
+    /// Claims the lane's next delivery for a worker, or nothing when there is none to claim now. The clock is read once
+    /// nobody else writes: what others have written is not from later.
     pub fn claim(
         &mut self,
         lane: &str,
         worker: i64,
-        now: DateTime<Utc>,
+        clock: impl Fn() -> DateTime<Utc>,
     ) -> Result<Option<(Claim, Work)>> {
         let claimed = self.write("cannot claim a delivery in", |tx| {
+            let now = clock();
             let first: Option<(i64, LaneHead)> = tx
                 .prepare_cached(FIRST_OF_LANE)?
                 .query_row([lane], |row| {

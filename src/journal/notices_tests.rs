@@ -34,7 +34,7 @@ fn telling(on: &[Kind]) -> (tempfile::TempDir, Journal) {
 /// Claims the next delivery of a lane and settles it; its number.
 fn settles(journal: &mut Journal, lane: &str, second: i64, transition: &Transition) -> i64 {
     let (claim, _) = journal
-        .claim(lane, 1, at(second))
+        .claim(lane, 1, || at(second))
         .expect("claimed")
         .expect("a delivery");
     let settling = Settling {

@@ -141,7 +141,7 @@ fn a_worker_that_dies_uses_up_no_try() {
     let id = journal.delivery_of(batch, "l@h", "queued", None);
     for attempt in 1..=9 {
         let (claim, _) = journal
-            .claim("l@h", 1, Utc::now())
+            .claim("l@h", 1, Utc::now)
             .expect("claimed")
             .expect("one");
         assert_eq!((claim.attempt, claim.tries_used), (attempt, 1));
@@ -156,12 +156,7 @@ fn a_lane_whose_thread_broke_off_is_free_again_and_no_other_is_touched() {
     let one = journal.delivery_of(batch, "one@h", "queued", None);
     journal.delivery_of(batch, "two@h", "queued", None);
     for lane in ["one@h", "two@h"] {
-        assert!(
-            journal
-                .claim(lane, 1, Utc::now())
-                .expect("claimed")
-                .is_some()
-        );
+        assert!(journal.claim(lane, 1, Utc::now).expect("claimed").is_some());
     }
     let rescued = journal.rescue_lane(1, "one@h", Utc::now());
     assert_eq!(rescued.expect("rescued"), [one]);

@@ -66,7 +66,7 @@ fn deliver_all(
     sessions: &mut Sessions,
 ) -> Result<()> {
     while !context.stop.is_raised() && !end.has_come(journal, lane)? {
-        let Some((claim, work)) = journal.claim(lane, worker, Utc::now())? else {
+        let Some((claim, work)) = journal.claim(lane, worker, Utc::now)? else {
             break;
         };
         fail_points::hit("lane.claimed");

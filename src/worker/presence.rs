@@ -153,16 +153,26 @@ fn failure_path(state: &StateDir) -> PathBuf {
 /// Whether worker `id` is dead; removes its marks if so.
 pub fn bury_if_dead(state: &StateDir, id: i64) -> bool {
     let lock_path = state.workers().join(format!("{id}.lock"));
-    let dead = match OpenOptions::new().write(true).open(&lock_path) {
-        Ok(file) => file.try_lock().is_ok(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    };
-    if dead {
-        let _ = fs::remove_file(state.workers().join(format!("{id}.wake")));
-        underway::bury(state, id);
-        let _ = fs::remove_file(&lock_path);
+    match OpenOptions::new().write(true).open(&lock_path) {
+        // Held until the marks are gone: one that is about to live has opened its lock and not got it yet. It then makes
+        // others, which are not to be removed in place of those.
+        Ok(file) if file.try_lock().is_ok() && is_at(&file, &lock_path) => {
+            let _ = fs::remove_file(state.workers().join(format!("{id}.wake")));
+            underway::bury(state, id);
+            let _ = fs::remove_file(&lock_path);
+            true
+        }
+        Ok(_) => false,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
-    dead
+}
+
+/// Whether this open file is the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(mine), Ok(there)) = (file.metadata(), fs::metadata(path)) else {
+        return false;
+    };
+    (mine.dev(), mine.ino()) == (there.dev(), there.ino())
 }
 
 /// Wakes every living worker. A FIFO that nobody reads, or that is full of wake-ups, is passed over.
@@ -196,10 +206,8 @@ fn lock_that_stays(path: &Path) -> Result<File> {
         let file = open(path)?;
         // Not try_lock: somebody who lists the workers may hold it for a moment.
         file.lock().map_err(|error| failed(&error))?;
-        let mine = file.metadata().map_err(|error| failed(&error))?;
-        match fs::metadata(path) {
-            Ok(there) if there.ino() == mine.ino() => return Ok(file),
-            _ => {}
+        if is_at(&file, path) {
+            return Ok(file);
         }
     }
 }
@@ -255,4 +263,35 @@ pub fn living(state: &StateDir) -> Vec<i64> {
         .collect();
     ids.sort_unstable();
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn who_begins_while_the_dead_are_buried_keeps_its_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&root.path().join("state")).unwrap();
+        let path = state.workers().join("1.lock");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::SeqCst) {
+                        bury_the_dead(&state);
+                    }
+                });
+            }
+            let lost = (0..10_000).find(|_| {
+                let lock = lock_that_stays(&path).unwrap();
+                std::thread::yield_now();
+                !is_at(&lock, &path)
+            });
+            is_over.store(true, Ordering::SeqCst);
+            assert_eq!(lost, None);
+        });
+    }
 }

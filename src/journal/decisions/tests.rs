@@ -93,7 +93,7 @@ fn a_retried_delivery_is_as_new_and_keeps_its_place() {
     assert_eq!((row.dismissed_at, row.fault, row.error), (None, None, None));
     assert_eq!(row.exit_status, None);
     let (claim, _) = journal
-        .claim("l@h", 1, at(3))
+        .claim("l@h", 1, || at(3))
         .expect("read")
         .expect("claimed");
     assert_eq!(claim.delivery, id, "before {behind}");
@@ -108,7 +108,7 @@ fn a_retried_delivery_waits_for_the_one_that_runs_behind_its_place() {
     let running = journal.delivery_of(batch, "l@h", "running", None);
     let last = journal.delivery_of(batch, "l@h", "queued", None);
     resumption(&mut journal, first);
-    assert_eq!(journal.claim("l@h", 1, at(3)), Ok(None));
+    assert_eq!(journal.claim("l@h", 1, || at(3)), Ok(None));
     let heads = journal.lane_heads().expect("lanes");
     assert_eq!((heads.len(), heads[0].is_ready(at(3))), (1, false));
     journal.sql(&format!(
@@ -116,7 +116,7 @@ fn a_retried_delivery_waits_for_the_one_that_runs_behind_its_place() {
     ));
     assert!(journal.lane_heads().expect("lanes")[0].is_ready(at(3)));
     let (claim, _) = journal
-        .claim("l@h", 1, at(3))
+        .claim("l@h", 1, || at(3))
         .expect("read")
         .expect("claimed");
     assert_eq!(claim.delivery, first, "before {last}");
@@ -169,7 +169,7 @@ fn an_unknown_outcome_is_collected_first_and_rerun_once() {
     assert_eq!(resumption(&mut journal, id), expected);
     assert_eq!(run_of(&journal, id), Some(1));
     let (claim, work) = journal
-        .claim("l@h", 1, at(3))
+        .claim("l@h", 1, || at(3))
         .expect("read")
         .expect("claimed");
     assert!(work.rerun && work.install_began);

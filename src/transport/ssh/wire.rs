@@ -21,6 +21,8 @@ const PROTOCOL: i32 = -14;
 const DISCONNECTED: i32 = -13;
 /// How long one wait for the socket lasts at most, so that the stop flag is seen soon.
 const SLICE: Duration = Duration::from_millis(100);
+/// Who waits looks at the socket more often than this, unless the machine does not let him.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// What the kernel takes in from a peer before it is known. libssh2 reads on within one call while there is something to
 /// read, and keeps all of it: a line that is soon empty has the call come back, however busy this machine is.
@@ -153,11 +155,16 @@ impl Wire {
         Ok(())
     }
 
+    /// Whether this thread was kept from looking for long: that time was not the other side's silence.
+    fn was_away(&self) -> bool {
+        self.looked.replace(Instant::now()).elapsed() > AWAY
+    }
+
     /// Waits until the socket may have changed; a halt when `end` has passed or the worker is to stop.
     pub(super) fn pause(&self, end: Instant, limit: Duration) -> Result<(), Halt> {
         self.heed()?;
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if !self.was_away() && left.is_zero() {
             self.cut();
             return Err(Halt::TimedOut(limit));
         }
@@ -188,9 +195,7 @@ impl Wire {
             Err(error) if error.code() == ErrorCode::Session(EAGAIN) => {}
             Err(error) => return Err(Halt::Ssh(error)),
         }
-        // What came while this thread was kept from looking was not silence, and neither was that time.
-        let was_away = self.looked.replace(Instant::now()).elapsed() > SLICE * 20;
-        if was_away || guard::waiting(&self.socket) > 0 {
+        if self.was_away() || guard::waiting(&self.socket) > 0 {
             self.heard.set(Instant::now());
         }
         if self.heard.get().max(since).elapsed() >= quiet {
