@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -150,7 +151,10 @@ fn what_was_begun_says_that_no_file_is_a_link() {
         asked.display()
     );
     let over = env.path("over");
-    let dump = format!("\"$SVNADMIN\" \"$@\"; mkdir {}", over.display());
+    let dump = format!(
+        "\"$SVNADMIN\" \"$@\"; echo $$ >{0}.new; mv {0}.new {0}",
+        over.display()
+    );
     let svnlook = Svnlook::new(fake_svnlook(&env, "svnlook", &script))
         .with_svnadmin(fake_svnadmin(&env, "svnadmin", &dump));
     let opened = svnlook.repository(&svn.repository).expect("opened");
@@ -160,8 +164,10 @@ fn what_was_begun_says_that_no_file_is_a_link() {
         let mut begun = opened.begin_dump(revision, &|_| true);
         assert!(begun.is_some());
         // However busy the machine is.
-        wait_until("the dump is over", Duration::from_mins(1), || over.is_dir());
-        fs::remove_dir(&over).expect("rmdir");
+        wait_until("the dump is over", Duration::from_mins(1), || {
+            fs::read_to_string(&over).is_ok_and(|pid| !Path::new("/proc").join(pid.trim()).exists())
+        });
+        fs::remove_file(&over).expect("rm");
         let changes = opened.changes_wanted(revision, false, &|_| true, begun.as_mut());
         let links = changes.expect("changes").into_iter();
         let links = links.filter(|change| change.skipped == Some(SkipReason::SymbolicLink));

@@ -38,7 +38,7 @@ fn open_by(program: PathBuf, svn: &Svn) -> Result<Repository, Error> {
 
 /// For programs that stay silent for ever: lists and files have to come soon.
 fn open_impatiently(program: PathBuf, svn: &Svn) -> Result<Repository, Error> {
-    let short = Duration::from_millis(300);
+    let short = Duration::from_secs(3);
     let limits = Limits {
         listing: short,
         stall: short,

@@ -50,11 +50,11 @@ ours() {
 # the time, which stays until the command is gone.
 gone() {
   if [ ! -s "$d/ran/pid" ]; then
-    # A slow host may still be about to start what we started.
-    [ -n "$j" ] && kill -s 0 "$j" 2>/dev/null && return 1
     q=$((q+1))
-    [ "$q" -gt 20 ]
-    return
+    [ "$q" -gt 20 ] || return 1
+    # A slow host may still be about to start what we started. (Where the record was removed, what runs says nothing.)
+    [ "$q" -lt 100 ] && [ -d "$d" ] && [ -n "$j" ] && kill -s 0 "$j" 2>/dev/null && return 1
+    return 0
   fi
   read -r x y <"$d/ran/pid"
   w=

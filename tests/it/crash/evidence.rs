@@ -118,13 +118,12 @@ const BATCHES: &str =
 const DELIVERIES: &str =
     "SELECT id, batch_id, package, host, state, exit_status, error, run, dismissed_at IS NOT NULL
      FROM deliveries ORDER BY id";
-/// A claim reads the clock before it waits for the journal, which a dismissal may hold for a moment.
 const PASSED_STOPS: &str =
     "SELECT 'delivery ' || y.id || ' passed ' || x.id || ', which stopped their lane'
      FROM deliveries x JOIN deliveries y ON y.lane = x.lane AND y.id > x.id
        JOIN attempts t ON t.delivery_id = y.id
      WHERE x.stops_lane = 1 AND x.state IN ('failed', 'unknown') AND t.started_at > x.settled_at
-       AND (x.dismissed_at IS NULL OR t.started_at + 1000 < x.dismissed_at)";
+       AND (x.dismissed_at IS NULL OR t.started_at < x.dismissed_at)";
 
 fn rows<T>(
     journal: &Connection,

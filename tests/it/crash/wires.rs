@@ -75,7 +75,9 @@ impl Wires {
     /// How many bytes go this way in an undisturbed conversation.
     fn length(&mut self, direction: Direction) -> u64 {
         let before = self.world.places[0].proxy.carried(direction);
+        self.stall_timeout(20);
         assert_eq!(self.send("undisturbed", |_| {}, |_, _| {}), 1);
+        self.stall_timeout(1);
         self.world.places[0].proxy.carried(direction) - before
     }
 

@@ -2,6 +2,7 @@
 //! the host.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -15,6 +16,17 @@ use crate::testenv::{Ran, wait_until};
 
 /// More bytes than a client sends in a whole run.
 const WHOLE: u64 = 20_000;
+
+/// Waits until the host has done what it was told before the line held: nothing comes from it any more.
+fn is_answered(relay: &Relay) {
+    let mut since = Instant::now();
+    wait_until("the host is silent", LIMIT, || {
+        if relay.take_count() > 0 {
+            since = Instant::now();
+        }
+        since.elapsed() > Duration::from_millis(100)
+    });
+}
 
 #[test]
 fn a_cut_anywhere_in_a_trial_over_ssh_leaves_nothing_on_the_host() {
@@ -39,6 +51,7 @@ fn a_cut_anywhere_in_a_trial_over_ssh_leaves_nothing_on_the_host() {
         if !relay.holds() {
             break;
         }
+        is_answered(&relay);
         relay.cut();
         let output = running.wait_with_output().expect("doctor");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -101,6 +114,7 @@ fn a_doctor_that_is_told_to_end_takes_away_what_it_has_on_a_host() {
             relay.holds() || running.try_wait().expect("wait").is_some()
         });
         assert!(relay.holds(), "the whole run took less than {bytes} bytes");
+        is_answered(&relay);
         signal(running.id().cast_signed(), Signal::TERM);
         relay.cut();
         assert_eq!(running.wait().expect("doctor").code(), Some(130));

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use super::{Clinic, found, says};
 use crate::crash::disks::Disk;
+use crate::pipeline::LIMIT;
 use crate::pipeline::rule::Rule;
 use crate::servers::svn::fake_svnlook;
-use crate::testenv::{needs_root, write_program};
+use crate::testenv::{needs_root, wait_until, write_program};
 
 fn rule() -> Rule {
     Rule::new("app").with("host", "h").with("login", "l")
@@ -279,6 +280,10 @@ fn each_fault_of_state_and_journal_is_told() {
     clinic.has("journal", "ok", &["none yet"]);
     let repository = clinic.pipeline.repository().to_owned();
     clinic.pipeline.commit(&[("zzz", b"1")]);
+    let planned = "SELECT count(*) FROM batches WHERE state = 'planned'";
+    wait_until("the worker has planned it", LIMIT, || {
+        clinic.pipeline.sql(planned) == [Some(1)]
+    });
     clinic.pipeline.no_worker_lives();
     clinic.has("ledger", "ok", &["recorded up to r1"]);
     let hook = fs::read_to_string(clinic.hook()).expect("read");

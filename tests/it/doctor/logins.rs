@@ -3,9 +3,10 @@
 use std::fs;
 
 use super::{Clinic, found, says};
+use crate::pipeline::LIMIT;
 use crate::pipeline::host::Host;
 use crate::servers::ssh::{SshServer, new_key};
-use crate::testenv::{needs_root, secret};
+use crate::testenv::{needs_root, secret, wait_until};
 
 #[test]
 fn a_refused_login_is_tried_once_whatever_other_rules_say() {
@@ -53,6 +54,10 @@ fn a_wrong_password_is_said_once_and_shown_nowhere() {
     let ran = clinic.doctor(&[]).exits(1);
     says(&ran, "login", "failure", &["denied", "password: refused"]);
     says(&ran, "credentials", "ok", &["in the rules file"]);
+    // sshd answers before it notes why, and notes the end of the connection after that.
+    wait_until("sshd has noted the end", LIMIT, || {
+        server.running.log().contains("[preauth]")
+    });
     assert_eq!(
         server.running.log().matches("Failed password").count(),
         1,

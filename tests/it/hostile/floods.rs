@@ -20,9 +20,14 @@ use crate::testenv::{TestEnv, runs, wait_until};
 /// What the worker's memory stays below, KiB; the peers have gigabytes to send.
 const PEAK_MAX_KIB: u64 = 200 * 1024;
 
+/// What a peer that is no honest one keeps a worker from going on for, seconds.
+const IMPATIENT: u64 = 2;
+/// The same where the flood comes after an honest program has begun, however slowly.
+const PATIENT: u64 = 20;
+
 /// One worker meets all these rules, each with a package of its name, and gives up each; the rows by name.
 #[track_caller]
-fn all_end(rules: &[Rule], names: &[&str]) -> Vec<Value> {
+fn all_end(rules: &[Rule], names: &[&str], connect_timeout: u64) -> Vec<Value> {
     let pipeline = Pipeline::bare();
     // One after the other: none hides behind another one's memory.
     pipeline.settings("workers = 1");
@@ -31,7 +36,7 @@ fn all_end(rules: &[Rule], names: &[&str]) -> Vec<Value> {
         .map(|rule| {
             rule.clone()
                 .with("retries", 0)
-                .with("connect_timeout", 2)
+                .with("connect_timeout", connect_timeout)
                 .with("stall_timeout", 2)
         })
         .collect();
@@ -129,7 +134,7 @@ fn ssh_servers_that_never_stop_before_the_login_are_given_up() {
         }),
     ];
     let names = ["lines", "line", "drip", "ignore", "banners", "silence"];
-    let rows = all_end(&rules, &names);
+    let rows = all_end(&rules, &names, IMPATIENT);
     assert_eq!(field(&rows, "fault"), ["unreachable"; 6]);
 }
 
@@ -191,7 +196,7 @@ fn hosts_whose_programs_never_stop_are_given_up() {
     rules.push(sftp.rule("sftp"));
     let mut names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
     names.extend(["shell", "sftp"]);
-    let rows = all_end(&rules, &names);
+    let rows = all_end(&rules, &names, PATIENT);
     for row in &rows {
         assert!(
             ["transient", "unsupported", "permanent"].contains(&row["fault"].as_str().unwrap()),
@@ -218,7 +223,8 @@ fn an_sftp_server_that_never_stops_answering_is_given_up() {
     let host = Host::with(&format!(
         "Subsystem sftp {sftp}\nForceCommand [ \"$SSH_ORIGINAL_COMMAND\" = '{sftp}' ] && exec {sftp}"
     ));
-    let rows = all_end(&[host.rule("name").with("dest_dir", "~/in")], &["name"]);
+    let rule = host.rule("name").with("dest_dir", "~/in");
+    let rows = all_end(&[rule], &["name"], PATIENT);
     assert_eq!(field(&rows, "fault"), ["transient"]);
 }
 
@@ -231,7 +237,7 @@ fn install_commands_that_never_stop_are_ended_on_the_host_and_here() {
             .with("install_mode", mode)
             .with("install_command", "exec yes never-ends-{package}")
     });
-    all_end(&rules, &["tracked", "plain"]);
+    all_end(&rules, &["tracked", "plain"], PATIENT);
     for name in ["tracked", "plain"] {
         let command = format!("never-ends-{name}");
         wait_until("it is ended on the host", LIMIT, || {
@@ -281,7 +287,7 @@ fn ftp_servers_that_never_stop_are_given_up() {
         names.push(name);
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    all_end(&rules, &names);
+    all_end(&rules, &names, IMPATIENT);
 }
 
 #[test]
@@ -301,6 +307,6 @@ fn an_ftps_server_that_sends_without_end_on_the_connection_of_an_upload_is_given
         .with("ftps_fingerprint", certificate.fingerprint())
         .with("dest_dir", "~")
         .with("ftp_port", server.port);
-    let rows = all_end(&[rule], &["name"]);
+    let rows = all_end(&[rule], &["name"], PATIENT);
     assert_eq!(field(&rows, "fault"), ["transient"]);
 }

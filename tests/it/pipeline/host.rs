@@ -2,6 +2,7 @@
 //! come back on the same port, and change its key. For every user.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,8 @@ pub struct Host {
     server: Server,
     // Before the directory, so that the process ends first.
     running: Option<Running>,
+    /// Keeps its port while it is down.
+    kept: Option<OwnedFd>,
     pub port: u16,
     dir: TempDir,
 }
@@ -131,6 +134,7 @@ impl Host {
         Self {
             server: Server::Sshd,
             running: None,
+            kept: None,
             port: 0,
             dir,
         }
@@ -171,7 +175,9 @@ impl Host {
 
     /// Goes down: the port is closed.
     pub fn stop(&mut self) {
-        self.running = None;
+        if let Some(mut running) = self.running.take() {
+            self.kept = running.kept.take().or(self.kept.take());
+        }
     }
 
     /// Comes up on its port.
@@ -181,7 +187,7 @@ impl Host {
             &log,
             "openssh-server",
             self.port,
-            self.program(self.port),
+            |port| self.program(port),
         ));
     }
 

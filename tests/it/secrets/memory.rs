@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
+use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::pipeline::rule::Rule;
-use crate::pipeline::{Pipeline, signal};
+use crate::pipeline::{LIMIT, Pipeline, signal};
 use crate::servers::pyftpdlib::{LOGIN, Pyftpdlib};
 use crate::servers::ssh::SshServer;
 use crate::testenv::{needs_root, secret, wait_until};
@@ -55,7 +56,9 @@ fn is_wiped(pipeline: &Pipeline, rule: Rule, what: &str, kept: usize) {
     let row = pipeline.settled(1).remove(0);
     assert_eq!(row["state"], "done", "{row}");
     let told = format!("{what} lies {kept} times in memory");
-    wait_until(&told, Duration::from_secs(10), || {
+    wait_until(&told, LIMIT, || {
+        // The worker stands still while it is looked at: it has to come to something in between.
+        sleep(Duration::from_millis(200));
         copies(worker.pid(), what) <= kept
     });
 }

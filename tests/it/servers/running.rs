@@ -18,6 +18,8 @@ pub struct Running {
     child: Child,
     log: PathBuf,
     pub port: u16,
+    /// Keeps the port for it, also where it is ended and started again.
+    pub kept: Option<OwnedFd>,
 }
 
 /// A port that nobody listens on, and that nobody else is given as long as the tests run.
@@ -43,9 +45,12 @@ impl Running {
     /// Starts what `command` makes of a port, again with another one if somebody was faster.
     pub fn start(log: &Path, package: &str, command: impl Fn(u16) -> Command) -> Self {
         for _ in 0..5 {
-            let (_kept, port) = reserved();
+            let (kept, port) = reserved();
             match Self::launch(log, package, port, command(port)) {
-                Ok(running) => return running,
+                Ok(mut running) => {
+                    running.kept = Some(kept);
+                    return running;
+                }
                 Err(said) => assert!(
                     said.contains("in use"),
                     "the server ended at once (apt-get install {package}?): {said}"
@@ -55,10 +60,22 @@ impl Running {
         panic!("no free port in five tries");
     }
 
-    /// Starts `command`, which listens on `port`.
-    pub fn start_on(log: &Path, package: &str, port: u16, command: Command) -> Self {
-        Self::launch(log, package, port, command)
-            .unwrap_or_else(|said| panic!("the server ended at once: {said}"))
+    /// Starts `command`, which listens on `port`, once the one before has let go of it.
+    pub fn start_on(
+        log: &Path,
+        package: &str,
+        port: u16,
+        command: impl Fn(u16) -> Command,
+    ) -> Self {
+        let mut started = None;
+        wait_until("the port is free", Duration::from_mins(1), || {
+            match Self::launch(log, package, port, command(port)) {
+                Ok(running) => started = Some(running),
+                Err(said) => assert!(said.contains("in use"), "the server ended at once: {said}"),
+            }
+            started.is_some()
+        });
+        started.expect("a server")
     }
 
     /// The server, or what it printed before it ended.
@@ -76,6 +93,7 @@ impl Running {
             child,
             log: log.to_path_buf(),
             port,
+            kept: None,
         };
         let mut up = false;
         wait_until(
