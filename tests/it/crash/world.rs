@@ -259,9 +259,24 @@ impl World {
         self.heal();
         self.work_every_lane(&Hook::Real);
         self.end_all(Signal::TERM);
+        self.has_patience();
         // Alone, it finds what two that swept at the same time left to each other, and what one left that was to die
         // at a fail point even now.
         self.work_every_lane(&Hook::DiesAt("hook.recorded"));
+    }
+
+    /// What a slow host leaves to be tidied later has no later after the last worker.
+    fn has_patience(&self) {
+        let rules = self.pipeline.rules_file();
+        let text = fs::read_to_string(&rules).expect("the rules");
+        let patient: Vec<&str> = text
+            .lines()
+            .map(|line| match line.split_once('=') {
+                Some((name, _)) if name.trim() == "stall_timeout" => "stall_timeout = 60",
+                _ => line,
+            })
+            .collect();
+        fs::write(rules, patient.join("\n")).expect("write");
     }
 
     /// One more commit for every place, and a healthy worker until all is settled.
