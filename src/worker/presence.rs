@@ -153,18 +153,23 @@ fn failure_path(state: &StateDir) -> PathBuf {
 /// Whether worker `id` is dead; removes its marks if so.
 pub fn bury_if_dead(state: &StateDir, id: i64) -> bool {
     let lock_path = state.workers().join(format!("{id}.lock"));
-    match OpenOptions::new().write(true).open(&lock_path) {
-        // Held until the marks are gone: one that is about to live has opened its lock and not got it yet. It then makes
-        // others, which are not to be removed in place of those.
-        Ok(file) if file.try_lock().is_ok() && is_at(&file, &lock_path) => {
-            let _ = fs::remove_file(state.workers().join(format!("{id}.wake")));
-            underway::bury(state, id);
-            let _ = fs::remove_file(&lock_path);
-            true
-        }
-        Ok(_) => false,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    let file = match OpenOptions::new().write(true).open(&lock_path) {
+        Ok(file) => file,
+        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    };
+    if file.try_lock().is_err() {
+        return false;
     }
+    // The lock is held until the marks are gone: one that is about to live has opened it and not got it yet. It then makes
+    // others, which are not to be removed in place of those.
+    if is_at(&file, &lock_path) {
+        let _ = fs::remove_file(state.workers().join(format!("{id}.wake")));
+        underway::bury(state, id);
+        let _ = fs::remove_file(&lock_path);
+        return true;
+    }
+    // Somebody else has buried it meanwhile, and perhaps one of its number lives.
+    !lock_path.exists()
 }
 
 /// Whether this open file is the one at `path`.
