@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 use super::progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal;
+use crate::source::svnlook;
 use crate::transport::StopFlag;
 use crate::worker::{Context, Wake};
 
@@ -46,11 +47,13 @@ fn received(signal: i32) {
     match &*work {
         None => {
             progress::over_in_haste();
+            svnlook::end_all();
             // It ends the process here.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
         Some((stop, _)) if stop.is_raised() => {
             progress::over_in_haste();
+            svnlook::end_all();
             // Without the libraries' farewells: other threads are in the midst of them.
             signal_hook::low_level::exit(i32::from(ErrorKind::Interrupted.exit_code()));
         }

@@ -3,7 +3,7 @@
 //! there is taken for hostile. Decides nothing about a revision.
 
 use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, renameat_with};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -93,6 +93,37 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::io(kind, what, path, error)
 }
 
+/// Makes the directory where it is missing: under another name first, for a hook that finds it has to be let in.
+fn make(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".new-{}", std::process::id()));
+    let aside = Path::new(&aside);
+    // Left by a process of that number that was killed here.
+    let _ = fs::remove_dir(aside);
+    rustix::fs::mkdir(aside, Mode::RWXU)?;
+    let made = Incoming::open_as(aside, OFlags::RDONLY)?;
+    if made.is_ours() {
+        rustix::fs::fchmod(&made.fd, Mode::from_raw_mode(MODE))?;
+    }
+    let Err(error) = renameat_with(CWD, aside, CWD, path, RenameFlags::NOREPLACE) else {
+        return Ok(());
+    };
+    fs::remove_dir(aside)?;
+    match error {
+        // Somebody else has made it.
+        Errno::EXIST => Ok(()),
+        // A file system that cannot rename so: it is opened to others a moment later.
+        Errno::INVAL => match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
+        other => Err(other.into()),
+    }
+}
+
 impl Incoming {
     /// Opens it for somebody who leaves a note. Errors: it is missing, or no directory.
     pub fn open(path: &Path) -> Result<Self> {
@@ -106,14 +137,11 @@ impl Incoming {
     /// Opens it for the worker, who makes it where it is missing and has it such as it must be: ours, sticky, and
     /// listed by nobody else. Whether others or a group may write there is left as the operator has it.
     pub fn own(path: &Path) -> Result<Self> {
-        let made = rustix::fs::mkdir(path, Mode::RWXU);
-        if let Err(error) = made
-            && error != Errno::EXIST
-        {
-            return Err(failed("cannot make", path, &error.into()).with_hint(
+        make(path).map_err(|error| {
+            failed("cannot make", path, &error).with_hint(
                 "make its parent, or name another place by `incoming` in auto-dispatcher.cfg",
-            ));
-        }
+            )
+        })?;
         let opened = Self::open_as(path, OFlags::RDONLY)
             .map_err(|error| failed("cannot open", path, &error))?;
         if !opened.is_ours() {

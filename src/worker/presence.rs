@@ -41,6 +41,9 @@ impl Presence {
     ) -> Result<Self> {
         let lock_path = state.workers().join(format!("{id}.lock"));
         let wake_path = state.workers().join(format!("{id}.wake"));
+        // First: a hook that sees it has recorded before, and whoever sees that this worker lives sees that none has to
+        // be started.
+        let background = background.then(|| share_background(state)).transpose()?;
         let lock = lock_that_stays(&lock_path)?;
         // Left by a worker of that number in a journal that was moved away; the lock says that it is dead.
         let _ = fs::remove_file(&wake_path);
@@ -48,20 +51,6 @@ impl Presence {
             Error::io(ErrorKind::State, "cannot make", &wake_path, &error.into())
         })?;
         listen(&wake_path, wake.clone())?;
-        let background = if background {
-            let file = open(&background_path(state))?;
-            file.lock_shared().map_err(|error| {
-                Error::io(
-                    ErrorKind::State,
-                    "cannot lock",
-                    &background_path(state),
-                    &error,
-                )
-            })?;
-            Some(file)
-        } else {
-            None
-        };
         Ok(Self {
             lock_path,
             wake_path,
@@ -215,6 +204,14 @@ fn lock_that_stays(path: &Path) -> Result<File> {
             return Ok(file);
         }
     }
+}
+
+fn share_background(state: &StateDir) -> Result<File> {
+    let path = background_path(state);
+    let file = open(&path)?;
+    file.lock_shared()
+        .map_err(|error| Error::io(ErrorKind::State, "cannot lock", &path, &error))?;
+    Ok(file)
 }
 
 fn background_path(state: &StateDir) -> PathBuf {

@@ -73,6 +73,14 @@ impl TestEnv {
         path
     }
 
+    /// The same at once: who reads the file meanwhile finds the old one or the new one.
+    pub fn replace(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(&name);
+        let written = self.write(path.with_added_extension("new"), content);
+        fs::rename(written, &path).expect("rename");
+        path
+    }
+
     /// Writes a program (mode 0755) below the root, making its directories.
     pub fn program(&self, name: impl AsRef<Path>, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -187,7 +188,11 @@ impl Running {
             .process_group(0)
             .spawn();
         match started {
-            Ok(child) => Ok(Self { child, over: false }),
+            Ok(child) => {
+                let running = Self { child, over: false };
+                lock().extend(running.pid());
+                Ok(running)
+            }
             Err(error) => {
                 let program = show(call.program);
                 Err(Error::source(format!("cannot run {program}: {error}")).with_hint(HINT))
@@ -204,9 +209,17 @@ impl Running {
         {
             wait_readable(&mut [PollFd::new(&handle, PollFlags::IN)], call)?;
         }
+        self.forget();
         let status = self.child.wait().map_err(failed)?;
         self.over = true;
         Ok(status)
+    }
+
+    /// Its number may soon be another one's.
+    fn forget(&self) {
+        if let Ok(pid) = self.pid() {
+            lock().retain(|&running| running != pid);
+        }
     }
 
     fn handle(&self) -> io::Result<OwnedFd> {
@@ -226,7 +239,23 @@ impl Drop for Running {
         }
         // An error here means that the child is gone already, which is what is wanted.
         let _ = self.pid().map(|pid| kill_process_group(pid, Signal::KILL));
+        self.forget();
         let _ = self.child.wait();
+    }
+}
+
+/// The groups of all children that run.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn lock() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends all children: for a process that ends at once, so that nothing of it goes on.
+pub fn end_all() {
+    for &group in lock().iter() {
+        // One that has gone by itself is what is wanted.
+        let _ = kill_process_group(group, Signal::KILL);
     }
 }
 

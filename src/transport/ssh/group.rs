@@ -142,7 +142,11 @@ pub(super) fn bring(
 
 /// Removes the directory of a group that was broken off.
 pub(super) fn tidy(link: &mut Link, directory: &str) -> Result<(), Fault> {
-    let script = format!("rm -rf {}", shell_quote(directory));
+    // What unpacks there for somebody who has gone may add a file while it is emptied; not after that.
+    let script = format!(
+        "rm -rf {0} 2>/dev/null || rm -rf {0}",
+        shell_quote(directory)
+    );
     match link.script(&script) {
         Ok(ran) if ran.status == 0 => Ok(()),
         Ok(ran) => Err(refused(

@@ -313,6 +313,7 @@ pub(super) fn refused(place: &str, doing: &str, path: &str, why: &str) -> Fault 
         "i/o error",
         "too many open files",
         "cannot allocate",
+        "directory not empty",
         // What our own scripts say of a file that is renamed or removed under their hands.
         "has gone meanwhile",
     ];

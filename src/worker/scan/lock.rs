@@ -4,11 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::domain::drop_directory::DropTerms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::DropDirectoryRow;
 use crate::state_dir::StateDir;
+
+/// How long those who look whether a directory is scanned may keep one from beginning.
+const LOOK_MAX: Duration = Duration::from_millis(200);
 
 /// The right to scan the directory, which the kernel takes back when we die. The file tells whether its
 /// sub-directories are scanned, too.
@@ -22,8 +26,13 @@ pub(super) fn lock(state: &StateDir, row: &DropDirectoryRow, is_deep: bool) -> R
         .mode(0o600)
         .open(&path)
         .map_err(|error| failed(&error))?;
-    if file.try_lock().is_err() {
-        return Err(is_scanned_already(&row.path));
+    // Somebody who only looks whether it is held holds it for a moment.
+    let end = Instant::now() + LOOK_MAX;
+    while file.try_lock().is_err() {
+        if Instant::now() >= end {
+            return Err(is_scanned_already(&row.path));
+        }
+        std::thread::sleep(LOOK_MAX / 20);
     }
     file.set_len(0)
         .and_then(|()| file.write_all(if is_deep { DEEP } else { b"" }))

@@ -140,7 +140,6 @@ impl Scanner<'_> {
         let batches = self.journal.record_dropped(&files, Utc::now())?;
         fail_points::hit("scan.recorded");
         round.keep = None;
-        self.context.wake.now();
         for (one, batch) in ready.iter().zip(batches) {
             self.praise(&one.path);
             self.settling.forget(&one.path);
@@ -163,6 +162,8 @@ impl Scanner<'_> {
                     .map(|skip| (skip.reason.to_string(), skip.reason.is_trouble())),
             });
         }
+        // Only now, so that nobody hears of a delivery before he hears of its file.
+        self.context.wake.now();
         Ok(())
     }
 }

@@ -15,12 +15,12 @@ use auto_dispatcher::domain::incoming::Note;
 use crate::crash::disks::Disk;
 use crate::pipeline::host::Host;
 use crate::pipeline::rule::Rule;
-use crate::pipeline::{Pipeline, Process};
+use crate::pipeline::{LIMIT, Pipeline, Process};
 use crate::servers::running::Running;
 use crate::servers::ssh::new_key;
 use crate::servers::svn::program;
 use crate::servers::users::PrivateUser;
-use crate::testenv::{Ran, write_program};
+use crate::testenv::{Ran, wait_until, write_program};
 
 /// Whom no machine knows.
 const DISPATCHER: u32 = 64_010;
@@ -205,6 +205,14 @@ impl Site {
     /// Starts the service.
     fn serve(&self) -> Process {
         Pipeline::started(self.command(DISPATCHER, &["worker"]))
+    }
+
+    /// Waits until the service has made its directory, and everybody may leave a note there.
+    fn serves(&self) {
+        wait_until("the service is there, for all", LIMIT, || {
+            let incoming = fs::metadata(self.incoming());
+            incoming.is_ok_and(|found| found.permissions().mode() & 0o7777 == 0o1733)
+        });
     }
 
     /// Commits one package over svn+ssh.

@@ -17,10 +17,7 @@ fn what_three_users_commit_over_svn_ssh_is_delivered_in_order_by_the_service_of_
     needs_root!();
     let site = Site::new();
     let service = site.serve();
-    wait_until("the service is there, for all", LIMIT, || {
-        let incoming = fs::metadata(site.incoming());
-        incoming.is_ok_and(|found| found.permissions().mode() & 0o7777 == 0o1733)
-    });
+    site.serves();
     for (number, user) in ["alice", "bob", "mallory", "alice"].iter().enumerate() {
         let ran = site.commit(user, &format!("app-{number}"), user).exits(0);
         assert!(ran.stdout.contains(&format!("by {user} ")), "{ran}");
@@ -125,7 +122,7 @@ fn hooks_that_race_at_the_first_contact_lose_no_revision() {
     needs_root!();
     let site = Site::new();
     let service = site.serve();
-    wait_until("the service is there", LIMIT, || site.incoming().exists());
+    site.serves();
     std::thread::scope(|scope| {
         for number in 0..6 {
             let site = &site;

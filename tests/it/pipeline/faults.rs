@@ -248,7 +248,7 @@ fn an_install_that_takes_too_long_is_ended_with_its_children() {
     pipeline.rules(&[host
         .rule("app")
         .with("install_command", command)
-        .with("install_timeout", 1)]);
+        .with("install_timeout", 5)]);
     let file = pipeline.env.write("app", "x");
     pipeline.ad(&["send", file.to_str().unwrap()]).exits(1);
     let row = pipeline.delivery("app");

@@ -404,7 +404,7 @@ fn a_full_disk_on_the_host_is_each_packages_own_trouble() {
 #[test]
 fn who_waits_for_his_own_begins_nothing_that_stands_behind_it() {
     let host = Host::down();
-    let pipeline = pipeline(&[host.rule("p").with("retries", 100).with("retry_delay", 0)]);
+    let pipeline = pipeline(&[host.rule("p").with("retries", 100).with("retry_delay", 1)]);
     let (first, second) = (
         files(&pipeline, "p-first", 4),
         files(&pipeline, "p-second", 4),

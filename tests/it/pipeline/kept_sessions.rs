@@ -71,6 +71,14 @@ fn a_session_that_was_cut_meanwhile_costs_no_attempt() {
     assert_eq!(logins(&host), 2, "{}", host.log());
 }
 
+/// Waits until nothing is done for what is delivered any more: at last its artifact goes.
+fn is_tidied(pipeline: &Pipeline) {
+    wait_until("the spool is empty", LIMIT, || {
+        let entries = fs::read_dir(pipeline.state().join("spool")).expect("the spool");
+        entries.flatten().all(|entry| entry.file_name().len() < 64)
+    });
+}
+
 #[test]
 fn a_shell_that_was_kept_and_killed_costs_no_attempt() {
     let host = Host::up();
@@ -90,6 +98,7 @@ fn a_shell_that_was_kept_and_killed_costs_no_attempt() {
             .filter_map(|pid| pid.parse().ok())
             .collect()
     };
+    is_tidied(&pipeline);
     wait_until("a shell waits", LIMIT, || !waiting().is_empty());
     for pid in waiting() {
         super::signal(pid, rustix::process::Signal::KILL);
@@ -123,6 +132,7 @@ fn a_session_is_closed_when_nothing_comes_and_when_the_worker_ends() {
     let mut worker = pipeline.spawn(&["worker"]);
     wait_until("the worker lives", LIMIT, || !pipeline.workers().is_empty());
     delivered(&pipeline, "p-2");
+    is_tidied(&pipeline);
     worker.terminate();
     assert_eq!(worker.ends(), Some(0));
     wait_until("it is closed politely", LIMIT, || ended() == 2);

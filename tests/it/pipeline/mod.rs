@@ -89,7 +89,7 @@ impl Pipeline {
 
     pub fn rules_text(&self, text: &str) {
         self.env
-            .write("repository/conf/general-dispatch-info.cfg", text);
+            .replace("repository/conf/general-dispatch-info.cfg", text);
     }
 
     /// Settings with these lines more.
@@ -104,7 +104,8 @@ impl Pipeline {
             "[auto-dispatcher]\nstate_dir = {}\nidle_exit = 1\n{retry}{more}\n",
             state.display()
         );
-        self.env.write("repository/conf/auto-dispatcher.cfg", text);
+        self.env
+            .replace("repository/conf/auto-dispatcher.cfg", text);
     }
 
     /// Puts the real hook in, which finds the binary under test first.
@@ -282,10 +283,13 @@ impl Pipeline {
         self.status().iter().filter_map(pid).collect()
     }
 
-    /// Waits until no worker lives.
+    /// Waits until no worker lives, and what it had open is closed.
     #[track_caller]
     pub fn no_worker_lives(&self) {
-        wait_until("no worker lives", LIMIT, || self.workers().is_empty());
+        let mark = self.env.root().to_string_lossy().into_owned();
+        wait_until("no worker lives", LIMIT, || {
+            self.workers().is_empty() && workers_of(&mark).is_empty()
+        });
     }
 }
 
@@ -308,6 +312,17 @@ impl Drop for Pipeline {
 
 /// The processes of the binary under test whose command line holds `mark`.
 pub fn processes_of(mark: &str) -> Vec<i32> {
+    processes_that(mark, |_| true)
+}
+
+/// Those of them that are workers.
+fn workers_of(mark: &str) -> Vec<i32> {
+    processes_that(mark, |line| {
+        line.split(|&byte| byte == 0).any(|word| word == b"worker")
+    })
+}
+
+fn processes_that(mark: &str, fits: impl Fn(&[u8]) -> bool) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
@@ -316,7 +331,9 @@ pub fn processes_of(mark: &str) -> Vec<i32> {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         // Not by `exe`, which nobody but root may read of our processes.
         let program = line.split(|&byte| byte == 0).next().unwrap_or_default();
-        if program.ends_with(b"auto-dispatcher") && String::from_utf8_lossy(&line).contains(mark) {
+        let is_ours =
+            program.ends_with(b"auto-dispatcher") && String::from_utf8_lossy(&line).contains(mark);
+        if is_ours && fits(&line) {
             found.push(pid);
         }
     }

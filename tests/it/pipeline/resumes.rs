@@ -400,6 +400,12 @@ fn the_record_of_an_unknown_install_stays_until_that_is_dismissed() {
     pipeline.ad(&["worker", "--until-idle"]).exits(1);
     assert_eq!(pipeline.delivery("app-1")["state"], "unknown");
     host.go();
+    wait_until("the command has ended", LIMIT, || {
+        let records = names(&host.file(".auto-dispatcher"));
+        let record = &records[0];
+        host.file(format!(".auto-dispatcher/{record}/status"))
+            .exists()
+    });
     host.resume();
     pipeline.rules(&[rule]);
     let send = |name: &str| {

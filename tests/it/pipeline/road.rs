@@ -42,6 +42,8 @@ fn a_commit_is_delivered_verified_and_installed_with_the_committed_bytes() {
             .starts_with("SHA256:")
     );
     assert_eq!(host.list("in"), ["app-1.0.tar"]);
+    // What is settled is tidied up after that.
+    pipeline.no_worker_lives();
     assert!(
         !host.file(".auto-dispatcher").exists(),
         "the host keeps no record of a settled install"

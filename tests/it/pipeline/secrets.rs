@@ -22,10 +22,14 @@ fn has_mark(bytes: &[u8]) -> bool {
 fn marked(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).expect("readable") {
         let path = entry.expect("entry").path();
-        let kind = fs::symlink_metadata(&path).expect("metadata").file_type();
+        // A worker that lives makes and removes files.
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let kind = metadata.file_type();
         if kind.is_dir() {
             marked(&path, found);
-        } else if kind.is_file() && has_mark(&fs::read(&path).expect("readable")) {
+        } else if kind.is_file() && fs::read(&path).is_ok_and(|bytes| has_mark(&bytes)) {
             found.push(path.display().to_string());
         }
     }

@@ -17,7 +17,7 @@ use super::{LIMIT, Pipeline, Process, signal};
 use crate::testenv::{runs, wait_until};
 
 /// Every phase of these tests lasts for minutes if nobody ends it.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Sends a signal and gives the exit code; none for a death by signal.
 #[track_caller]

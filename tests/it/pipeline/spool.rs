@@ -1,6 +1,7 @@
 //! The spool: what lies in it is checked before it is used, it never holds more than it may, and what waits
 //! for room goes on by itself.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -39,9 +40,9 @@ fn spoil(pipeline: &Pipeline) {
     let names = artifacts(pipeline);
     assert_eq!(names.len(), 1, "{names:?}");
     let path = pipeline.state().join("spool").join(&names[0]);
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[0] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    let first = std::fs::read(&path).unwrap()[0];
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[first ^ 1], 0).unwrap();
 }
 
 #[test]
@@ -132,7 +133,8 @@ fn what_finds_no_room_waits_while_other_lanes_go_on_and_goes_when_there_is_some(
 fn what_was_sent_and_waits_behind_another_package_leaves_it_room() {
     let mut host = Host::down();
     let pipeline = tight();
-    pipeline.rules(&[host.rule("app").with("retries", 50)]);
+    let rule = host.rule("app").with("retries", 50);
+    pipeline.rules(&[rule.with("retry_delay", 5)]);
     pipeline.install_hook();
     pipeline.commit(&[("app-1", &vec![b'1'; PART])]);
     pipeline.awaits("app-1", State::Waiting);
@@ -309,5 +311,6 @@ fn several_workers_together_keep_the_limit_and_finish_everything() {
     let most = most.load(Ordering::SeqCst);
     assert!(most > 0, "the spool was looked at");
     assert!(most <= SPOOL_MAX, "{most} bytes lay in the spool");
+    pipeline.no_worker_lives();
     assert!(artifacts(&pipeline).is_empty());
 }

@@ -156,10 +156,9 @@ fn a_delivered_file_is_moved_to_another_file_system() {
 fn a_file_that_is_written_to_when_it_is_to_leave_is_not_taken_half() {
     let mut inbox = Inbox::new();
     inbox.host.stop();
-    let _scan = inbox.scan(&["--after", "delete", "--settle", "3", "--interval", "1"]);
+    let _scan = inbox.scan(&["--after", "delete", "--settle", "6", "--interval", "1"]);
     inbox.write("app-one", b"one");
     inbox.pipeline.awaits("app-one", State::Waiting);
-    inbox.host.resume();
     // By name, again and again, as a log is written; while the first version is delivered and would leave.
     let mut bytes = b"one".to_vec();
     for _ in 0..40 {
@@ -168,6 +167,9 @@ fn a_file_that_is_written_to_when_it_is_to_leave_is_not_taken_half() {
         let mut file = fs::File::options().append(true).open(file).expect("there");
         file.write_all(b"more").expect("write");
         bytes.extend(b"more");
+        if bytes.len() == 7 {
+            inbox.host.resume();
+        }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     wait_until("it has left", LIMIT, || inbox.names().is_empty());

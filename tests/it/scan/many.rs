@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::Inbox;
-use crate::pipeline::LIMIT;
+use rustix::process::Signal;
+
+use super::{Inbox, stop};
+use crate::pipeline::{LIMIT, signal};
 use crate::testenv::wait_until;
 
 /// Kilobytes of memory that a process had at most.
@@ -90,10 +92,13 @@ fn a_large_file_holds_up_what_goes_to_its_target_and_nothing_else() {
     let inbox = Inbox::new();
     let other = inbox.host.rule("other").with("host", "127.0.0.2");
     inbox.pipeline.rules(&[inbox.rule("app"), other]);
-    let _scan = inbox.scan(&[]);
+    let scan = inbox.scan(&[]);
+    // It sees all of them at once.
+    stop(scan.pid());
     inbox.drop_file("app-large", vec![7; 100 << 20]);
     inbox.drop_file("app-behind", "the same target");
     inbox.drop_file("other", "another one");
+    signal(scan.pid(), Signal::CONT);
     inbox.settled(&["app-large", "app-behind", "other"]);
     let batch = |name: &str| inbox.pipeline.delivery(name)["batch"].as_i64();
     // Batches are numbered as they are recorded.

@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use auto_dispatcher::domain::artifact::Digester;
+use rustix::process::Signal;
 
 use crate::pipeline::host::Host;
 use crate::pipeline::rule::Rule;
-use crate::pipeline::{LIMIT, Pipeline, Process, holds};
+use crate::pipeline::{LIMIT, Pipeline, Process, holds, signal};
 use crate::testenv::{Ran, wait_until};
 
 /// A drop directory, and one host that its packages go to, where their names are written down.
@@ -222,6 +223,18 @@ impl Inbox {
         let log = self.pipeline.state().join("auto-dispatcher.log");
         fs::read_to_string(log).unwrap_or_default()
     }
+}
+
+/// Stops a process, all of its threads.
+pub fn stop(pid: i32) {
+    signal(pid, Signal::STOP);
+    wait_until("it is stopped", LIMIT, || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it lives");
+        threads.flatten().all(|thread| {
+            fs::read_to_string(thread.path().join("status"))
+                .is_ok_and(|status| status.contains("State:\tT"))
+        })
+    });
 }
 
 /// So many bytes, of which no part looks like another one.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::Inbox;
+use super::{Inbox, stop};
 use crate::crash::disks::Disk;
 use crate::pipeline::{LIMIT, Pipeline, signal};
 use crate::servers::mounts::Mounted;
@@ -155,6 +155,7 @@ fn where_nothing_is_told_at_all_what_is_new_overwritten_or_displaced_is_found_by
     run_under(&mut command, &ours);
     let _scan = Pipeline::started(command);
     inbox.is_scanned(&inbox.dir);
+    inbox.stock_is_read();
     let mut expected = Vec::new();
     for number in 0..6 {
         let directory = inbox.dir.join(format!("sub-{number}"));
@@ -185,15 +186,7 @@ fn more_events_than_the_kernel_keeps_lose_no_package() {
     let inbox = Inbox::new();
     let scan = inbox.scan(&["--interval", "3600"]);
     let pid = scan.pid();
-    signal(pid, Signal::STOP);
-    // All of its threads: one that still reads would leave the kernel room.
-    wait_until("it is stopped", LIMIT, || {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it lives");
-        threads.flatten().all(|thread| {
-            fs::read_to_string(thread.path().join("status"))
-                .is_ok_and(|status| status.contains("State:\tT"))
-        })
-    });
+    stop(pid);
     let queued = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a number");
     let queued: usize = queued.trim().parse().expect("a number");
     let one = inbox.dir.join("one.tmp");

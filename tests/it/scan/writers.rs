@@ -81,7 +81,7 @@ impl Drop for Stop<'_> {
 #[test]
 fn a_file_that_grows_by_pieces_arrives_whole_and_holds_up_no_other() {
     let inbox = Inbox::new();
-    let _scan = inbox.scan(&["--settle", "2"]);
+    let _scan = inbox.scan(&["--settle", "5"]);
     let stop = AtomicBool::new(false);
     let whole = thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -349,7 +349,7 @@ fn what_is_dropped_first_is_installed_first() {
 #[test]
 fn what_goes_before_it_has_settled_was_never_there() {
     let inbox = Inbox::new();
-    let _scan = inbox.scan(&["--interval", "1"]);
+    let _scan = inbox.scan(&["--interval", "1", "--settle", "4"]);
     inbox.write("app-1", "a slip");
     inbox.write("deep/app-2", "another one");
     fs::remove_file(inbox.file("app-1")).expect("remove");

@@ -82,7 +82,7 @@ fn a_file_of_somebody_else_is_a_warning_in_check_and_once_in_the_log() {
     pipeline
         .ad(&["replay", pipeline.repository(), "1:2"])
         .exits(0);
-    pipeline.settled(4);
+    pipeline.settled(3);
     pipeline.no_worker_lives();
     let log = fs::read_to_string(pipeline.state().join("auto-dispatcher.log")).expect("a log");
     for file in &files {
