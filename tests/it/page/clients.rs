@@ -57,8 +57,10 @@ fn a_thousand_clients_that_say_nothing_keep_nobody_waiting() {
     }
     pipeline.commit(&[("app-2", b"y")]);
     pipeline.awaits("app-2", State::Done);
-    // The lane has a thread while it works.
-    assert!(threads(&site) <= threads_before + 2, "{}", threads(&site));
+    // A lane has a thread while it works, and so has who looks at a ledger or closes a session, for a moment.
+    wait_until("no client has a thread", LIMIT, || {
+        threads(&site) <= threads_before + 2
+    });
     let grown = memory(&site).saturating_sub(memory_before);
     assert!(grown < 64 << 20, "{grown} bytes more");
     // It ends at once, whoever hangs on.
@@ -118,16 +120,27 @@ fn a_client_that_reads_slowly_gets_all_of_it_and_holds_up_nobody() {
     let pipeline = Pipeline::new(&[]);
     let site = Site::start(&pipeline);
     wait_until("there is a journal", LIMIT, || site.get("/").status == 200);
-    let mut slow = site.connect();
     let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", site.port);
     let (first, rest) = request.split_at(20);
-    slow.write_all(first.as_bytes()).unwrap();
-    let all = site.get("/");
-    assert_eq!(all.status, 200);
-    slow.write_all(rest.as_bytes()).unwrap();
-    let mut one = [0];
-    slow.read_exact(&mut one).unwrap();
-    assert_eq!(site.get("/health").status, 200);
-    let read = Answer::read(&mut slow);
+    let ask_slowly = || {
+        let mut slow = site.connect();
+        slow.write_all(first.as_bytes()).unwrap();
+        let all = site.get("/");
+        assert_eq!(all.status, 200);
+        slow.write_all(rest.as_bytes()).unwrap();
+        let mut one = [0];
+        slow.read_exact(&mut one).unwrap();
+        assert_eq!(site.get("/health").status, 200);
+        Answer::read(&mut slow)
+    };
+    let mut read = ask_slowly();
+    // Not slower than anybody is waited for, on a busy machine.
+    wait_until("it was not too slow", LIMIT, || {
+        let was_late = read.head.contains(" 408 ");
+        if was_late {
+            read = ask_slowly();
+        }
+        !was_late
+    });
     assert!(read.body.trim_end().ends_with("</html>"), "{}", read.head);
 }

@@ -34,7 +34,9 @@ fn a_delivered_file_is_deleted_and_may_come_again() {
 fn a_file_stays_until_every_delivery_is_done() {
     let mut inbox = Inbox::new();
     let up = Host::up();
-    inbox.pipeline.rules(&[inbox.rule("app"), up.rule("other")]);
+    inbox
+        .pipeline
+        .rules(&[inbox.rule("app").with("retries", 100), up.rule("other")]);
     inbox.host.stop();
     let _scan = inbox.scan(&["--after", "delete"]);
     inbox.write("app-one", b"one");
