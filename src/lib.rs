@@ -9,9 +9,11 @@
 //! page                                  what the journal knows, as HTML and as figures
 //! config  source  spool  journal  transport  notify  logging  http      know nothing of each other
 //! program                               runs programs of the operator's
+//! children                              the programs that we started, ended with us
 //! domain  error                         pure decisions; the words they are made in
 //! ```
 
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -2,15 +2,15 @@
 //! directory, a time limit after which its whole process group is killed. Knows nothing of what it is for.
 
 use std::io::{Read, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
+
+use crate::children::Group;
 
 /// How often a silent program is interrupted to ask whether to stop.
 const STOP_CHECK: Duration = Duration::from_millis(100);
@@ -56,25 +56,6 @@ pub struct Ran {
     pub stderr: Zeroizing<Vec<u8>>,
 }
 
-/// The program and its children; unless it has ended by itself they are killed when this is dropped.
-struct Group {
-    leader: Child,
-    is_reaped: bool,
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if self.is_reaped {
-            return;
-        }
-        if let Some(pid) = i32::try_from(self.leader.id()).ok().and_then(Pid::from_raw) {
-            // The leader is not reaped yet, so the number is still that of its group.
-            let _gone_already = kill_process_group(pid, Signal::KILL);
-        }
-        let _status = self.leader.wait();
-    }
-}
-
 /// Runs it to its end, or says why that was not reached.
 pub fn run(call: &Call<'_>) -> Result<Ran, String> {
     let end = Instant::now() + call.limit;
@@ -87,7 +68,6 @@ pub fn run(call: &Call<'_>) -> Result<Ran, String> {
         .env("LC_ALL", "C.UTF-8")
         .envs(call.variables.iter().copied())
         .current_dir("/")
-        .process_group(0)
         .stdin(if call.input.is_empty() {
             Stdio::null()
         } else {
@@ -98,20 +78,16 @@ pub fn run(call: &Call<'_>) -> Result<Ran, String> {
     if let Some(home) = call.home {
         command.env("HOME", home);
     }
-    let child = command
-        .spawn()
+    let mut group = Group::start(&mut command)
         .map_err(|error| format!("{program} cannot be started: {error}"))?;
-    let mut group = Group {
-        leader: child,
-        is_reaped: false,
-    };
-    if let Some(mut pipe) = group.leader.stdin.take() {
+    let (stdin, stdout, stderr) = group.pipes();
+    if let Some(mut pipe) = stdin {
         let input = call.input.to_owned();
         // A program that does not read keeps nobody waiting; whether it reads is its own business.
         thread::spawn(move || pipe.write_all(&input));
     }
-    let stdout = drain(group.leader.stdout.take(), call.stdout);
-    let stderr = drain(group.leader.stderr.take(), call.stderr);
+    let stdout = drain(stdout, call.stdout);
+    let stderr = drain(stderr, call.stderr);
     let too_slow = || {
         format!(
             "{program} took longer than {} s and was ended",
@@ -131,7 +107,7 @@ pub fn run(call: &Call<'_>) -> Result<Ran, String> {
     let stdout = hear(&stdout)?;
     let stderr = hear(&stderr)?;
     let status = loop {
-        match group.leader.try_wait() {
+        match group.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) if (call.is_stopped)() => return Err(stopped()),
             Ok(None) if remaining().is_zero() => return Err(too_slow()),
@@ -139,7 +115,6 @@ pub fn run(call: &Call<'_>) -> Result<Ran, String> {
             Err(error) => return Err(format!("{program} cannot be waited for: {error}")),
         }
     };
-    group.is_reaped = true;
     Ok(Ran {
         status,
         stdout,

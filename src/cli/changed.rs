@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::signals;
 use crate::domain::artifact::Digester;
 use crate::domain::change::Change;
 use crate::domain::revision;
@@ -56,6 +57,7 @@ struct Line<'a> {
 
 /// Runs the command; each line is written as soon as its digest is known.
 pub(super) fn run(args: &Args, context: &Context<'_>, out: &mut dyn Write) -> Result<()> {
+    signals::watch_early()?;
     let repository = Svnlook::new(context.svnlook.to_owned()).repository(&args.repository)?;
     let changes = repository.changes(args.revision, context.copied_directories)?;
     let mut shown = 0_usize;

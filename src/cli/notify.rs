@@ -5,11 +5,11 @@ use std::io::Write;
 use chrono::{Local, Offset as _, Utc};
 use serde::Serialize;
 
-use super::Globals;
 use super::lines::{json_line, line_of};
 use super::screen::Screen;
 use super::setup::Setup;
 use super::table::Table;
+use super::{Globals, signals};
 use crate::domain::notice::message::{Making, test};
 use crate::domain::notice::notifier::{Notifier, Way};
 use crate::domain::text::escape;
@@ -50,6 +50,7 @@ pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result
         list(&chosen, args.json, out)?;
         return Ok(0);
     }
+    signals::watch_early()?;
     let telling = setup.telling();
     let mut failed = false;
     for notifier in chosen {

@@ -10,7 +10,7 @@ use super::foreground::{see_through, wake_or_start};
 use super::lines::line_of;
 use super::progress::{self, Progress, Unit};
 use super::setup::Setup;
-use super::{Globals, hook};
+use super::{Globals, hook, signals};
 use crate::domain::change::Change;
 use crate::domain::pattern::Pattern;
 use crate::domain::plan::{Filter, Plan};
@@ -70,6 +70,7 @@ struct Planned {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Result<u8> {
+    signals::watch_early()?;
     let setup = Setup::new(globals, Some(&args.repository), true)?;
     let repository = Svnlook::new(setup.svnlook_program()?).repository(&args.repository)?;
     let configurations = Configurations::new(super::setup::environment());

@@ -8,9 +8,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::progress;
+use crate::children;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal;
-use crate::source::svnlook;
 use crate::transport::StopFlag;
 use crate::worker::{Context, Wake};
 
@@ -22,11 +22,12 @@ static WATCHED: Once = Once::new();
 pub(super) fn watch(context: &Context) -> Result<()> {
     let work = (context.stop.clone(), context.wake.clone());
     *WORK.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
-    watch_for_terminal()
+    watch_early()
 }
 
-/// The same before there is any work, so that a process that a signal ends leaves a clean terminal.
-pub(super) fn watch_for_terminal() -> Result<()> {
+/// The same before there is any work, so that a process that a signal ends leaves a clean terminal, and no program that it
+/// has started.
+pub(super) fn watch_early() -> Result<()> {
     let mut result = Ok(());
     WATCHED.call_once(|| result = start());
     result
@@ -47,13 +48,13 @@ fn received(signal: i32) {
     match &*work {
         None => {
             progress::over_in_haste();
-            svnlook::end_all();
+            children::end_all();
             // It ends the process here.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
         Some((stop, _)) if stop.is_raised() => {
             progress::over_in_haste();
-            svnlook::end_all();
+            children::end_all();
             // Without the libraries' farewells: other threads are in the midst of them.
             signal_hook::low_level::exit(i32::from(ErrorKind::Interrupted.exit_code()));
         }

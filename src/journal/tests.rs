@@ -164,3 +164,18 @@ fn a_lane_whose_thread_broke_off_is_free_again_and_no_other_is_touched() {
     let states: Vec<_> = heads.iter().map(|head| head.state).collect();
     assert_eq!(states, [State::Queued, State::Running]);
 }
+
+#[test]
+fn a_claim_reads_the_clock_when_nobody_else_can_write() {
+    let (dir, mut journal) = super::fixture::journal();
+    let batch = journal.batch_of("send", None, super::fixture::at(0));
+    journal.delivery_of(batch, "l@h", "queued", None);
+    let other = rusqlite::Connection::open(dir.path().join("journal.sqlite")).expect("open");
+    other.busy_timeout(std::time::Duration::ZERO).expect("set");
+    let clock = || {
+        let begun = other.execute_batch("BEGIN IMMEDIATE");
+        assert!(begun.is_err(), "somebody else may write after this");
+        Utc::now()
+    };
+    assert!(journal.claim("l@h", 1, clock).expect("claimed").is_some());
+}

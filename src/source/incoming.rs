@@ -104,23 +104,27 @@ fn make(path: &Path) -> io::Result<()> {
     // Left by a process of that number that was killed here.
     let _ = fs::remove_dir(aside);
     rustix::fs::mkdir(aside, Mode::RWXU)?;
-    let made = Incoming::open_as(aside, OFlags::RDONLY)?;
-    if made.is_ours() {
+    let opened = Incoming::open_as(aside, OFlags::RDONLY).and_then(|made| {
         rustix::fs::fchmod(&made.fd, Mode::from_raw_mode(MODE))?;
-    }
-    let Err(error) = renameat_with(CWD, aside, CWD, path, RenameFlags::NOREPLACE) else {
-        return Ok(());
-    };
+        Ok(renameat_with(
+            CWD,
+            aside,
+            CWD,
+            path,
+            RenameFlags::NOREPLACE,
+        )?)
+    });
+    let Err(error) = opened else { return Ok(()) };
     fs::remove_dir(aside)?;
-    match error {
+    match Errno::from_io_error(&error) {
         // Somebody else has made it.
-        Errno::EXIST => Ok(()),
+        Some(Errno::EXIST) => Ok(()),
         // A file system that cannot rename so: it is opened to others a moment later.
-        Errno::INVAL => match rustix::fs::mkdir(path, Mode::RWXU) {
+        Some(Errno::INVAL) => match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
         },
-        other => Err(other.into()),
+        _ => Err(error),
     }
 }
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -170,17 +170,24 @@ impl std::fmt::Display for Ran {
 /// Writes a program (mode 0755). A process of its own does: what another test forks meanwhile would inherit the open
 /// file, and as long as it has not become something else nobody could run the program ("Text file busy").
 pub fn write_program(path: &Path, text: impl AsRef<[u8]>) {
-    let mut writing = Command::new("sh")
+    let mut writing = Command::new("sh");
+    writing
         .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
-        .arg(path)
-        .stdin(Stdio::piped())
+        .arg(path);
+    let output = fed(&mut writing, text);
+    assert!(output.status.success(), "{}: {output:?}", path.display());
+}
+
+/// Runs a program to its end that reads this, all of it, before it prints much.
+pub fn fed(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = piped
         .spawn()
-        .expect("sh");
-    let mut input = writing.stdin.take().expect("stdin");
-    input.write_all(text.as_ref()).expect("write");
-    drop(input);
-    let status = writing.wait().expect("wait");
-    assert!(status.success(), "{} is not written", path.display());
+        .unwrap_or_else(|error| panic!("cannot run {piped:?}: {error}"));
+    let mut stdin = running.stdin.take().expect("stdin");
+    stdin.write_all(input.as_ref()).expect("write");
+    drop(stdin);
+    running.wait_with_output().expect("wait")
 }
 
 /// Has `wrapper` run what `ours` would, in the same environment.

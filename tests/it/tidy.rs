@@ -9,13 +9,14 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// Each layer with what it may import of this crate. `error` and `fail_points` are everybody's; `logging`, `spool` and
 /// `state_dir` are of the middle.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("error", &["domain"]),
     ("fail_points", &[]),
     ("domain", &["domain"]),
-    ("program", &[]),
+    ("children", &[]),
+    ("program", &["children"]),
     ("config", &["config", "program", "domain", "error"]),
-    ("source", &["source", "domain", "error"]),
+    ("source", &["source", "children", "domain", "error"]),
     ("spool", &["domain", "error"]),
     ("state_dir", &["domain", "error"]),
     ("journal", &["journal", "domain", "error"]),
@@ -43,6 +44,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         "cli",
         &[
             "cli",
+            "children",
             "worker",
             "http",
             "page",

@@ -86,7 +86,7 @@ impl Progress {
         if has_bars {
             *drawing() = Some(Drawing::new());
             // A terminal that is left unclean is no reason not to work.
-            let _ = signals::watch_for_terminal();
+            let _ = signals::watch_early();
             watch_for_panics();
             crate::logging::write_aside(aside);
             let drawn = Arc::clone(&inner);

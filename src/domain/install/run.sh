@@ -49,6 +49,7 @@ done
 s=$?
 echo "$s" >"$1/status.in" && mv -f "$1/status.in" "$1/status"
 exit "$s"'
+true >"$d/watch"
 detach /bin/sh -c "$i" sh "$d" "$$" "${SHELL:-/bin/sh}" "$c" </dev/null >>"$d/out" 2>/dev/null &
 p=$!
 watch </dev/null >/dev/null 2>&1 &

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
@@ -154,4 +155,28 @@ fn whoever_watches_hears_of_a_note_and_no_more_once_it_is_dropped() {
         receiver.try_recv(),
         Err(std::sync::mpsc::TryRecvError::Disconnected)
     ));
+}
+
+#[test]
+fn it_appears_once_everybody_may_leave_notes_there() {
+    let (_root, path) = world();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut modes = std::collections::BTreeSet::new();
+            while !is_over.load(Ordering::SeqCst) {
+                let found = fs::metadata(&path);
+                modes.extend(found.map(|found| found.permissions().mode() & 0o7777));
+            }
+            modes
+        });
+        for _ in 0..3_000 {
+            Incoming::own(&path).expect("made");
+            fs::remove_dir(&path).expect("removed");
+        }
+        is_over.store(true, Ordering::SeqCst);
+        let modes = watching.join().expect("the modes");
+        assert!(modes.iter().all(|&mode| mode == MODE), "{modes:?}");
+        assert!(!modes.is_empty(), "it was never seen");
+    });
 }

@@ -24,7 +24,6 @@ use chrono::{DateTime, Utc};
 
 pub use begun::Begun;
 pub use commit::Commit;
-pub use process::end_all;
 pub use whole::{Choice, Dumped, End, Revision};
 
 use super::repository_files::{canonical, check_uuid, read_uuid, show};

@@ -3,17 +3,14 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::super::repository_files::show;
+use crate::children::Group;
 use crate::domain::text::escape;
 use crate::error::{Error, Result};
 
@@ -25,6 +22,8 @@ const LOCALE_WARNING: &str = "cannot set LC_CTYPE locale";
 const COMPLAINT_MAX_BYTES: usize = 2048;
 /// How often a silent svnlook is interrupted to ask whether to stop.
 const STOP_CHECK: Duration = Duration::from_millis(200);
+/// How often one whose outputs are closed is looked at, where the kernel does not tell of its end.
+const END_CHECK: Duration = Duration::from_millis(2);
 const CHUNK_BYTES: usize = 128 * 1024;
 
 /// One invocation.
@@ -88,9 +87,7 @@ pub(super) fn pump(
     call: &Call<'_>,
     output: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Finished> {
-    let (Some(mut stdout), Some(mut stderr)) =
-        (running.child.stdout.take(), running.child.stderr.take())
-    else {
+    let (_, Some(mut stdout), Some(mut stderr)) = running.0.pipes() else {
         return Err(call.failed("its output cannot be read"));
     };
     let mut complaint = Vec::new();
@@ -163,10 +160,7 @@ impl Call<'_> {
 }
 
 /// A child that does not outlive its reader.
-pub(super) struct Running {
-    child: Child,
-    over: bool,
-}
+pub(super) struct Running(Group);
 
 impl Running {
     /// Starts the program of `call`.
@@ -176,86 +170,34 @@ impl Running {
                 .failed("the path of svnlook is not absolute")
                 .with_hint(HINT));
         }
-        let started = Command::new(call.program)
+        let mut command = Command::new(call.program);
+        command
             .args(call.words)
             .env_clear()
             .env("LC_ALL", LOCALE)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own, so that a wrapper script's children can be ended with it.
-            .process_group(0)
-            .spawn();
-        match started {
-            Ok(child) => {
-                let running = Self { child, over: false };
-                lock().extend(running.pid());
-                Ok(running)
-            }
-            Err(error) => {
-                let program = show(call.program);
-                Err(Error::source(format!("cannot run {program}: {error}")).with_hint(HINT))
-            }
-        }
+            .stderr(Stdio::piped());
+        Group::start(&mut command).map(Self).map_err(|error| {
+            let program = show(call.program);
+            Error::source(format!("cannot run {program}: {error}")).with_hint(HINT)
+        })
     }
 
     /// Waits for a child that has closed its outputs.
     fn finish(&mut self, call: &Call<'_>) -> Result<ExitStatus> {
         let failed = |error: io::Error| call.failed(&format!("cannot wait for its end: {error}"));
-        let gone = self.child.try_wait().map_err(failed)?;
-        if gone.is_none()
-            && let Ok(handle) = self.handle()
-        {
-            wait_readable(&mut [PollFd::new(&handle, PollFlags::IN)], call)?;
+        loop {
+            if let Some(status) = self.0.try_wait().map_err(failed)? {
+                return Ok(status);
+            }
+            match self.0.handle() {
+                Ok(handle) => wait_readable(&mut [PollFd::new(&handle, PollFlags::IN)], call)?,
+                // A kernel before 5.3.
+                Err(_) => std::thread::sleep(END_CHECK),
+            }
         }
-        self.forget();
-        let status = self.child.wait().map_err(failed)?;
-        self.over = true;
-        Ok(status)
-    }
-
-    /// Its number may soon be another one's.
-    fn forget(&self) {
-        if let Ok(pid) = self.pid() {
-            lock().retain(|&running| running != pid);
-        }
-    }
-
-    fn handle(&self) -> io::Result<OwnedFd> {
-        Ok(pidfd_open(self.pid()?, PidfdFlags::empty())?)
-    }
-
-    fn pid(&self) -> io::Result<Pid> {
-        let number = i32::try_from(self.child.id()).map_err(io::Error::other)?;
-        Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has no number"))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        // An error here means that the child is gone already, which is what is wanted.
-        let _ = self.pid().map(|pid| kill_process_group(pid, Signal::KILL));
-        self.forget();
-        let _ = self.child.wait();
-    }
-}
-
-/// The groups of all children that run.
-static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-
-fn lock() -> MutexGuard<'static, Vec<Pid>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends all children: for a process that ends at once, so that nothing of it goes on.
-pub fn end_all() {
-    for &group in lock().iter() {
-        // One that has gone by itself is what is wanted.
-        let _ = kill_process_group(group, Signal::KILL);
     }
 }
 

@@ -232,4 +232,24 @@ mod tests {
         }
         assert!(guard.is_flooded());
     }
+
+    #[test]
+    fn memory_that_somebody_else_takes_up_says_nothing_against_a_silent_peer() {
+        for (waits, trips) in [(0, false), (64 << 10, true)] {
+            let (ours, mut theirs) = pair();
+            theirs.write_all(&vec![0; waits]).unwrap();
+            while waiting(&ours) < waits as u64 {
+                thread::yield_now();
+            }
+            let guard = Guard::start(&ours).unwrap();
+            guard.call(&ours, Duration::from_mins(1), || {
+                // So that the call is known before the process grows.
+                thread::sleep(TICK * 20);
+                let taken = std::hint::black_box(vec![1_u8; 160 << 20]);
+                thread::sleep(TICK * 20);
+                drop(taken);
+            });
+            assert_eq!(guard.is_flooded(), trips, "{waits} bytes wait");
+        }
+    }
 }

@@ -79,3 +79,38 @@ fn is_scanned_already(directory: &Path) -> Error {
         "one is enough: a `worker` scans what auto-dispatcher.cfg names; `status` lists those that live",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_keeps_nobody_from_scanning_and_who_scans_does() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&root.path().join("state")).unwrap();
+        let row = DropDirectoryRow {
+            id: 1,
+            path: root.path().to_owned(),
+            first_at: chrono::Utc::now(),
+            stocked_at: None,
+            mount_point: None,
+            trouble: None,
+            terms: None,
+            files: 0,
+        };
+        drop(lock(&state, &row, true).unwrap());
+        let looks = File::open(lock_path(&state, &row)).unwrap();
+        looks.try_lock_shared().unwrap();
+        let held = std::thread::scope(|scope| {
+            let beginning = scope.spawn(|| lock(&state, &row, true));
+            // Not before it has been refused once.
+            std::thread::sleep(LOOK_MAX / 4);
+            drop(looks);
+            beginning.join().unwrap()
+        });
+        let _held = held.unwrap();
+        assert!(is_held(&state, &row));
+        let error = lock(&state, &row, true).unwrap_err();
+        assert!(error.to_string().contains("is scanned by another process"));
+    }
+}

@@ -1,7 +1,7 @@
 //! `worker --listen`: the page, the figures and the health are those of the journal, for those who may ask.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use auto_dispatcher::domain::delivery::State;
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Site, port_of};
 use crate::pipeline::host::Host;
 use crate::pipeline::{LIMIT, Pipeline};
-use crate::testenv::wait_until;
+use crate::testenv::{fed, wait_until};
 
 /// Reads figures with the reference parser and prints them as JSON: families with type, help and samples.
 const PARSE: &str = "
@@ -25,17 +25,8 @@ struct Figures(Value);
 
 impl Figures {
     fn parse(text: &str) -> Self {
-        use std::io::Write as _;
-        let mut python = Command::new("/usr/bin/python3")
-            .args(["-I", "-c", PARSE])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3");
-        let mut stdin = python.stdin.take().expect("stdin");
-        stdin.write_all(text.as_bytes()).expect("write");
-        drop(stdin);
-        let output = python.wait_with_output().expect("python3");
+        let mut python = Command::new("/usr/bin/python3");
+        let output = fed(python.args(["-I", "-c", PARSE]), text);
         assert!(
             output.status.success(),
             "no figures (apt-get install python3-prometheus-client?): {text}"

@@ -179,6 +179,31 @@ fn planning_with_a_svnlook_that_hangs() {
 }
 
 #[test]
+fn what_a_command_has_started_before_there_is_work_ends_with_it() {
+    let host = Host::up();
+    let pipeline = Pipeline::bare();
+    pipeline.rules(&[host.rule("app")]);
+    pipeline.commit(&[("app", b"x")]);
+    let seconds = hours(9);
+    let sleepy = sleepy_svnlook(&pipeline, "", &seconds);
+    pipeline.settings(&format!(
+        "svnlook = {}\n[notify:a]\nnotify_command = /bin/sleep {seconds}\n",
+        sleepy.display()
+    ));
+    for args in [
+        &["changed", pipeline.repository(), "1"][..],
+        &["replay", pipeline.repository(), "1"],
+        &["notify", "--test"],
+    ] {
+        let mut command = pipeline.spawn(args);
+        let runs = || runs(&["sleep", &seconds]) || runs(&["/bin/sleep", &seconds]);
+        wait_until(&format!("{args:?}: it hangs"), LIMIT, runs);
+        assert_eq!(ends_by(&mut command, Signal::INT), None, "by the signal");
+        wait_until(&format!("{args:?}: it has gone"), LIMIT, || !runs());
+    }
+}
+
+#[test]
 fn exporting_with_a_svnlook_that_hangs() {
     let host = Host::up();
     let pipeline = Pipeline::bare();

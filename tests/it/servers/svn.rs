@@ -3,13 +3,12 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use auto_dispatcher::source::svnlook::{Repository, Svnlook};
 
-use crate::testenv::{Ran, TestEnv};
+use crate::testenv::{Ran, TestEnv, fed};
 
 /// A repository and a working copy of its root.
 pub struct Svn {
@@ -152,22 +151,11 @@ impl Svn {
     /// Loads a dump stream and returns the youngest revision.
     #[track_caller]
     pub fn load(&self, dump: &Dump) -> u64 {
-        let mut child = self
-            .command("svnadmin")
-            .args(["load", "-q", "--bypass-prop-validation"])
+        let mut load = self.command("svnadmin");
+        load.args(["load", "-q", "--bypass-prop-validation"])
             .arg(&self.repository)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("svnadmin");
-        child
-            .stdin
-            .take()
-            .expect("stdin")
-            .write_all(&dump.stream)
-            .expect("the dump");
-        let output = child.wait_with_output().expect("svnadmin");
+            .stderr(Stdio::piped());
+        let output = fed(&mut load, &dump.stream);
         assert!(
             output.status.success(),
             "{}",
